@@ -1,0 +1,2 @@
+//! The `kwsync` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Bulk writers for Arrow batches: files and databases, every row accounted for.

@@ -1,0 +1,1 @@
+//! Sources for kwsync pipelines: files, databases and streams as Arrow batches.
