@@ -1,1 +1,9 @@
-//! Types and contracts of kwsync: schemas, batches with row origin, errors, decoders, sources, sinks and pipelines.
+//! Types and contracts of kwsync: schemas, batches whose rows know their origin, errors, decoders, sources,
+//! sinks and the pipelines that join them.
+
+mod error;
+
+pub use error::{
+    Backoff, Delivered, Error, ErrorKind, Location, Position, Result, Retry, SqlStateClass, caret,
+    classify_sqlstate,
+};
