@@ -65,7 +65,9 @@ impl Reader for NumbersReader {
         if self.next == self.end {
             return Ok(None);
         }
-        tokio::time::sleep(self.source.pause).await;
+        if !self.source.pause.is_zero() {
+            tokio::time::sleep(self.source.pause).await;
+        }
         let to = (self.next + self.source.batch).min(self.end);
         let bad = self.source.bad;
         let is_bad = |n: &u64| n % bad == bad - 1;
