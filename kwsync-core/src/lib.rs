@@ -1,6 +1,7 @@
 //! Types and contracts of kwsync: schemas, batches whose rows know their origin, errors, decoders, sources,
 //! sinks and the pipelines that join them.
 
+pub mod config;
 mod error;
 
 pub use error::{

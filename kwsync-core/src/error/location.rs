@@ -187,7 +187,9 @@ pub fn caret(line: &[u8], at: usize) -> String {
     let shown = String::from_utf8_lossy(line.get(start..end).unwrap_or_default());
     let before = String::from_utf8_lossy(line.get(start..at).unwrap_or_default());
     let clean = |text: &str| -> String {
-        text.chars().map(|c| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c }).collect()
+        text.chars()
+            .map(|c| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c })
+            .collect()
     };
     let left = if start > 0 { "..." } else { "" };
     let right = if end < line.len() { "..." } else { "" };

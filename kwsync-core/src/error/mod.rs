@@ -78,8 +78,12 @@ impl Error {
             Io::StorageFull | Io::QuotaExceeded => {
                 (ErrorKind::DiskFull, "free some space, then run the same command again: it resumes")
             }
-            Io::ReadOnlyFilesystem => (ErrorKind::Permission, "the file system is read-only; choose another place"),
-            Io::IsADirectory => (ErrorKind::NotFound, "this is a directory; give a file, or a pattern such as 'dir/*'"),
+            Io::ReadOnlyFilesystem => {
+                (ErrorKind::Permission, "the file system is read-only; choose another place")
+            }
+            Io::IsADirectory => {
+                (ErrorKind::NotFound, "this is a directory; give a file, or a pattern such as 'dir/*'")
+            }
             Io::ConnectionRefused => {
                 (ErrorKind::Unavailable, "check that the server runs and that host and port are right")
             }
@@ -136,7 +140,10 @@ impl Error {
 
     /// Sets the cause.
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>) -> Self {
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>,
+    ) -> Self {
         self.0.source = Some(source.into());
         self
     }

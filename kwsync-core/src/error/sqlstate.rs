@@ -34,7 +34,9 @@ pub fn classify_sqlstate(code: &str) -> (SqlStateClass, ErrorKind) {
         "40P01" | "40001" | "55P03" => return (Class::Conflict, Kind::Conflict),
         "53100" => return (Class::System, Kind::DiskFull),
         "57014" => return (Class::System, Kind::Timeout),
-        "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "53400" => return (Class::System, Kind::Unavailable),
+        "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "53400" => {
+            return (Class::System, Kind::Unavailable);
+        }
         "42501" => return (Class::System, Kind::Permission),
         "3D000" | "42P01" | "3F000" => return (Class::Schema, Kind::NotFound),
         "28000" | "28P01" => return (Class::System, Kind::Auth),
