@@ -1,10 +1,39 @@
 //! Types and contracts of kwsync: schemas, batches whose rows know their origin, errors, decoders, sources,
 //! sinks and the pipelines that join them.
 
+mod checkpoint;
 pub mod config;
+mod data;
+mod decode;
+mod encode;
 mod error;
+mod reject;
+mod schema_registry;
+mod sink;
+mod source;
 
+pub use checkpoint::{Checkpoint, JobId, Split, SplitPosition};
+pub use data::{
+    Column, DataType, Input, Origin, OriginBuilder, RecordRef, Role, Row, Schema, Segment, TableBatch,
+    TableId, TimeUnit, Value,
+};
+pub use decode::{DecodeCounts, Decoded, Decoder};
+pub use encode::Encoder;
 pub use error::{
     Backoff, Delivered, Error, ErrorKind, Location, Position, Result, Retry, SqlStateClass, caret,
     classify_sqlstate,
 };
+pub use reject::{Budget, ErrorPolicy, Reject, RejectReader, RejectWriter, Stage};
+pub use schema_registry::{Claim, SchemaRegistry, widen};
+pub use sink::{Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, Settled, Sink, Writer};
+pub use source::{
+    BoxFuture, ByteReader, ByteSource, Chunk, DecoderFactory, Decoding, DecodingReader, DynReader, DynSource,
+    Reader, Source, SourceBatch,
+};
+
+/// The Arrow crates that these types are made of: use them from here, and versions always agree.
+pub mod arrow {
+    pub use arrow_array as array;
+    pub use arrow_buffer as buffer;
+    pub use arrow_schema as schema;
+}

@@ -1,0 +1,79 @@
+//! How far a job has come: the unit that makes it resumable.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a job: the user's own, or a hash of what it does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(Arc<str>);
+
+impl JobId {
+    /// A job of this name.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A piece of a source that can be read again on its own: a file, a byte range of one, a key range, a
+/// partition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Stable over runs: the same piece has the same id.
+    pub id: Arc<str>,
+    /// What the source needs to open it; nobody else looks inside.
+    pub spec: serde_json::Value,
+    /// Bytes it has, where that is known: for the progress bar.
+    pub bytes: Option<u64>,
+    /// Whether it can be read again from a position. Standard input cannot.
+    pub resumable: bool,
+}
+
+/// A place in a split where reading can go on. Only the source understands it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SplitPosition(pub serde_json::Value);
+
+/// How far one split has come. It is stored once everything before its position has settled: by the sink in
+/// the data's own transaction where it can, else by a checkpoint store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The job.
+    pub job: JobId,
+    /// The split.
+    pub split: Arc<str>,
+    /// Where to go on; `None` before the first commit.
+    pub position: Option<SplitPosition>,
+    /// Commits of this split so far, over all runs: the number of the next piece of output.
+    pub sequence: u64,
+    /// Which run of the job this is; a run with a lower number is fenced off.
+    pub generation: u64,
+    /// Whether the split is finished.
+    pub done: bool,
+}
+
+impl Checkpoint {
+    /// The checkpoint of a split that nobody has read yet.
+    pub fn start(job: JobId, split: Arc<str>, generation: u64) -> Self {
+        Self { job, split, position: None, sequence: 0, generation, done: false }
+    }
+
+    /// The checkpoint after one more commit.
+    #[must_use]
+    pub fn next(&self, position: SplitPosition, done: bool) -> Self {
+        Self { position: Some(position), sequence: self.sequence + 1, done, ..self.clone() }
+    }
+}

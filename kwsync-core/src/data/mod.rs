@@ -1,0 +1,20 @@
+//! Tables in memory: what a column is, what a row is, and batches whose rows know where they came from.
+
+mod arrow;
+mod batch;
+mod data_type;
+mod origin;
+mod row;
+mod schema;
+mod table_id;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use batch::TableBatch;
+pub use data_type::{DataType, TimeUnit};
+pub use origin::{Input, Origin, OriginBuilder, RecordRef, Segment};
+pub use row::Row;
+pub use schema::{Column, Role, Schema};
+pub use table_id::TableId;
+pub use value::Value;

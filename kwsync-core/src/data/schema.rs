@@ -1,0 +1,211 @@
+//! Columns and the schemas that they make up.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use super::DataType;
+use crate::{Error, ErrorKind, Result};
+
+/// What a column is for in a time-series table. Relational tables have only fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The time of the row.
+    Timestamp,
+    /// A measured value, or any column of a relational table.
+    #[default]
+    Field,
+    /// Describes the series.
+    Tag,
+    /// Identifies the series (KWDB's PRIMARY TAGS).
+    PrimaryTag,
+}
+
+impl Role {
+    /// `timestamp`, `field`, `tag` or `primary_tag`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timestamp => "timestamp",
+            Self::Field => "field",
+            Self::Tag => "tag",
+            Self::PrimaryTag => "primary_tag",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "timestamp" => Ok(Self::Timestamp),
+            "field" => Ok(Self::Field),
+            "tag" => Ok(Self::Tag),
+            "primary_tag" => Ok(Self::PrimaryTag),
+            _ => Err(Error::config(format!("{text:?} is no role of a column"))
+                .with_hint("use timestamp, field, tag or primary_tag")),
+        }
+    }
+}
+
+/// One column: name, type, role, and whether it may be null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    name: Arc<str>,
+    data_type: DataType,
+    role: Role,
+    nullable: bool,
+    comment: Option<Arc<str>>,
+}
+
+impl Column {
+    /// A nullable field.
+    pub fn new(name: impl Into<Arc<str>>, data_type: DataType) -> Self {
+        Self { name: name.into(), data_type, role: Role::Field, nullable: true, comment: None }
+    }
+
+    /// Sets the role.
+    #[must_use]
+    pub fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Sets whether the column may be null.
+    #[must_use]
+    pub fn with_nullable(mut self, nullable: bool) -> Self {
+        self.nullable = nullable;
+        self
+    }
+
+    /// Sets the comment.
+    #[must_use]
+    pub fn with_comment(mut self, comment: impl Into<Arc<str>>) -> Self {
+        self.comment = Some(comment.into());
+        self
+    }
+
+    /// Sets the name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the type.
+    #[must_use]
+    pub fn with_data_type(mut self, data_type: DataType) -> Self {
+        self.data_type = data_type;
+        self
+    }
+
+    /// The name, in its own case.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The type.
+    pub fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+
+    /// The role.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the column may be null.
+    pub fn is_nullable(&self) -> bool {
+        self.nullable
+    }
+
+    /// The comment, where there is one.
+    pub fn comment(&self) -> Option<&str> {
+        self.comment.as_deref()
+    }
+}
+
+/// The columns of a table, in order, and the version of the table's schema that they show.
+#[derive(Clone)]
+pub struct Schema {
+    columns: Vec<Column>,
+    by_name: HashMap<Arc<str>, usize>,
+    arrow: SchemaRef,
+    version: u32,
+}
+
+impl Schema {
+    /// A schema of `columns`, version 0.
+    ///
+    /// # Errors
+    /// `Schema` when two columns have one name; names are compared with their case.
+    pub fn new(columns: Vec<Column>) -> Result<Self> {
+        let mut by_name = HashMap::with_capacity(columns.len());
+        for (index, column) in columns.iter().enumerate() {
+            if by_name.insert(Arc::clone(&column.name), index).is_some() {
+                return Err(Error::new(
+                    ErrorKind::Schema,
+                    format!("two columns are named {:?}", column.name),
+                ));
+            }
+        }
+        let fields: Vec<_> = columns.iter().map(Column::to_field).collect();
+        Ok(Self { columns, by_name, arrow: Arc::new(arrow_schema::Schema::new(fields)), version: 0 })
+    }
+
+    /// Sets the version that batches of this schema carry.
+    #[must_use]
+    pub fn with_version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The schema that an Arrow schema describes.
+    ///
+    /// # Errors
+    /// As [`Column::from_field`] and [`Schema::new`].
+    pub fn from_arrow(schema: &arrow_schema::Schema) -> Result<Self> {
+        Self::new(schema.fields().iter().map(|field| Column::from_field(field)).collect::<Result<_>>()?)
+    }
+
+    /// The columns in order.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The place of a column, by its name with its case.
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// A column by its name with its case.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.get(self.index_of(name)?)
+    }
+
+    /// The Arrow schema with each column in its usual encoding. A batch may use other encodings.
+    pub fn arrow_schema(&self) -> &SchemaRef {
+        &self.arrow
+    }
+
+    /// The version of the table's schema that these columns show; it only grows.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+impl PartialEq for Schema {
+    /// Columns in order; the version does not count.
+    fn eq(&self, other: &Self) -> bool {
+        self.columns == other.columns
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schema").field("version", &self.version).field("columns", &self.columns).finish()
+    }
+}

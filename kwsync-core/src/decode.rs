@@ -1,0 +1,174 @@
+//! Bytes in, batches out: the contract that every format's decoder keeps.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{Input, Position, Reject, Result, TableBatch};
+
+/// What a decoder has finished: batches, the records it refused, and counts since the last flush.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The rows, one batch or more a table, in no order among tables.
+    pub batches: Vec<TableBatch>,
+    /// The records that were refused, in input order.
+    pub rejects: Vec<Reject>,
+    /// What was counted on the way.
+    pub counts: DecodeCounts,
+}
+
+/// What a decoder counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecodeCounts {
+    /// Records read, good and bad; blank lines and comments are none.
+    pub records: u64,
+    /// Records whose missing timestamp was filled in.
+    pub missing_timestamps: u64,
+    /// Fields that stood twice in a record with one type; the last one won.
+    pub duplicate_fields: u64,
+    /// Values changed by an option that allows it (truncation, rounding).
+    pub coerced: u64,
+}
+
+impl std::ops::AddAssign for DecodeCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.missing_timestamps += other.missing_timestamps;
+        self.duplicate_fields += other.duplicate_fields;
+        self.coerced += other.coerced;
+    }
+}
+
+/// A decoder of one format: push bytes in, take batches out. It does no I/O and knows no clock but the one it
+/// was given.
+///
+/// Every way of cutting an input into chunks gives the same rows, rejects and positions. A bad record never
+/// harms a good one: it comes out of [`flush`](Self::flush) as a [`Reject`], and the decoder goes on.
+///
+/// The caller's loop:
+///
+/// ```text
+/// begin(input, position)
+/// for each chunk:
+///     while the chunk is not empty:
+///         chunk.advance(decode(chunk)?)
+///         if wants_flush(): flush()          // batches and rejects
+/// finish()?; flush()
+/// ```
+pub trait Decoder: Send {
+    /// The format's name, as it stands in rejects: `line_influxdb`, `csv` ...
+    fn format(&self) -> &'static str;
+
+    /// Says which input the next bytes belong to, and where in it they begin. A record that the former input
+    /// left unfinished is dropped; call [`finish`](Self::finish) before to keep it.
+    fn begin(&mut self, input: Arc<Input>, at: Position);
+
+    /// Takes bytes from the front of `chunk` and returns how many. Fewer than all were taken only when
+    /// [`wants_flush`](Self::wants_flush) is true: flush, then go on with the rest. Rows may keep `chunk` alive.
+    ///
+    /// # Errors
+    /// Only for faults that no later record can survive (the input as a whole is not of this format).
+    fn decode(&mut self, chunk: &Bytes) -> Result<usize>;
+
+    /// Like [`decode`](Self::decode) for bytes that the caller keeps: what rows need of them is copied.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn decode_slice(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.decode(&Bytes::copy_from_slice(bytes))
+    }
+
+    /// Ends the record in hand although no terminator was seen, as at the end of a message. The input goes on.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn end_record(&mut self) -> Result<()>;
+
+    /// Ends the input.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn finish(&mut self) -> Result<()> {
+        self.end_record()
+    }
+
+    /// Hands over all finished rows and rejects; a record in hand stays.
+    ///
+    /// # Errors
+    /// `Internal` when the columns do not make up a batch, which is a fault of the decoder.
+    fn flush(&mut self) -> Result<Decoded>;
+
+    /// Whether a bound of rows or bytes is reached and [`decode`](Self::decode) will take no more.
+    fn wants_flush(&self) -> bool;
+
+    /// The place of the first byte that belongs to no finished record: where to resume once everything flushed
+    /// so far has been settled.
+    fn position(&self) -> Position;
+
+    /// Whether bytes of an unfinished record are held.
+    fn has_partial_record(&self) -> bool;
+
+    /// Rows that the next [`flush`](Self::flush) would return.
+    fn buffered_rows(&self) -> usize;
+
+    /// Bytes of memory held for rows and for the record in hand; an estimate that never falls short of the
+    /// input bytes held.
+    fn buffered_bytes(&self) -> usize;
+
+    /// Forgets the record in hand and all buffered rows and rejects. What was learned of the schemas stays.
+    fn reset(&mut self);
+}
+
+impl<D: Decoder + ?Sized> Decoder for Box<D> {
+    fn format(&self) -> &'static str {
+        (**self).format()
+    }
+
+    fn begin(&mut self, input: Arc<Input>, at: Position) {
+        (**self).begin(input, at);
+    }
+
+    fn decode(&mut self, chunk: &Bytes) -> Result<usize> {
+        (**self).decode(chunk)
+    }
+
+    fn decode_slice(&mut self, bytes: &[u8]) -> Result<usize> {
+        (**self).decode_slice(bytes)
+    }
+
+    fn end_record(&mut self) -> Result<()> {
+        (**self).end_record()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        (**self).finish()
+    }
+
+    fn flush(&mut self) -> Result<Decoded> {
+        (**self).flush()
+    }
+
+    fn wants_flush(&self) -> bool {
+        (**self).wants_flush()
+    }
+
+    fn position(&self) -> Position {
+        (**self).position()
+    }
+
+    fn has_partial_record(&self) -> bool {
+        (**self).has_partial_record()
+    }
+
+    fn buffered_rows(&self) -> usize {
+        (**self).buffered_rows()
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        (**self).buffered_bytes()
+    }
+
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+}

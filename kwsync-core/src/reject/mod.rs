@@ -1,0 +1,73 @@
+//! Records and rows that could not be loaded: what they are, how many are allowed, and where they go.
+
+mod file;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use file::{RejectReader, RejectWriter};
+pub use policy::{Budget, ErrorPolicy};
+
+use crate::{Error, ErrorKind, Location, Position, TableId, caret};
+
+/// Where on its way a row was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The decoder could not read the record.
+    Decode,
+    /// A transform could not be applied.
+    Transform,
+    /// The value cannot be written to the target without loss.
+    Encode,
+    /// The target refused the row.
+    Write,
+}
+
+/// One refused record: where it stood, why it was refused, and its own bytes, so that it can be mended and
+/// replayed.
+///
+/// As JSON it is one line: `{"position":{"byte","line","column","record"},"split","stage","format","table",
+/// "code","reason","raw"}`, with `raw_base64` in place of `raw` where the bytes are not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// The place in the input; line and column point at the offending byte.
+    pub position: Position,
+    /// The input or split.
+    pub split: String,
+    /// Where on its way.
+    pub stage: Stage,
+    /// The input's format, such as `line_influxdb`.
+    pub format: String,
+    /// The table, as far as it is known.
+    pub table: Option<TableId>,
+    /// A stable code in snake case (`bad_integer`, `type_conflict`), or a SQLSTATE.
+    pub code: String,
+    /// The reason, for a person.
+    pub reason: String,
+    /// The record as it stood in the input, without its line end; the row as JSON when that is gone.
+    pub raw: Bytes,
+    /// Byte of `raw` that the reason speaks of, from 0; not written to the file.
+    pub at: Option<u32>,
+}
+
+impl Reject {
+    /// The error that stops a job which allows no rejects: one line, and the record with a caret.
+    pub fn to_error(&self) -> Error {
+        let mut place = Location::new().with_input(self.split.as_str()).with_position(self.position);
+        if let Some(table) = &self.table {
+            place = place.with_table(table.name());
+        }
+        if !self.raw.is_empty() {
+            let at = self.at.unwrap_or_else(|| self.position.column.saturating_sub(1) as u32) as usize;
+            let line = self.raw.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            place = place.with_excerpt(caret(line, at));
+        }
+        Error::new(ErrorKind::Data, self.reason.clone()).with_code(self.code.clone()).with_location(place).with_hint(
+            "mend the record; or load the others with --errors skip, or --errors reject:FILE to keep this one for later",
+        )
+    }
+}

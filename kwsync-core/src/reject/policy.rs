@@ -1,0 +1,147 @@
+//! What happens to a refused record, and how many may be.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// What to do with a record that cannot be loaded. Faults of the system are never treated this way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ErrorPolicy {
+    /// Stop at the first one.
+    #[default]
+    Fail,
+    /// Count it and go on.
+    Skip,
+    /// Write it to this file and go on.
+    Reject(PathBuf),
+}
+
+impl FromStr for ErrorPolicy {
+    type Err = Error;
+
+    /// Takes `fail`, `skip` or `reject:PATH`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "fail" => Ok(Self::Fail),
+            "skip" => Ok(Self::Skip),
+            _ => match text.strip_prefix("reject:") {
+                Some(path) if !path.is_empty() => Ok(Self::Reject(path.into())),
+                _ => Err(Error::config(format!("{text:?} is no way to treat errors"))
+                    .with_hint("use fail, skip or reject:PATH")),
+            },
+        }
+    }
+}
+
+impl fmt::Display for ErrorPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fail => f.write_str("fail"),
+            Self::Skip => f.write_str("skip"),
+            Self::Reject(path) => write!(f, "reject:{}", path.display()),
+        }
+    }
+}
+
+impl TryFrom<String> for ErrorPolicy {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<ErrorPolicy> for String {
+    fn from(policy: ErrorPolicy) -> Self {
+        policy.to_string()
+    }
+}
+
+/// How many records may be refused before a job stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Budget {
+    /// Any number.
+    #[default]
+    Unlimited,
+    /// At most this many; one more stops the job.
+    Count(u64),
+    /// At most this share of the records, in percent, judged from the 1,000th record on and at the end.
+    Percent(f64),
+}
+
+impl Budget {
+    /// Records that must have been read before a percentage means anything.
+    pub const SAMPLE: u64 = 1_000;
+
+    /// Whether `rejected` of `records` is still allowed; `finished` when no more records come.
+    ///
+    /// # Errors
+    /// `Budget`, with both numbers.
+    pub fn check(&self, rejected: u64, records: u64, finished: bool) -> Result<()> {
+        let exceeded = match *self {
+            Self::Unlimited => false,
+            Self::Count(limit) => rejected > limit,
+            Self::Percent(limit) => {
+                (finished || records >= Self::SAMPLE)
+                    && rejected as f64 * 100.0 > limit * records.max(1) as f64
+            }
+        };
+        if !exceeded {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Budget,
+            format!("{rejected} of {records} records rejected, {self} allowed"),
+        )
+        .with_hint("look at the rejects, mend the input or raise --max-errors, then run again: it resumes"))
+    }
+}
+
+impl FromStr for Budget {
+    type Err = Error;
+
+    /// Takes a number, or a percentage such as `0.5%`.
+    fn from_str(text: &str) -> Result<Self> {
+        let fault = || {
+            Error::config(format!("{text:?} is no number of errors"))
+                .with_hint("use a number, or a share such as 0.5%")
+        };
+        match text.strip_suffix('%') {
+            Some(share) => match share.trim().parse::<f64>() {
+                Ok(share) if (0.0..=100.0).contains(&share) => Ok(Self::Percent(share)),
+                _ => Err(fault()),
+            },
+            None => text.parse().map(Self::Count).map_err(|_| fault()),
+        }
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.write_str("unlimited"),
+            Self::Count(limit) => write!(f, "{limit}"),
+            Self::Percent(limit) => write!(f, "{limit}%"),
+        }
+    }
+}
+
+impl TryFrom<String> for Budget {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        if text == "unlimited" { Ok(Self::Unlimited) } else { text.parse() }
+    }
+}
+
+impl From<Budget> for String {
+    fn from(budget: Budget) -> Self {
+        budget.to_string()
+    }
+}

@@ -1,0 +1,185 @@
+//! The schemas of a running job: one truth for all lanes, which only ever grows.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::{Column, DataType, Error, ErrorKind, Result, Schema, TableId};
+
+/// What became of a column that a decoder met.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// It is new, or was known with this type: go on with it. The number is the table's version.
+    Agreed(u32),
+    /// It is known with another type, which stands; the record is a reject `type_conflict`.
+    Conflict(Column),
+}
+
+/// The schemas of all tables of a job, shared by its lanes. They are seeded from the target's catalog and from
+/// what decoders meet, and are monotone: columns are added, types are widened, nothing is ever taken back.
+///
+/// # Examples
+/// ```
+/// use kwsync_core::{Claim, Column, DataType, SchemaRegistry, TableId};
+///
+/// let registry = SchemaRegistry::new();
+/// let cpu = TableId::new("cpu");
+/// assert_eq!(registry.claim(&cpu, &Column::new("usage", DataType::Float64)), Claim::Agreed(1));
+/// // Another lane meets the same column as an integer: the first type stands.
+/// assert!(matches!(registry.claim(&cpu, &Column::new("usage", DataType::Int64)), Claim::Conflict(_)));
+/// ```
+#[derive(Debug, Default)]
+pub struct SchemaRegistry {
+    tables: RwLock<HashMap<TableId, Arc<Schema>>>,
+}
+
+impl SchemaRegistry {
+    /// A registry that knows no table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The schema of a table as it is now.
+    pub fn get(&self, table: &TableId) -> Option<Arc<Schema>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
+    }
+
+    /// All tables and their schemas, by name.
+    pub fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> =
+            tables.iter().map(|(table, schema)| (table.clone(), Arc::clone(schema))).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Adds one column, or finds out that it is there already. The type must be the same: formats whose values
+    /// carry their type do not widen.
+    pub fn claim(&self, table: &TableId, column: &Column) -> Claim {
+        if let Some(schema) = self.get(table)
+            && let Some(claim) = compare(&schema, column)
+        {
+            return claim;
+        }
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let known = tables.get(table);
+        if let Some(claim) = known.and_then(|schema| compare(schema, column)) {
+            return claim;
+        }
+        let mut columns = known.map_or_else(Vec::new, |schema| schema.columns().to_vec());
+        let version = known.map_or(0, |schema| schema.version()) + 1;
+        columns.push(column.clone());
+        // The name is new, so the columns stay distinct.
+        if let Ok(schema) = Schema::new(columns) {
+            tables.insert(table.clone(), Arc::new(schema.with_version(version)));
+        }
+        Claim::Agreed(version)
+    }
+
+    /// Merges a whole schema: unknown columns are added, known ones widened where that is exact
+    /// ([`widen`]). Returns the table's schema.
+    ///
+    /// # Errors
+    /// `Schema` when a column's types have no common exact type; then nothing has changed.
+    pub fn merge(&self, table: &TableId, schema: &Schema) -> Result<Arc<Schema>> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        match tables.entry(table.clone()) {
+            Entry::Vacant(entry) => {
+                let schema = Arc::new(schema.clone().with_version(1));
+                entry.insert(Arc::clone(&schema));
+                Ok(schema)
+            }
+            Entry::Occupied(mut entry) => {
+                let known = entry.get();
+                let mut columns = known.columns().to_vec();
+                let mut changed = false;
+                for column in schema.columns() {
+                    match known.index_of(column.name()) {
+                        None => {
+                            columns.push(column.clone().with_nullable(true));
+                            changed = true;
+                        }
+                        Some(index) => {
+                            let own = &mut columns[index];
+                            let wide = widen(own.data_type(), column.data_type()).ok_or_else(|| {
+                                Error::new(
+                                    ErrorKind::Schema,
+                                    format!(
+                                        "column {:?} of table {table} is {}, and {} cannot be stored in it without loss",
+                                        column.name(),
+                                        own.data_type(),
+                                        column.data_type()
+                                    ),
+                                )
+                                .with_code("type_conflict")
+                            })?;
+                            if wide != *own.data_type() {
+                                *own = own.clone().with_data_type(wide);
+                                changed = true;
+                            }
+                        }
+                    }
+                }
+                if changed {
+                    let version = known.version() + 1;
+                    entry.insert(Arc::new(Schema::new(columns)?.with_version(version)));
+                }
+                Ok(Arc::clone(entry.get()))
+            }
+        }
+    }
+}
+
+fn compare(schema: &Schema, column: &Column) -> Option<Claim> {
+    schema.column(column.name()).map(|known| {
+        if known.data_type() == column.data_type() && known.role() == column.role() {
+            Claim::Agreed(schema.version())
+        } else {
+            Claim::Conflict(known.clone())
+        }
+    })
+}
+
+/// The type that holds all values of both exactly: integers widen to integers, f32 to f64, bounded text to
+/// longer or unbounded text. Nothing else: a bool is no number, and an integer never goes through a float.
+pub fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
+    use DataType as T;
+    if a == b {
+        return Some(a.clone());
+    }
+    let signed = |data_type: &DataType| match data_type {
+        T::Int8 => Some(8),
+        T::Int16 => Some(16),
+        T::Int32 => Some(32),
+        T::Int64 => Some(64),
+        _ => None,
+    };
+    let unsigned = |data_type: &DataType| match data_type {
+        T::UInt8 => Some(8),
+        T::UInt16 => Some(16),
+        T::UInt32 => Some(32),
+        T::UInt64 => Some(64),
+        _ => None,
+    };
+    let longer = |a: &Option<u32>, b: &Option<u32>| match (a, b) {
+        (Some(a), Some(b)) => Some((*a).max(*b)),
+        _ => None,
+    };
+    if let (Some(left), Some(right)) = (signed(a), signed(b)) {
+        return Some(if left > right { a.clone() } else { b.clone() });
+    }
+    if let (Some(left), Some(right)) = (unsigned(a), unsigned(b)) {
+        return Some(if left > right { a.clone() } else { b.clone() });
+    }
+    match (a, b) {
+        (T::Float32, T::Float64) | (T::Float64, T::Float32) => Some(T::Float64),
+        (T::VarChar(left), T::VarChar(right)) => Some(T::VarChar(longer(left, right))),
+        (T::NVarChar(left), T::NVarChar(right)) => Some(T::NVarChar(longer(left, right))),
+        (T::VarBytes(left), T::VarBytes(right)) => Some(T::VarBytes(longer(left, right))),
+        (T::Text, T::VarChar(_)) | (T::VarChar(_), T::Text) => Some(T::Text),
+        _ => None,
+    }
+}

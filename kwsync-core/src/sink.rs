@@ -1,0 +1,318 @@
+//! Where batches go: plan, prepare, write, settle.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::{BoxFuture, Checkpoint, JobId, Reject, Result, Schema, TableBatch, TableId};
+
+/// What a target promises about rows that are sent again after a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// No row is lost; after a fault some may be there twice.
+    AtLeastOnce,
+    /// No row is lost, and a row that is sent again replaces itself.
+    Idempotent,
+    /// Every row is there once: the checkpoint is stored in the data's own transaction.
+    ExactlyOnce,
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtLeastOnce => "at-least-once",
+            Self::Idempotent => "idempotent",
+            Self::ExactlyOnce => "exactly-once",
+        })
+    }
+}
+
+/// What a sink can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The connector's name.
+    pub name: &'static str,
+    /// The best delivery that it offers.
+    pub delivery: Delivery,
+    /// Whether [`Writer::flush_with`] stores the checkpoint itself.
+    pub stores_checkpoints: bool,
+    /// Whether several lanes may write at once.
+    pub parallel: bool,
+}
+
+impl Capabilities {
+    /// Capabilities of a sink that writes at least once, in parallel, and stores no checkpoints.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, delivery: Delivery::AtLeastOnce, stores_checkpoints: false, parallel: true }
+    }
+
+    /// Sets the best delivery.
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// Sets whether the sink stores checkpoints itself.
+    #[must_use]
+    pub fn with_checkpoints(mut self, stores: bool) -> Self {
+        self.stores_checkpoints = stores;
+        self
+    }
+
+    /// Sets whether several lanes may write at once.
+    #[must_use]
+    pub fn with_parallel(mut self, parallel: bool) -> Self {
+        self.parallel = parallel;
+        self
+    }
+}
+
+/// One column's way from the batch into the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cast {
+    /// The column.
+    pub column: String,
+    /// Its type in the batch, as [`DataType`](crate::DataType) prints it.
+    pub from: String,
+    /// The target's own type.
+    pub to: String,
+    /// What may be lost, and the option that allows it; `None` when the way is exact.
+    pub lossy: Option<String>,
+}
+
+/// What writing a table will do. It is data: making one executes nothing, so that it serves as the dry run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The table as the target will know it.
+    pub table: String,
+    /// Statements that will run before the first row, in order (DDL).
+    pub statements: Vec<String>,
+    /// How rows are written: `COPY BINARY`, `Parquet files` ...
+    pub strategy: String,
+    /// What happens to each column.
+    pub casts: Vec<Cast>,
+    /// What is promised about faults.
+    pub delivery: Delivery,
+    /// What else the reader should know.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// A plan without statements, casts and notes.
+    pub fn new(table: impl Into<String>, strategy: impl Into<String>, delivery: Delivery) -> Self {
+        Self {
+            table: table.into(),
+            statements: Vec::new(),
+            strategy: strategy.into(),
+            casts: Vec::new(),
+            delivery,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "table {}: {}, {}", self.table, self.strategy, self.delivery)?;
+        for statement in &self.statements {
+            writeln!(f, "  {};", statement.trim_end_matches(';'))?;
+        }
+        for cast in &self.casts {
+            write!(f, "  {}: {} -> {}", cast.column, cast.from, cast.to)?;
+            match &cast.lossy {
+                Some(loss) => writeln!(f, " ({loss})")?,
+                None => writeln!(f)?,
+            }
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
+    }
+}
+
+/// Rows that were settled by a call: their fate is known and final.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Rows that are new in the target.
+    pub written: u64,
+    /// Rows that replaced others.
+    pub updated: u64,
+    /// Rows that were dropped on purpose, because the target had them.
+    pub ignored: u64,
+    /// Rows that the target refused.
+    pub rejects: Vec<Reject>,
+    /// Bytes sent or written.
+    pub bytes: u64,
+}
+
+impl Settled {
+    /// All rows whose fate is told here.
+    pub fn rows(&self) -> u64 {
+        self.written + self.updated + self.ignored + self.rejects.len() as u64
+    }
+
+    /// Adds what another call settled.
+    pub fn merge(&mut self, other: Self) {
+        self.written += other.written;
+        self.updated += other.updated;
+        self.ignored += other.ignored;
+        self.rejects.extend(other.rejects);
+        self.bytes += other.bytes;
+    }
+}
+
+/// Which lane of which job opens a writer.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// The job.
+    pub job: JobId,
+    /// The number of the lane, from 0.
+    pub index: usize,
+    /// Which run of the job this is.
+    pub generation: u64,
+}
+
+/// A target, shared by all lanes.
+///
+/// See `examples/own_sink.rs` of package `kwsync` for one written by hand.
+pub trait Sink: Send + Sync {
+    /// What writes for one lane.
+    type Writer: Writer;
+
+    /// What this sink can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// What writing rows of `schema` to `table` will do. Looks, but changes nothing.
+    fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<Plan>> + Send;
+
+    /// Makes the table ready: runs the plan's statements. Called before the first batch of each table and of
+    /// each newer version of its schema; calls for one table do not overlap.
+    fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<()>> + Send;
+
+    /// Opens a writer for a lane.
+    fn open(&self, lane: &Lane) -> impl Future<Output = Result<Self::Writer>> + Send;
+}
+
+/// Writes the batches of one lane.
+///
+/// Every row that was accepted by [`write`](Self::write) is told of exactly once in a [`Settled`]; the sums are
+/// equal after [`flush`](Self::flush) and [`close`](Self::close).
+///
+/// # Cancel safety
+/// A future of any method may be dropped. The writer is dirty then: its next call first rolls back what has not
+/// been committed. Whether rows were delivered is in doubt only when COMMIT had been sent, and the error of that
+/// next call says so.
+pub trait Writer: Send {
+    /// Says that the rows to come belong to the split of `checkpoint`, which is stored. What an earlier process
+    /// wrote behind it and could not record is discarded where the target allows that.
+    ///
+    /// # Errors
+    /// `Fenced` when a later run of the job has taken the split over.
+    fn begin(&mut self, checkpoint: &Checkpoint) -> impl Future<Output = Result<()>> + Send {
+        let _ = checkpoint;
+        async { Ok(()) }
+    }
+
+    /// Accepts the rows of `batch`. They may settle now or at a later call.
+    ///
+    /// # Errors
+    /// For faults of the system only; a row that is refused is a reject. [`Error::delivered`](crate::Error::delivered)
+    /// tells what became of the rows accepted since the last flush.
+    fn write(&mut self, batch: &TableBatch) -> impl Future<Output = Result<Settled>> + Send;
+
+    /// Settles all accepted rows: commits.
+    fn flush(&mut self) -> impl Future<Output = Result<Settled>> + Send;
+
+    /// Settles all accepted rows together with `checkpoint`, in one transaction where the sink
+    /// [stores checkpoints](Capabilities::stores_checkpoints); otherwise like [`flush`](Self::flush).
+    fn flush_with(&mut self, checkpoint: &Checkpoint) -> impl Future<Output = Result<Settled>> + Send {
+        let _ = checkpoint;
+        self.flush()
+    }
+
+    /// Settles all accepted rows and releases the connection. Dropping a writer instead never blocks and never
+    /// commits.
+    fn close(&mut self) -> impl Future<Output = Result<Settled>> + Send {
+        self.flush()
+    }
+}
+
+/// [`Sink`] in a box; every sink is one.
+pub trait DynSink: Send + Sync {
+    /// As [`Sink::capabilities`].
+    fn capabilities(&self) -> Capabilities;
+
+    /// As [`Sink::plan`].
+    fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>>;
+
+    /// As [`Sink::prepare`].
+    fn prepare<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<()>>;
+
+    /// As [`Sink::open`].
+    fn open<'a>(&'a self, lane: &'a Lane) -> BoxFuture<'a, Result<Box<dyn DynWriter>>>;
+}
+
+/// [`Writer`] in a box; every writer is one.
+pub trait DynWriter: Send {
+    /// As [`Writer::begin`].
+    fn begin<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
+
+    /// As [`Writer::write`].
+    fn write<'a>(&'a mut self, batch: &'a TableBatch) -> BoxFuture<'a, Result<Settled>>;
+
+    /// As [`Writer::flush`].
+    fn flush(&mut self) -> BoxFuture<'_, Result<Settled>>;
+
+    /// As [`Writer::flush_with`].
+    fn flush_with<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Settled>>;
+
+    /// As [`Writer::close`].
+    fn close(&mut self) -> BoxFuture<'_, Result<Settled>>;
+}
+
+impl<S: Sink> DynSink for S
+where
+    S::Writer: 'static,
+{
+    fn capabilities(&self) -> Capabilities {
+        Sink::capabilities(self)
+    }
+
+    fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>> {
+        Box::pin(Sink::plan(self, table, schema))
+    }
+
+    fn prepare<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Sink::prepare(self, table, schema))
+    }
+
+    fn open<'a>(&'a self, lane: &'a Lane) -> BoxFuture<'a, Result<Box<dyn DynWriter>>> {
+        Box::pin(async move { Ok(Box::new(Sink::open(self, lane).await?) as Box<dyn DynWriter>) })
+    }
+}
+
+impl<W: Writer> DynWriter for W {
+    fn begin<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Writer::begin(self, checkpoint))
+    }
+
+    fn write<'a>(&'a mut self, batch: &'a TableBatch) -> BoxFuture<'a, Result<Settled>> {
+        Box::pin(Writer::write(self, batch))
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<Settled>> {
+        Box::pin(Writer::flush(self))
+    }
+
+    fn flush_with<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Settled>> {
+        Box::pin(Writer::flush_with(self, checkpoint))
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, Result<Settled>> {
+        Box::pin(Writer::close(self))
+    }
+}

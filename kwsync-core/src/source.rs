@@ -1,0 +1,316 @@
+//! Where batches come from: sources of bytes, which a decoder turns into batches, and sources of batches.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+
+use crate::{Decoded, Decoder, Error, ErrorKind, Input, Position, Result, Split, SplitPosition};
+
+/// A future in a box, as the boxed twins of the contracts return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A piece of an input: 256 KiB to 1 MiB of a file, or one message.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Whether a record ends here although no terminator says so: the end of a message.
+    pub end_of_record: bool,
+    /// Set where another input begins: what it is, and the place of the first of `bytes` in it.
+    pub begin: Option<(Arc<Input>, Position)>,
+}
+
+/// A source of bytes, in splits.
+pub trait ByteSource: Send + Sync {
+    /// What reads one split.
+    type Reader: ByteReader;
+
+    /// Cuts the input into pieces, at most `lanes` at a time useful; more are fine. The same input gives the same
+    /// pieces whatever `lanes` is, or their ids differ.
+    fn splits(&self, lanes: usize) -> impl Future<Output = Result<Vec<Split>>> + Send;
+
+    /// Opens a split, at a position that an earlier reader of it returned, or at its beginning.
+    fn open(
+        &self,
+        split: &Split,
+        at: Option<&SplitPosition>,
+    ) -> impl Future<Output = Result<Self::Reader>> + Send;
+}
+
+/// Reads the bytes of one split.
+pub trait ByteReader: Send {
+    /// The next bytes, or `None` at the end.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped no bytes are lost: the next call returns them.
+    fn next_chunk(&mut self) -> impl Future<Output = Result<Option<Chunk>>> + Send;
+
+    /// The position to resume from when everything before `at` has settled.
+    fn position(&self, at: Position) -> SplitPosition;
+
+    /// Says that everything before `position` has settled: a consumer of messages acknowledges them now.
+    fn commit(&mut self, position: &SplitPosition) -> impl Future<Output = Result<()>> + Send {
+        let _ = position;
+        async { Ok(()) }
+    }
+}
+
+/// A source of typed batches, in splits that are read independently and again from a position.
+///
+/// See `examples/own_source.rs` of package `kwsync` for one written by hand.
+pub trait Source: Send + Sync {
+    /// What reads one split.
+    type Reader: Reader;
+
+    /// As [`ByteSource::splits`].
+    fn splits(&self, lanes: usize) -> impl Future<Output = Result<Vec<Split>>> + Send;
+
+    /// As [`ByteSource::open`].
+    fn open(
+        &self,
+        split: &Split,
+        at: Option<&SplitPosition>,
+    ) -> impl Future<Output = Result<Self::Reader>> + Send;
+}
+
+/// Reads the batches of one split.
+pub trait Reader: Send {
+    /// The next batches and rejects with the position behind them, or `None` at the end of the split.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped no rows are lost: the next call returns them.
+    fn next(&mut self) -> impl Future<Output = Result<Option<SourceBatch>>> + Send;
+
+    /// What has been read but not returned yet, for when the input pauses: rows should not wait for a full batch.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
+        Ok(None)
+    }
+
+    /// Says that everything up to `position` has settled.
+    fn commit(&mut self, position: &SplitPosition) -> impl Future<Output = Result<()>> + Send {
+        let _ = position;
+        async { Ok(()) }
+    }
+
+    /// Releases what the reader holds. Dropping it instead never blocks and commits nothing.
+    fn close(&mut self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+}
+
+/// What a reader returns at a time.
+#[derive(Debug)]
+pub struct SourceBatch {
+    /// Batches, rejects and counts.
+    pub decoded: Decoded,
+    /// Where reading goes on behind these rows.
+    pub position: SplitPosition,
+    /// Bytes of input that were read for them.
+    pub bytes: u64,
+}
+
+/// Makes a decoder; one for every split that is opened.
+pub type DecoderFactory = Arc<dyn Fn() -> Result<Box<dyn Decoder>> + Send + Sync>;
+
+/// A source of bytes joined with a decoder: a source of batches. The one place where bytes meet formats.
+#[derive(Clone)]
+pub struct Decoding<B> {
+    bytes: B,
+    decoder: DecoderFactory,
+}
+
+impl<B: ByteSource> Decoding<B> {
+    /// Joins `bytes` with the decoders that `decoder` makes.
+    pub fn new(bytes: B, decoder: DecoderFactory) -> Self {
+        Self { bytes, decoder }
+    }
+}
+
+impl<B: std::fmt::Debug> std::fmt::Debug for Decoding<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoding").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl<B: ByteSource> Source for Decoding<B> {
+    type Reader = DecodingReader<B::Reader>;
+
+    async fn splits(&self, lanes: usize) -> Result<Vec<Split>> {
+        self.bytes.splits(lanes).await
+    }
+
+    async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<Self::Reader> {
+        let bytes = self.bytes.open(split, at).await?;
+        Ok(DecodingReader {
+            bytes,
+            decoder: (self.decoder)()?,
+            input: None,
+            pending: VecDeque::new(),
+            read: 0,
+            finished: false,
+        })
+    }
+}
+
+/// The reader of [`Decoding`].
+pub struct DecodingReader<R> {
+    bytes: R,
+    decoder: Box<dyn Decoder>,
+    input: Option<Arc<Input>>,
+    pending: VecDeque<Chunk>,
+    read: u64,
+    finished: bool,
+}
+
+impl<R> std::fmt::Debug for DecodingReader<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DecodingReader")
+            .field("input", &self.input)
+            .field("read", &self.read)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: ByteReader> DecodingReader<R> {
+    /// Decodes what is pending until the decoder is full or all is consumed; true when it is full.
+    fn decode_pending(&mut self) -> Result<bool> {
+        while let Some(chunk) = self.pending.front_mut() {
+            if let Some((input, at)) = chunk.begin.take() {
+                self.decoder.begin(Arc::clone(&input), at);
+                self.input = Some(input);
+            }
+            while !chunk.bytes.is_empty() {
+                let taken = self.decoder.decode(&chunk.bytes)?;
+                chunk.bytes.advance(taken);
+                if self.decoder.wants_flush() {
+                    return Ok(true);
+                }
+                if taken == 0 {
+                    let text = format!("the decoder of {} stands still", self.decoder.format());
+                    return Err(Error::new(ErrorKind::Internal, text));
+                }
+            }
+            if chunk.end_of_record {
+                self.decoder.end_record()?;
+            }
+            self.pending.pop_front();
+        }
+        Ok(self.decoder.wants_flush())
+    }
+
+    fn flush(&mut self) -> Result<SourceBatch> {
+        let mut decoded = self.decoder.flush()?;
+        if let Some(input) = &self.input {
+            for reject in &mut decoded.rejects {
+                reject.position = input.resolve(reject.position);
+            }
+        }
+        let position = self.bytes.position(self.decoder.position());
+        Ok(SourceBatch { decoded, position, bytes: std::mem::take(&mut self.read) })
+    }
+}
+
+impl<R: ByteReader> Reader for DecodingReader<R> {
+    async fn next(&mut self) -> Result<Option<SourceBatch>> {
+        loop {
+            if self.decode_pending()? {
+                return self.flush().map(Some);
+            }
+            if self.finished {
+                return Ok(None);
+            }
+            match self.bytes.next_chunk().await? {
+                Some(chunk) => {
+                    self.read += chunk.bytes.len() as u64;
+                    if chunk.begin.is_some() && self.decoder.has_partial_record() {
+                        // Another input begins: what the former one left unfinished ends with it.
+                        self.decoder.finish()?;
+                    }
+                    self.pending.push_back(chunk);
+                }
+                None => {
+                    self.decoder.finish()?;
+                    self.finished = true;
+                    return self.flush().map(Some);
+                }
+            }
+        }
+    }
+
+    fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
+        if self.decoder.buffered_rows() == 0 { Ok(None) } else { self.flush().map(Some) }
+    }
+
+    async fn commit(&mut self, position: &SplitPosition) -> Result<()> {
+        self.bytes.commit(position).await
+    }
+}
+
+/// [`Source`] in a box; every source is one.
+pub trait DynSource: Send + Sync {
+    /// As [`Source::splits`].
+    fn splits(&self, lanes: usize) -> BoxFuture<'_, Result<Vec<Split>>>;
+
+    /// As [`Source::open`].
+    fn open<'a>(
+        &'a self,
+        split: &'a Split,
+        at: Option<&'a SplitPosition>,
+    ) -> BoxFuture<'a, Result<Box<dyn DynReader>>>;
+}
+
+/// [`Reader`] in a box; every reader is one.
+pub trait DynReader: Send {
+    /// As [`Reader::next`].
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<SourceBatch>>>;
+
+    /// As [`Reader::take_partial`].
+    fn take_partial(&mut self) -> Result<Option<SourceBatch>>;
+
+    /// As [`Reader::commit`].
+    fn commit<'a>(&'a mut self, position: &'a SplitPosition) -> BoxFuture<'a, Result<()>>;
+
+    /// As [`Reader::close`].
+    fn close(&mut self) -> BoxFuture<'_, Result<()>>;
+}
+
+impl<S: Source> DynSource for S
+where
+    S::Reader: 'static,
+{
+    fn splits(&self, lanes: usize) -> BoxFuture<'_, Result<Vec<Split>>> {
+        Box::pin(Source::splits(self, lanes))
+    }
+
+    fn open<'a>(
+        &'a self,
+        split: &'a Split,
+        at: Option<&'a SplitPosition>,
+    ) -> BoxFuture<'a, Result<Box<dyn DynReader>>> {
+        Box::pin(async move { Ok(Box::new(Source::open(self, split, at).await?) as Box<dyn DynReader>) })
+    }
+}
+
+impl<R: Reader> DynReader for R {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<SourceBatch>>> {
+        Box::pin(Reader::next(self))
+    }
+
+    fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
+        Reader::take_partial(self)
+    }
+
+    fn commit<'a>(&'a mut self, position: &'a SplitPosition) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Reader::commit(self, position))
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(Reader::close(self))
+    }
+}
