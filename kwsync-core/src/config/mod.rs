@@ -8,11 +8,16 @@ mod dsn;
 mod expand;
 mod nearest;
 mod param;
+mod registry;
 mod secret;
 
 pub use dsn::{Dsn, Host};
 pub use expand::Expand;
 pub use param::{Param, ParamType, Params, Provenance, Setting};
+pub use registry::{
+    Chosen, ConnectorInfo, ConnectorKind, EncoderFactory, FormatRequest, OpenOptions, Registry, SinkRequest,
+    SourceRequest,
+};
 pub use secret::Secret;
 
 use crate::error::{Error, Result};

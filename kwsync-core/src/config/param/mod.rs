@@ -257,23 +257,43 @@ impl Params {
         declared: &'static [Param],
         given: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Result<Self> {
-        let mut slots: Vec<_> = declared
-            .iter()
-            .map(|param| Slot { param, value: None, text: String::new(), provenance: Provenance::Default })
-            .collect();
+        let mut sets = Self::parse_sets(subject, &[declared], given)?;
+        Ok(sets.pop().unwrap_or(Self { slots: Vec::new() }))
+    }
+
+    /// Like [`parse`](Self::parse) for several declarations at once, as a connector and its format share one
+    /// address: each gets the parameters that it declares, and only what none declares is unknown.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_sets<'a>(
+        subject: &str,
+        declared: &[&'static [Param]],
+        given: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<Vec<Self>> {
+        let slot = |param| Slot { param, value: None, text: String::new(), provenance: Provenance::Default };
+        let mut sets: Vec<_> =
+            declared.iter().map(|set| Self { slots: set.iter().map(slot).collect() }).collect();
         let mut faults = Faults::default();
         for (name, text) in given {
-            match slots.iter_mut().find(|slot| slot.param.is_called(name)) {
-                None => faults.check(Err(unknown(name, declared))),
-                Some(_) if text == Some("") => {}
-                Some(slot) => faults.check(slot.give(name, text)),
+            let mut known = false;
+            for slot in
+                sets.iter_mut().flat_map(|set| &mut set.slots).filter(|slot| slot.param.is_called(name))
+            {
+                known = true;
+                if text != Some("") {
+                    faults.check(slot.give(name, text));
+                }
+            }
+            if !known {
+                faults.check(Err(unknown(name, declared)));
             }
         }
-        for slot in &mut slots {
+        for slot in sets.iter_mut().flat_map(|set| &mut set.slots) {
             faults.check(slot.complete());
         }
         faults.finish(subject)?;
-        Ok(Self { slots })
+        Ok(sets)
     }
 
     fn slot(&self, name: &str) -> Option<&Slot> {
@@ -449,13 +469,14 @@ impl Slot {
     }
 }
 
-fn unknown(name: &str, declared: &[Param]) -> Error {
-    let meant = did_you_mean(name, declared.iter().flat_map(Param::names));
+fn unknown(name: &str, declared: &[&'static [Param]]) -> Error {
+    let all = || declared.iter().copied().flatten();
+    let meant = did_you_mean(name, all().flat_map(Param::names));
     let error = Error::config(format!("unknown parameter `{name}`{meant}"));
     if !meant.is_empty() {
         return error;
     }
-    let names: Vec<_> = declared.iter().filter(|param| !param.ignored).map(|param| param.name).collect();
+    let names: Vec<_> = all().filter(|param| !param.ignored).map(|param| param.name).collect();
     error.with_hint(if names.is_empty() {
         "there are no parameters here".to_owned()
     } else {
