@@ -25,7 +25,9 @@ pub use error::{
 };
 pub use reject::{Budget, ErrorPolicy, Reject, RejectReader, RejectWriter, Stage};
 pub use schema_registry::{Claim, SchemaRegistry, widen};
-pub use sink::{Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, Settled, Sink, Writer};
+pub use sink::{
+    Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, RowCounts, Settled, Sink, Writer,
+};
 pub use source::{
     BoxFuture, ByteReader, ByteSource, Chunk, DecoderFactory, Decoding, DecodingReader, DynReader, DynSource,
     Reader, Source, SourceBatch,
