@@ -1,0 +1,19 @@
+//! InfluxDB line protocol.
+//!
+//! [`lines`] is the borrowed layer: an iterator of [`Line`]s over bytes in memory, without Arrow.
+//! What is accepted is the strict dialect `influx`; docs/formats.md compares it with the servers.
+
+mod error;
+mod line;
+mod lines;
+pub mod number;
+mod parse;
+mod points;
+#[cfg(feature = "reference")]
+pub mod reference;
+mod scan;
+
+pub use error::{LineError, Position, Reason};
+pub use line::{EscapedStr, FieldValue, Fields, Line, Precision, Tags};
+pub use lines::{DEFAULT_MAX_LINE_BYTES, Lines, lines};
+pub use points::write_point;

@@ -1,0 +1,204 @@
+//! Finding the next byte that matters, sixteen bytes at a time.
+
+/// True for bytes that end or break a plain name or tag value: space and control characters,
+/// `,`, `=`, backslash and DEL.
+#[inline(always)]
+pub(crate) const fn stops_name(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, b',' | b'=' | b'\\' | 0x7f)
+}
+
+/// Offset of the first byte at or after `at` for which [`stops_name`] holds; `data.len()` if none.
+#[inline(always)]
+pub(crate) fn name_stop(data: &[u8], at: usize) -> usize {
+    let mut at = at;
+    loop {
+        let rest = data.get(at..).unwrap_or_default();
+        match rest.first_chunk::<16>() {
+            Some(block) => match name_mask(block) {
+                0 => at += 16,
+                mask => return at + mask.trailing_zeros() as usize,
+            },
+            None => return at + rest.iter().position(|&b| stops_name(b)).unwrap_or(rest.len()),
+        }
+    }
+}
+
+/// Offset of the first `"`, backslash or newline at or after `at`; `data.len()` if none.
+#[inline(always)]
+pub(crate) fn string_stop(data: &[u8], at: usize) -> usize {
+    let mut at = at;
+    loop {
+        let rest = data.get(at..).unwrap_or_default();
+        match rest.first_chunk::<16>() {
+            Some(block) => match string_mask(block) {
+                0 => at += 16,
+                mask => return at + mask.trailing_zeros() as usize,
+            },
+            None => {
+                let stop = rest.iter().position(|&b| matches!(b, b'"' | b'\\' | b'\n'));
+                return at + stop.unwrap_or(rest.len());
+            }
+        }
+    }
+}
+
+pub(crate) use imp::{Prefix, name_mask, string_mask};
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod imp {
+    //! SSE2 is part of every x86-64, so nothing is detected at run time.
+    use std::arch::x86_64::{
+        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
+        _mm_or_si128, _mm_set1_epi8,
+    };
+
+    #[inline(always)]
+    fn load(block: &[u8; 16]) -> __m128i {
+        // SAFETY: the reference is valid for 16 bytes, and the load needs no alignment.
+        unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
+    }
+
+    /// Bit i is set where byte i stops a name.
+    #[inline(always)]
+    pub(crate) fn name_mask(block: &[u8; 16]) -> u32 {
+        let x = load(block);
+        // SAFETY: SSE2 is there.
+        unsafe {
+            let eq = |byte: u8| _mm_cmpeq_epi8(x, _mm_set1_epi8(byte as i8));
+            let low = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x20)), x);
+            let a = _mm_or_si128(low, eq(b','));
+            let b = _mm_or_si128(eq(b'='), eq(b'\\'));
+            _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), eq(0x7f))) as u32
+        }
+    }
+
+    /// Bit i is set where byte i is a quote, a backslash or a newline.
+    #[inline(always)]
+    pub(crate) fn string_mask(block: &[u8; 16]) -> u32 {
+        let x = load(block);
+        // SAFETY: SSE2 is there.
+        unsafe {
+            let eq = |byte: u8| _mm_cmpeq_epi8(x, _mm_set1_epi8(byte as i8));
+            _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(eq(b'"'), eq(b'\\')), eq(b'\n'))) as u32
+        }
+    }
+
+    /// Whether `block` is `expected` where `mask` is set; `expected` is 0 elsewhere.
+    #[inline(always)]
+    fn equal(block: &[u8; 16], mask: &[u8; 16], expected: &[u8; 16]) -> bool {
+        // SAFETY: SSE2 is there.
+        unsafe {
+            let found = _mm_and_si128(load(block), load(mask));
+            _mm_movemask_epi8(_mm_cmpeq_epi8(found, load(expected))) == 0xffff
+        }
+    }
+
+    /// Up to 32 bytes that the input is expected to go on with, ready to be compared.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Prefix {
+        first: [u8; 16],
+        mask: [u8; 16],
+        last: [u8; 16],
+        len: u8,
+    }
+
+    impl Prefix {
+        /// `None` if `bytes` is empty or longer than 32 bytes.
+        pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+            let len = u8::try_from(bytes.len()).ok().filter(|len| (1..=32).contains(len))?;
+            let mut prefix = Self { first: [0; 16], mask: [0; 16], last: [0; 16], len };
+            let head = bytes.len().min(16);
+            prefix.first[..head].copy_from_slice(&bytes[..head]);
+            prefix.mask[..head].fill(0xff);
+            if let Some(last) = bytes.last_chunk::<16>() {
+                prefix.last = *last;
+            }
+            Some(prefix)
+        }
+
+        /// The offset after the prefix, if the prefix stands at `at`. It may fail within 16 bytes of the end.
+        #[inline(always)]
+        pub(crate) fn matches(&self, data: &[u8], at: usize) -> Option<usize> {
+            let rest = data.get(at..)?;
+            let block = rest.first_chunk::<16>()?;
+            if !equal(block, &self.mask, &self.first) {
+                return None;
+            }
+            let len = usize::from(self.len);
+            if len > 16 {
+                let block = rest.get(len - 16..)?.first_chunk::<16>()?;
+                if !equal(block, &[0xff; 16], &self.last) {
+                    return None;
+                }
+            }
+            Some(at + len)
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod imp {
+    //! The same by words of eight bytes.
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+
+    /// High bit of every byte of `x` that is zero; exact, no false positives.
+    #[inline(always)]
+    const fn zero_bytes(x: u64) -> u64 {
+        !(((x & !HIGH) + !HIGH) | x | !HIGH)
+    }
+
+    #[inline(always)]
+    const fn eq(x: u64, byte: u8) -> u64 {
+        zero_bytes(x ^ (ONES * byte as u64))
+    }
+
+    /// One bit a byte out of the high bits.
+    #[inline(always)]
+    const fn gather(high: u64) -> u32 {
+        ((high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+    }
+
+    #[inline(always)]
+    fn both(block: &[u8; 16], word: impl Fn(u64) -> u64) -> u32 {
+        let x = u128::from_le_bytes(*block);
+        gather(word(x as u64)) | gather(word((x >> 64) as u64)) << 8
+    }
+
+    #[inline(always)]
+    pub(crate) fn name_mask(block: &[u8; 16]) -> u32 {
+        both(block, |x| {
+            // Up to 0x20: adding 0x5f to the low seven bits does not reach the high bit.
+            let low = !(((x & !HIGH) + ONES * 0x5f) | x) & HIGH;
+            low | eq(x, b',') | eq(x, b'=') | eq(x, b'\\') | eq(x, 0x7f)
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn string_mask(block: &[u8; 16]) -> u32 {
+        both(block, |x| eq(x, b'"') | eq(x, b'\\') | eq(x, b'\n'))
+    }
+
+    /// Up to 32 bytes that the input is expected to go on with.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Prefix {
+        bytes: [u8; 32],
+        len: u8,
+    }
+
+    impl Prefix {
+        pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+            let len = u8::try_from(bytes.len()).ok().filter(|len| (1..=32).contains(len))?;
+            let mut prefix = Self { bytes: [0; 32], len };
+            prefix.bytes[..bytes.len()].copy_from_slice(bytes);
+            Some(prefix)
+        }
+
+        #[inline(always)]
+        pub(crate) fn matches(&self, data: &[u8], at: usize) -> Option<usize> {
+            let len = usize::from(self.len);
+            data.get(at..)?.starts_with(&self.bytes[..len]).then_some(at + len)
+        }
+    }
+}

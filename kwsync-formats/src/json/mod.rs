@@ -1,0 +1,3 @@
+//! JSON.
+
+pub mod escape;

@@ -1,0 +1,5 @@
+//! Integration tests; one binary.
+
+mod inputs;
+mod line_reference;
+mod number;
