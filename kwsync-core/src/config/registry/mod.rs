@@ -49,11 +49,12 @@ pub struct ConnectorInfo {
     summary: &'static str,
     params: &'static [Param],
     formats: Option<fn(&Dsn) -> Option<&'static str>>,
+    line_records: bool,
 }
 
 impl ConnectorInfo {
     const fn new(kind: ConnectorKind, name: &'static str, summary: &'static str) -> Self {
-        Self { kind, name, aliases: &[], summary, params: &[], formats: None }
+        Self { kind, name, aliases: &[], summary, params: &[], formats: None, line_records: false }
     }
 
     /// A source: `name` is the driver of its addresses (`mqtt`) or the whole scheme (`opc+da`); `summary` is
@@ -92,6 +93,18 @@ impl ConnectorInfo {
     pub const fn with_formats(mut self, guess: fn(&Dsn) -> Option<&'static str>) -> Self {
         self.formats = Some(guess);
         self
+    }
+
+    /// Says of a format that no record of it ever holds a line end, so that a file may be cut at any line end.
+    #[must_use]
+    pub const fn with_line_records(mut self) -> Self {
+        self.line_records = true;
+        self
+    }
+
+    /// Whether a line end always ends a record of this format.
+    pub fn has_line_records(&self) -> bool {
+        self.line_records
     }
 
     /// Source, sink or format.
@@ -137,6 +150,8 @@ pub struct Chosen<'a, F> {
     pub name: &'static str,
     /// The format's own parameters.
     pub params: &'a Params,
+    /// Whether a line end always ends a record.
+    pub line_records: bool,
     /// What makes its decoders or encoders; `None` for one that the connector has to know itself, as Parquet.
     pub factory: Option<F>,
 }
@@ -394,7 +409,12 @@ impl Registry {
             (Some(format), Some(params)) => {
                 let factory =
                     format.decoders.as_ref().map(|make| make(options.format(dsn, params))).transpose()?;
-                Some(Chosen { name: format.info.name, params, factory })
+                Some(Chosen {
+                    name: format.info.name,
+                    params,
+                    line_records: format.info.line_records,
+                    factory,
+                })
             }
             _ => None,
         };
@@ -413,7 +433,12 @@ impl Registry {
             (Some(format), Some(params)) => {
                 let factory =
                     format.encoders.as_ref().map(|make| make(options.format(dsn, params))).transpose()?;
-                Some(Chosen { name: format.info.name, params, factory })
+                Some(Chosen {
+                    name: format.info.name,
+                    params,
+                    line_records: format.info.line_records,
+                    factory,
+                })
             }
             _ => None,
         };
