@@ -1,5 +1,9 @@
 //! Fast zero-copy parsers and encoders between time-series protocols and Arrow batches.
 
 pub mod influx;
+#[cfg(any(feature = "json", feature = "parquet"))]
+mod interval;
 pub mod json;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 mod utf8;
