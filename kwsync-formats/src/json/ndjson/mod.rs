@@ -1,11 +1,15 @@
 //! Rows as JSON objects, one a line.
 
+mod cells;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use kwsync_core::{Encoder, Error, ErrorKind, Location, Result, Schema, TableBatch};
 
-use super::cells::Cells;
+use self::cells::Cells;
 use super::escape::write_string;
 
 /// What becomes of a null.

@@ -15,8 +15,8 @@ use arrow_schema::{DataType as Arrow, IntervalUnit, TimeUnit};
 use kwsync_core::{DataType, Result, Value};
 
 use super::NonFinite;
-use super::escape::write_string;
 use crate::interval::interval;
+use crate::json::escape::write_string;
 
 /// One column, its type looked at once.
 pub(super) struct Cells<'a> {
