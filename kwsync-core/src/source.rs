@@ -28,9 +28,10 @@ pub trait ByteSource: Send + Sync {
     /// What reads one split.
     type Reader: ByteReader;
 
-    /// Cuts the input into pieces, at most `lanes` at a time useful; more are fine. The same input gives the same
-    /// pieces whatever `lanes` is, or their ids differ.
-    fn splits(&self, lanes: usize) -> impl Future<Output = Result<Vec<Split>>> + Send;
+    /// Cuts the input into pieces that can be read at the same time; `lanes` says how many readers there are, and
+    /// more pieces are fine. `known` are the pieces that an earlier run of the job recorded: they are returned
+    /// again as they are, whatever `lanes` is now, with further pieces for what has come since.
+    fn splits(&self, lanes: usize, known: &[Split]) -> impl Future<Output = Result<Vec<Split>>> + Send;
 
     /// Opens a split, at a position that an earlier reader of it returned, or at its beginning.
     fn open(
@@ -66,7 +67,7 @@ pub trait Source: Send + Sync {
     type Reader: Reader;
 
     /// As [`ByteSource::splits`].
-    fn splits(&self, lanes: usize) -> impl Future<Output = Result<Vec<Split>>> + Send;
+    fn splits(&self, lanes: usize, known: &[Split]) -> impl Future<Output = Result<Vec<Split>>> + Send;
 
     /// As [`ByteSource::open`].
     fn open(
@@ -141,8 +142,8 @@ impl<B: std::fmt::Debug> std::fmt::Debug for Decoding<B> {
 impl<B: ByteSource> Source for Decoding<B> {
     type Reader = DecodingReader<B::Reader>;
 
-    async fn splits(&self, lanes: usize) -> Result<Vec<Split>> {
-        self.bytes.splits(lanes).await
+    async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
+        self.bytes.splits(lanes, known).await
     }
 
     async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<Self::Reader> {
@@ -255,7 +256,7 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
 /// [`Source`] in a box; every source is one.
 pub trait DynSource: Send + Sync {
     /// As [`Source::splits`].
-    fn splits(&self, lanes: usize) -> BoxFuture<'_, Result<Vec<Split>>>;
+    fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>>;
 
     /// As [`Source::open`].
     fn open<'a>(
@@ -284,8 +285,8 @@ impl<S: Source> DynSource for S
 where
     S::Reader: 'static,
 {
-    fn splits(&self, lanes: usize) -> BoxFuture<'_, Result<Vec<Split>>> {
-        Box::pin(Source::splits(self, lanes))
+    fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>> {
+        Box::pin(Source::splits(self, lanes, known))
     }
 
     fn open<'a>(

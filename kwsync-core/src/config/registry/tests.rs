@@ -15,7 +15,7 @@ impl crate::Reader for EmptyReader {
 impl Source for Empty {
     type Reader = EmptyReader;
 
-    async fn splits(&self, _lanes: usize) -> Result<Vec<Split>> {
+    async fn splits(&self, _lanes: usize, _known: &[Split]) -> Result<Vec<Split>> {
         Ok(Vec::new())
     }
 
