@@ -2,6 +2,7 @@
 //! sinks and the pipelines that join them.
 
 mod checkpoint;
+pub mod config;
 mod data;
 mod decode;
 mod encode;

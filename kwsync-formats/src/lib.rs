@@ -3,5 +3,9 @@
 #[cfg(feature = "arrow")]
 mod build;
 pub mod influx;
+#[cfg(any(feature = "json", feature = "parquet"))]
+mod interval;
 pub mod json;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 mod utf8;
