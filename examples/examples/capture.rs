@@ -20,8 +20,17 @@ fn sample(host: &str, now: u128, out: &mut String) -> std::fmt::Result {
     const CPU: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
     const NET: [&str; 4] = ["rx_bytes", "rx_packets", "rx_errs", "rx_drop"];
     const DISK: [&str; 11] = [
-        "reads", "reads_merged", "sectors_read", "read_ms", "writes", "writes_merged", "sectors_written", "write_ms",
-        "in_flight", "io_ms", "weighted_ms",
+        "reads",
+        "reads_merged",
+        "sectors_read",
+        "read_ms",
+        "writes",
+        "writes_merged",
+        "sectors_written",
+        "write_ms",
+        "in_flight",
+        "io_ms",
+        "weighted_ms",
     ];
     for line in read("/proc/stat").lines() {
         let mut words = line.split_whitespace();
@@ -56,14 +65,16 @@ fn sample(host: &str, now: u128, out: &mut String) -> std::fmt::Result {
     for line in read("/proc/net/dev").lines().skip(2) {
         if let Some((name, values)) = line.split_once(':') {
             let values: Vec<_> = values.split_whitespace().collect();
-            let sent = fields(&["tx_bytes", "tx_packets", "tx_errs", "tx_drop"], values.iter().skip(8).copied());
+            let sent =
+                fields(&["tx_bytes", "tx_packets", "tx_errs", "tx_drop"], values.iter().skip(8).copied());
             let received = fields(&NET, values.iter().copied());
             writeln!(out, "net,host={host},interface={} {received},{sent} {now}", name.trim())?;
         }
     }
     for line in read("/proc/diskstats").lines() {
         let mut words = line.split_whitespace().skip(2);
-        if let Some(name) = words.next().filter(|name| !name.starts_with("loop") && !name.starts_with("ram")) {
+        if let Some(name) = words.next().filter(|name| !name.starts_with("loop") && !name.starts_with("ram"))
+        {
             writeln!(out, "disk,host={host},device={name} {} {now}", fields(&DISK, words))?;
         }
     }

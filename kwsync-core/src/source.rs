@@ -46,7 +46,8 @@ pub trait ByteReader: Send {
     /// The next bytes, or `None` at the end.
     ///
     /// # Cancel safety
-    /// When the future is dropped no bytes are lost: the next call returns them.
+    /// When the future is dropped no bytes are lost, and the next call goes on where this one was: a read that is
+    /// under way on another thread is kept, not started again.
     fn next_chunk(&mut self) -> impl Future<Output = Result<Option<Chunk>>> + Send;
 
     /// The position to resume from when everything before `at` has settled.
@@ -84,6 +85,13 @@ pub trait Reader: Send {
     /// # Cancel safety
     /// When the future is dropped no rows are lost: the next call returns them.
     fn next(&mut self) -> impl Future<Output = Result<Option<SourceBatch>>> + Send;
+
+    /// Whether a call of [`next`](Self::next) goes on where a dropped one was. Then the pipeline interrupts it now
+    /// and then, to take partial batches and to acknowledge. A reader whose `next` would start over (a request, a
+    /// query, a sleep) must say no, which is the default: interrupted again and again it would never finish.
+    fn is_interruptible(&self) -> bool {
+        false
+    }
 
     /// What has been read but not returned yet, for when the input pauses: rows should not wait for a full batch.
     ///
@@ -244,6 +252,10 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
         }
     }
 
+    fn is_interruptible(&self) -> bool {
+        true
+    }
+
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
         if self.decoder.buffered_rows() == 0 { Ok(None) } else { self.flush().map(Some) }
     }
@@ -270,6 +282,9 @@ pub trait DynSource: Send + Sync {
 pub trait DynReader: Send {
     /// As [`Reader::next`].
     fn next(&mut self) -> BoxFuture<'_, Result<Option<SourceBatch>>>;
+
+    /// As [`Reader::is_interruptible`].
+    fn is_interruptible(&self) -> bool;
 
     /// As [`Reader::take_partial`].
     fn take_partial(&mut self) -> Result<Option<SourceBatch>>;
@@ -301,6 +316,10 @@ where
 impl<R: Reader> DynReader for R {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<SourceBatch>>> {
         Box::pin(Reader::next(self))
+    }
+
+    fn is_interruptible(&self) -> bool {
+        Reader::is_interruptible(self)
     }
 
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {

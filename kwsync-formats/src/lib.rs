@@ -1,5 +1,7 @@
 //! Fast zero-copy parsers and encoders between time-series protocols and Arrow batches.
 
+#[cfg(feature = "arrow")]
+mod build;
 pub mod influx;
 #[cfg(any(feature = "json", feature = "parquet"))]
 mod interval;

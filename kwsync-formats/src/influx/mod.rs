@@ -3,6 +3,8 @@
 //! [`lines`] is the borrowed layer: an iterator of [`Line`]s over bytes in memory, without Arrow.
 //! What is accepted is the strict dialect `influx`; docs/formats.md compares it with the servers.
 
+#[cfg(feature = "arrow")]
+mod decode;
 mod error;
 mod line;
 mod lines;
@@ -13,6 +15,10 @@ mod points;
 pub mod reference;
 mod scan;
 
+#[cfg(feature = "arrow")]
+pub use crate::build::TagEncoding;
+#[cfg(feature = "arrow")]
+pub use decode::{LineDecoder, LineOptions, MissingTimestamp};
 pub use error::{LineError, Position, Reason};
 pub use line::{EscapedStr, FieldValue, Fields, Line, Precision, Tags};
 pub use lines::{DEFAULT_MAX_LINE_BYTES, Lines, lines};

@@ -180,6 +180,15 @@ pub(crate) fn number(data: &[u8], at: usize) -> Result<(Number, usize), (NumberE
     Ok((Number::F64(assemble(data, at, end, mantissa, decimals, negative)), end))
 }
 
+/// The integer with suffix `suffix` at `at`, if there is one and it fits; and where it ends.
+#[inline(always)]
+#[cfg(feature = "arrow")]
+pub(crate) fn suffixed(data: &[u8], at: usize, suffix: u8) -> Option<(i64, usize)> {
+    let (value, end) = integer(data, at);
+    let value = value?;
+    (byte(data, end) == suffix).then_some((value, end + 1))
+}
+
 /// `mantissa / 10^decimals`, correctly rounded. `decimals` is at most 19.
 #[inline(always)]
 fn assemble(data: &[u8], at: usize, end: usize, mantissa: u64, decimals: usize, negative: bool) -> f64 {

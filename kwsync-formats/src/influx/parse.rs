@@ -92,6 +92,7 @@ pub(crate) struct Record {
     pub(crate) fields: Vec<(Span, Value)>,
     /// As written
     pub(crate) timestamp: Option<i64>,
+    pub(crate) timestamp_at: usize,
     /// End of the text that counts, before blanks and the line end
     pub(crate) text_end: usize,
     /// After the line end
@@ -405,6 +406,7 @@ impl Parser<'_> {
             _ => return Err(self.value_fault(at, end, Reason::BadTimestamp)),
         }
         record.timestamp = timestamp;
+        record.timestamp_at = at;
         record.text_end = end;
         at = self.spaces(end);
         match self.line_end(at)? {

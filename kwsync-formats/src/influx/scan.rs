@@ -42,7 +42,9 @@ pub(crate) fn string_stop(data: &[u8], at: usize) -> usize {
     }
 }
 
-pub(crate) use imp::{Prefix, name_mask, string_mask};
+#[cfg(feature = "arrow")]
+pub(crate) use imp::Prefix;
+use imp::{name_mask, string_mask};
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
@@ -85,6 +87,7 @@ mod imp {
     }
 
     /// Whether `block` is `expected` where `mask` is set; `expected` is 0 elsewhere.
+    #[cfg(feature = "arrow")]
     #[inline(always)]
     fn equal(block: &[u8; 16], mask: &[u8; 16], expected: &[u8; 16]) -> bool {
         // SAFETY: SSE2 is there.
@@ -95,6 +98,7 @@ mod imp {
     }
 
     /// Up to 32 bytes that the input is expected to go on with, ready to be compared.
+    #[cfg(feature = "arrow")]
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct Prefix {
         first: [u8; 16],
@@ -103,6 +107,7 @@ mod imp {
         len: u8,
     }
 
+    #[cfg(feature = "arrow")]
     impl Prefix {
         /// `None` if `bytes` is empty or longer than 32 bytes.
         pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
@@ -181,12 +186,14 @@ mod imp {
     }
 
     /// Up to 32 bytes that the input is expected to go on with.
+    #[cfg(feature = "arrow")]
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct Prefix {
         bytes: [u8; 32],
         len: u8,
     }
 
+    #[cfg(feature = "arrow")]
     impl Prefix {
         pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
             let len = u8::try_from(bytes.len()).ok().filter(|len| (1..=32).contains(len))?;

@@ -1,0 +1,64 @@
+//! Runs kwsync and its peer in turn over the same data and prints the medians by CPU time, and their ratio.
+//! Arguments: megabytes of data (default 8), rounds (default 15), kinds (default all).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kwsync_bench::line_protocol::{Kind, generate};
+use kwsync_formats::influx::LineOptions;
+
+/// CPU time of this thread so far; the kernel's own count, in clock ticks of ten milliseconds or better.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let ns = text.split_whitespace().next().and_then(|ns| ns.parse().ok());
+    ns.map_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap_or_default(), Duration::from_nanos)
+}
+
+fn timed(run: impl FnOnce() -> usize) -> (Duration, usize) {
+    let start = cpu_time();
+    let rows = run();
+    (cpu_time().saturating_sub(start), rows)
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64().max(1e-9)
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let megabytes: usize = args.first().and_then(|a| a.parse().ok()).unwrap_or(8);
+    let rounds: usize = args.get(1).and_then(|a| a.parse().ok()).unwrap_or(15);
+    println!(
+        "{:6} {:>9} {:>12} {:>12} {:>12} {:>8} {:>8}",
+        "data", "B/line", "arrow GB/s", "lines GB/s", "peer GB/s", "arrow/x", "lines/x"
+    );
+    for kind in Kind::ALL {
+        if args.len() > 2 && !args[2..].iter().any(|name| name == kind.name()) {
+            continue;
+        }
+        let text = generate(kind, megabytes << 20);
+        let bytes = Bytes::from(text.clone());
+        let (mut arrow, mut lines, mut peer) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rows = 0;
+        for _ in 0..rounds.max(1) {
+            let (time, n) = timed(|| kwsync_peers::kwsync(&bytes, LineOptions::default()));
+            arrow.push(time);
+            let (time, m) = timed(|| kwsync_peers::kwsync_lines(&bytes));
+            lines.push(time);
+            let (time, k) = timed(|| kwsync_peers::influxdb_line_protocol(&text));
+            peer.push(time);
+            assert!(n == m && m == k, "{n}, {m} and {k} rows");
+            rows = n;
+        }
+        let size = text.len() as f64 / 1e9;
+        let (arrow, lines, peer) = (size / median(arrow), size / median(lines), size / median(peer));
+        println!(
+            "{:6} {:>9.1} {arrow:>12.3} {lines:>12.3} {peer:>12.3} {:>8.2} {:>8.2}",
+            kind.name(),
+            text.len() as f64 / rows as f64,
+            arrow / peer,
+            lines / peer
+        );
+    }
+}

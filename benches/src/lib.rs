@@ -1,0 +1,6 @@
+//! Deterministic input for benchmarks: the same bytes on every machine.
+
+pub mod line_protocol;
+mod rng;
+
+pub use rng::Rng;

@@ -1,0 +1,114 @@
+//! One column of any type.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, UInt64Array};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
+
+use super::Text;
+
+/// How tags lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum TagEncoding {
+    /// As `Utf8View`
+    #[default]
+    View,
+}
+
+/// The values.
+#[derive(Debug)]
+pub(crate) enum Data {
+    I64(Vec<i64>),
+    U64(Vec<u64>),
+    F64(Vec<f64>),
+    Bool(Vec<bool>),
+    Text(Text),
+}
+
+/// A builder: values and, once there is a null, which of them are valid.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) data: Data,
+    /// Bits for the values up to the last null; what follows is valid.
+    valid: Option<BooleanBufferBuilder>,
+}
+
+impl Column {
+    pub(crate) const fn new(data: Data) -> Self {
+        Self { data, valid: None }
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        match &self.data {
+            Data::I64(v) => v.len(),
+            Data::U64(v) => v.len(),
+            Data::F64(v) => v.len(),
+            Data::Bool(v) => v.len(),
+            Data::Text(v) => v.views.len(),
+        }
+    }
+
+    /// Bytes held for values.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.data {
+            Data::Bool(v) => v.len(),
+            Data::Text(v) => v.bytes(),
+            _ => self.len() * 8,
+        }
+    }
+
+    /// Takes back the values from `len` on. They must be valid ones.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        match &mut self.data {
+            Data::I64(v) => v.truncate(len),
+            Data::U64(v) => v.truncate(len),
+            Data::F64(v) => v.truncate(len),
+            Data::Bool(v) => v.truncate(len),
+            Data::Text(v) => v.views.truncate(len),
+        }
+    }
+
+    /// Fills up with nulls.
+    #[inline]
+    pub(crate) fn pad(&mut self, to: usize) {
+        if self.len() < to {
+            self.pad_some(to);
+        }
+    }
+
+    fn pad_some(&mut self, to: usize) {
+        let len = self.len();
+        let valid = self.valid.get_or_insert_with(|| BooleanBufferBuilder::new(to));
+        valid.append_n(len - valid.len(), true);
+        valid.append_n(to - len, false);
+        match &mut self.data {
+            Data::I64(v) => v.resize(to, 0),
+            Data::U64(v) => v.resize(to, 0),
+            Data::F64(v) => v.resize(to, 0.0),
+            Data::Bool(v) => v.resize(to, false),
+            Data::Text(v) => v.views.resize(to, 0),
+        }
+    }
+
+    /// The array of `rows` rows, and an empty builder with room for as many again.
+    pub(crate) fn finish(&mut self, rows: usize, input_bytes: usize) -> ArrayRef {
+        fn take<T>(values: &mut Vec<T>) -> Vec<T> {
+            let room = Vec::with_capacity(values.len());
+            std::mem::replace(values, room)
+        }
+        self.pad(rows);
+        let nulls = self.valid.take().map(|mut valid| {
+            valid.append_n(rows - valid.len(), true);
+            NullBuffer::new(valid.finish())
+        });
+        match &mut self.data {
+            Data::I64(v) => Arc::new(Int64Array::new(ScalarBuffer::from(take(v)), nulls)),
+            Data::U64(v) => Arc::new(UInt64Array::new(ScalarBuffer::from(take(v)), nulls)),
+            Data::F64(v) => Arc::new(Float64Array::new(ScalarBuffer::from(take(v)), nulls)),
+            Data::Bool(v) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(v)), nulls)),
+            Data::Text(v) => v.finish(nulls, input_bytes),
+        }
+    }
+}

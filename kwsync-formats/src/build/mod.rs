@@ -1,0 +1,9 @@
+//! Column builders whose last row can be taken back, made for parsers: values go straight in, columns that a
+//! row does not mention catch up with nulls later.
+
+mod column;
+mod text;
+
+pub use column::TagEncoding;
+pub(crate) use column::{Column, Data};
+pub(crate) use text::{Chunk, Text};

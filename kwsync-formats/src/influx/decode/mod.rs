@@ -1,0 +1,475 @@
+//! Line protocol to Arrow batches.
+
+mod boundary;
+mod fast;
+mod options;
+mod record;
+mod shape;
+mod table;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kwsync_core::{
+    DecodeCounts, Decoded, Decoder, Input, Position, Reject, Result, SchemaRegistry, Segment, Stage, TableId,
+};
+
+use self::boundary::Boundary;
+pub use self::options::{LineOptions, MissingTimestamp};
+use self::shape::Shapes;
+use self::table::Table;
+use super::Reason;
+use super::lines::{BOM, is_blank};
+use super::parse::{self, Outcome, Record};
+use crate::build::Chunk;
+use crate::utf8::Checked;
+
+/// The format's name in rejects and reports.
+const FORMAT: &str = "line_influxdb";
+/// Of a line that is too long, this much goes into its reject.
+const MAX_RAW_TOO_LONG: usize = 64 << 10;
+/// Chunks are taken in pieces of at most this, so that offsets fit 32 bits.
+const MAX_PIECE: usize = 1 << 30;
+
+/// Decoder of InfluxDB line protocol: bytes in, one Arrow batch a table out.
+///
+/// A column for the time, one for each tag and each field. Long strings stay in the chunk that they came in.
+/// A table's columns have the type that they were first seen with; a record that has another is the reject
+/// `type_conflict`. A record with a fault of grammar costs its first physical line; a well-formed record that
+/// its table cannot take is refused as a whole.
+///
+/// # Examples
+///
+/// ```
+/// use kwsync_core::Decoder;
+/// use kwsync_formats::influx::{LineDecoder, LineOptions, Precision};
+///
+/// let mut decoder = LineDecoder::new(LineOptions::default().with_precision(Precision::S));
+/// decoder.decode(&"cpu,host=a usage=42i 17000".into())?;
+/// decoder.decode(&"00000\nmem free=1.5 1700000001\noops\n".into())?;
+/// decoder.finish()?;
+/// let decoded = decoder.flush()?;
+/// assert_eq!(decoded.batches.len(), 2);
+/// assert_eq!(decoded.batches[0].batch().num_columns(), 3);
+/// assert_eq!(decoded.rejects[0].code, "missing_fields");
+/// # Ok::<(), kwsync_core::Error>(())
+/// ```
+pub struct LineDecoder {
+    options: LineOptions,
+    registry: Arc<SchemaRegistry>,
+    tables: Vec<Table>,
+    by_name: HashMap<Box<[u8]>, u32>,
+    shapes: Shapes,
+    record: Record,
+    columns: Vec<u32>,
+    input: Arc<Input>,
+    /// First byte that belongs to no finished record; the column is that of the first byte of `carry`
+    at: Position,
+    /// The input may still begin with a byte order mark
+    start: bool,
+    /// The record in hand
+    carry: Vec<u8>,
+    boundary: Boundary,
+    /// `carry` may hold a whole record
+    ready: bool,
+    /// A line that is skipped up to its end
+    skip: Option<Skip>,
+    segments: Vec<Segment>,
+    chunks: u64,
+    rows: usize,
+    record_bytes: usize,
+    rejects: Vec<Reject>,
+    counts: DecodeCounts,
+    now: Option<i64>,
+}
+
+/// A comment or an oversized line of which the end has not come yet.
+#[derive(Debug)]
+struct Skip {
+    /// Its first bytes, if it is to be refused
+    raw: Option<Vec<u8>>,
+    len: u64,
+}
+
+/// How far a piece of input has been read, relative to its start.
+#[derive(Clone, Copy)]
+struct Progress {
+    at: usize,
+    line: u32,
+    record: u32,
+    /// Where the current line begins; before the piece's start if a byte order mark was cut off
+    column: u64,
+    rows: usize,
+}
+
+impl fmt::Debug for LineDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineDecoder")
+            .field("options", &self.options)
+            .field("at", &self.at)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LineDecoder {
+    /// A decoder with schemas of its own.
+    #[must_use]
+    pub fn new(options: LineOptions) -> Self {
+        Self {
+            options,
+            registry: Arc::default(),
+            tables: Vec::new(),
+            by_name: HashMap::new(),
+            shapes: Shapes::default(),
+            record: Record::default(),
+            columns: Vec::new(),
+            input: Arc::new(Input::new("input")),
+            at: Position::START,
+            start: true,
+            carry: Vec::new(),
+            boundary: Boundary::default(),
+            ready: false,
+            skip: None,
+            segments: Vec::new(),
+            chunks: 0,
+            rows: 0,
+            record_bytes: 0,
+            rejects: Vec::new(),
+            counts: DecodeCounts::default(),
+            now: None,
+        }
+    }
+
+    /// Shares the schemas of a job.
+    #[must_use]
+    pub fn with_registry(mut self, registry: Arc<SchemaRegistry>) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    fn full(&self) -> bool {
+        self.rows + self.rejects.len() >= self.options.batch_rows
+            || self.record_bytes >= self.options.batch_bytes
+    }
+
+    /// Reads records of `bytes`, which begin at `self.at`, until they end or a bound is reached. Returns the
+    /// offset of the first byte not used.
+    fn process(&mut self, bytes: &Bytes, last: bool) -> usize {
+        self.chunks += 1;
+        let chunk = Chunk { bytes, id: self.chunks };
+        let data: &[u8] = bytes;
+        let mut checked = Checked::default();
+        let mut progress = Progress { at: 0, line: 0, record: 0, column: self.at.column, rows: self.rows };
+        if self.start && data.starts_with(BOM) {
+            progress.at = BOM.len();
+            progress.column += BOM.len() as u64;
+        }
+        while progress.at < data.len() && !self.full() {
+            if self.guess(chunk, &mut checked, &mut progress) {
+                continue;
+            }
+            let start = progress.at;
+            let window_end = start.saturating_add(self.options.max_line_bytes).min(data.len());
+            let window = data.get(..window_end).unwrap_or_default();
+            let all = window_end == data.len();
+            match parse::parse(window, start, last && all, &mut self.record) {
+                Outcome::Record => {
+                    let end = self.record.end;
+                    match checked.check(data, start, end) {
+                        Ok(()) => self.take(chunk, &mut progress),
+                        Err(fault) => {
+                            if !self.refuse(data, Reason::InvalidUtf8, fault, last, &mut progress) {
+                                break;
+                            }
+                        }
+                    }
+                }
+                Outcome::Blank(next) => progress.next_line(next, 1),
+                Outcome::Bad(reason, fault) => {
+                    if !self.refuse(data, reason, fault, last, &mut progress) {
+                        break;
+                    }
+                }
+                Outcome::Incomplete if all => break,
+                Outcome::Incomplete => {
+                    let comment = is_blank(window, start);
+                    let found = memchr::memchr(b'\n', data.get(start..).unwrap_or_default());
+                    if comment && let Some(n) = found {
+                        progress.next_line(start + n + 1, 1);
+                    } else if found.is_some() {
+                        self.refuse(data, Reason::LineTooLong, start, last, &mut progress);
+                    } else {
+                        let rest = data.get(start..).unwrap_or_default();
+                        let raw = (!comment).then(|| rest.get(..MAX_RAW_TOO_LONG).unwrap_or(rest).to_vec());
+                        self.skip = Some(Skip { raw, len: rest.len() as u64 });
+                        self.advance(bytes, &progress);
+                        return data.len();
+                    }
+                }
+            }
+        }
+        self.advance(bytes, &progress);
+        progress.at
+    }
+
+    /// Takes over the progress in `bytes`.
+    fn advance(&mut self, bytes: &Bytes, progress: &Progress) {
+        if self.rows > progress.rows {
+            let base = Position { column: 1, ..self.at };
+            self.segments.push(Segment { input: Arc::clone(&self.input), bytes: Some(bytes.clone()), base });
+        }
+        if progress.at > 0 {
+            self.start = false;
+        }
+        self.at.byte += progress.at as u64;
+        if self.at.line != 0 {
+            self.at.line += u64::from(progress.line);
+        }
+        self.at.column = progress.column;
+        self.at.record += u64::from(progress.record);
+    }
+
+    /// Refuses the physical line that `progress` is at. False if its end is not there yet.
+    fn refuse(
+        &mut self,
+        data: &[u8],
+        reason: Reason,
+        fault: usize,
+        last: bool,
+        progress: &mut Progress,
+    ) -> bool {
+        let start = progress.at;
+        let rest = data.get(start..).unwrap_or_default();
+        let (len, next) = match memchr::memchr(b'\n', rest) {
+            Some(n) => (n, start + n + 1),
+            None if last => (rest.len(), data.len()),
+            None => return false,
+        };
+        let raw = rest.get(..len).unwrap_or_default();
+        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+        // The fault may lie on a later line, where a string goes on.
+        let before = data.get(start..fault).unwrap_or_default();
+        let (lines, column) = match memchr::memrchr(b'\n', before) {
+            Some(n) => (memchr::memchr_iter(b'\n', before).count() as u64, (before.len() - n) as u64),
+            None => (0, progress.column + (fault - start) as u64),
+        };
+        progress.record += 1;
+        let position = Position {
+            byte: self.at.byte + fault as u64,
+            line: if self.at.line == 0 { 0 } else { self.at.line + u64::from(progress.line) + lines },
+            column,
+            record: self.at.record + u64::from(progress.record),
+        };
+        let raw =
+            if reason == Reason::LineTooLong { raw.get(..MAX_RAW_TOO_LONG).unwrap_or(raw) } else { raw };
+        self.reject(position, None, reason.code(), reason.message().to_owned(), raw, fault - start);
+        progress.next_line(next, 1);
+        true
+    }
+
+    fn reject(
+        &mut self,
+        position: Position,
+        table: Option<TableId>,
+        code: &str,
+        reason: String,
+        raw: &[u8],
+        at: usize,
+    ) {
+        self.counts.records += 1;
+        self.record_bytes += raw.len();
+        self.rejects.push(Reject {
+            position,
+            split: self.input.split().to_owned(),
+            stage: Stage::Decode,
+            format: FORMAT.to_owned(),
+            table,
+            code: code.to_owned(),
+            reason,
+            raw: Bytes::copy_from_slice(raw),
+            at: u32::try_from(at).ok().filter(|&at| at as usize <= raw.len()),
+        });
+    }
+
+    /// Skips up to the end of the line. Returns how many bytes of `bytes` that took, and whether it is over.
+    fn skip(&mut self, bytes: &[u8]) -> usize {
+        let Some(skip) = &mut self.skip else { return 0 };
+        let end = memchr::memchr(b'\n', bytes);
+        let more = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+        if let Some(raw) = &mut skip.raw {
+            let room = MAX_RAW_TOO_LONG.saturating_sub(raw.len()).min(more.len());
+            raw.extend_from_slice(more.get(..room).unwrap_or_default());
+        }
+        skip.len += more.len() as u64;
+        match end {
+            Some(n) => {
+                self.end_skip(1);
+                n + 1
+            }
+            None => bytes.len(),
+        }
+    }
+
+    fn end_skip(&mut self, newline: u64) {
+        let Some(skip) = self.skip.take() else { return };
+        let start = self.at;
+        self.at.byte += skip.len + newline;
+        self.at.line += if self.at.line == 0 { 0 } else { newline };
+        self.at.column = 1;
+        if let Some(raw) = skip.raw {
+            self.at.record += 1;
+            let position = Position { record: self.at.record, ..start };
+            let cut = skip.len > raw.len() as u64;
+            let raw = if cut { raw.as_slice() } else { raw.strip_suffix(b"\r").unwrap_or(&raw) };
+            let reason = Reason::LineTooLong;
+            self.reject(position, None, reason.code(), reason.message().to_owned(), raw, 0);
+        }
+    }
+
+    /// Works on the record in hand. `last` says that nothing more belongs to it.
+    fn process_carry(&mut self, last: bool) {
+        let bytes = Bytes::from(std::mem::take(&mut self.carry));
+        let used = self.process(&bytes, last);
+        self.carry.extend_from_slice(bytes.get(used..).unwrap_or_default());
+        self.boundary = Boundary::default();
+        // What is left is incomplete, unless a bound was reached.
+        self.ready = self.boundary.find(&self.carry).is_some() && (used > 0 || self.full());
+    }
+
+    fn decode_some(&mut self, bytes: &Bytes) -> usize {
+        self.now = None;
+        let mut used = 0;
+        while used < bytes.len() && !self.full() {
+            let rest = bytes.get(used..).unwrap_or_default();
+            if self.skip.is_some() {
+                used += self.skip(rest);
+            } else if self.ready {
+                self.process_carry(false);
+            } else if self.carry.is_empty() {
+                let piece = bytes.slice(used..used + rest.len().min(MAX_PIECE));
+                let done = self.process(&piece, false);
+                used += done;
+                if done < piece.len() && !self.full() {
+                    // A record that goes on in the next chunk.
+                    let rest = piece.get(done..).unwrap_or_default();
+                    self.carry.extend_from_slice(rest);
+                    used += rest.len();
+                    self.boundary = Boundary::default();
+                    self.ready = self.boundary.find(&self.carry).is_some();
+                }
+            } else {
+                // One byte more than allowed shows that it is too long.
+                let room = (self.options.max_line_bytes + 1).saturating_sub(self.carry.len());
+                let piece = rest.get(..room).unwrap_or(rest);
+                let end = self.boundary.find(piece);
+                let n = end.unwrap_or(piece.len());
+                self.carry.extend_from_slice(piece.get(..n).unwrap_or_default());
+                self.ready = end.is_some() || self.carry.len() > self.options.max_line_bytes;
+                used += n;
+            }
+        }
+        if self.ready && !self.full() {
+            self.process_carry(false);
+        }
+        used
+    }
+}
+
+impl Progress {
+    #[inline(always)]
+    fn next_line(&mut self, at: usize, lines: u64) {
+        self.at = at;
+        self.line += lines as u32;
+        self.column = 1;
+    }
+}
+
+impl Decoder for LineDecoder {
+    fn format(&self) -> &'static str {
+        FORMAT
+    }
+
+    fn begin(&mut self, input: Arc<Input>, at: Position) {
+        self.input = input;
+        self.at = Position { column: at.column.max(1), ..at };
+        self.start = at.byte == 0;
+        self.carry.clear();
+        self.boundary = Boundary::default();
+        self.ready = false;
+        self.skip = None;
+    }
+
+    fn decode(&mut self, chunk: &Bytes) -> Result<usize> {
+        Ok(self.decode_some(chunk))
+    }
+
+    fn end_record(&mut self) -> Result<()> {
+        self.now = None;
+        while !self.carry.is_empty() || self.skip.is_some() {
+            if self.skip.is_some() {
+                self.end_skip(0);
+            } else {
+                // Bounds are for `decode`; what is in hand is little.
+                let (rows, bytes) = (self.options.batch_rows, self.options.batch_bytes);
+                (self.options.batch_rows, self.options.batch_bytes) = (usize::MAX, usize::MAX);
+                self.process_carry(true);
+                (self.options.batch_rows, self.options.batch_bytes) = (rows, bytes);
+            }
+        }
+        self.ready = false;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<Decoded> {
+        let segments: Arc<[Segment]> = std::mem::take(&mut self.segments).into();
+        let mut batches = Vec::new();
+        for table in self.tables.iter_mut().filter(|table| table.rows > 0) {
+            batches.push(table.finish(&segments)?);
+        }
+        self.rows = 0;
+        self.record_bytes = 0;
+        Ok(Decoded {
+            batches,
+            rejects: std::mem::take(&mut self.rejects),
+            counts: std::mem::take(&mut self.counts),
+        })
+    }
+
+    fn wants_flush(&self) -> bool {
+        self.full()
+    }
+
+    fn position(&self) -> Position {
+        self.at
+    }
+
+    fn has_partial_record(&self) -> bool {
+        !self.carry.is_empty() || self.skip.is_some()
+    }
+
+    fn buffered_rows(&self) -> usize {
+        self.rows
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        let chunks: usize = self.segments.iter().filter_map(|s| s.bytes.as_ref()).map(Bytes::len).sum();
+        let columns: usize = self.tables.iter().map(Table::bytes).sum();
+        chunks + columns + self.carry.len() + self.rejects.iter().map(|r| r.raw.len()).sum::<usize>()
+    }
+
+    fn reset(&mut self) {
+        self.tables.iter_mut().for_each(Table::clear);
+        self.segments.clear();
+        self.rejects.clear();
+        self.counts = DecodeCounts::default();
+        self.rows = 0;
+        self.record_bytes = 0;
+        self.carry.clear();
+        self.boundary = Boundary::default();
+        self.ready = false;
+        self.skip = None;
+    }
+}

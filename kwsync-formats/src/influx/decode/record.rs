@@ -1,0 +1,309 @@
+//! Rows out of records: by the expected shape, or by the general parser's result.
+
+use kwsync_core::{Column, DataType, Position, RecordRef, Role, TableId};
+
+use super::fast;
+use super::shape::NONE;
+use super::table::{Misfit, Table, data_type};
+use super::{LineDecoder, MissingTimestamp, Progress};
+use crate::build::{Chunk, Data};
+use crate::influx::Reason;
+use crate::influx::parse::{self, Names, Span, Value};
+use crate::utf8::Checked;
+
+impl From<Reason> for Misfit {
+    fn from(reason: Reason) -> Self {
+        Self { code: reason.code(), reason: reason.message().to_owned() }
+    }
+}
+
+impl LineDecoder {
+    /// Nanoseconds of a timestamp as written.
+    #[inline(always)]
+    fn time(&mut self, timestamp: Option<i64>) -> Result<Option<i64>, Misfit> {
+        match timestamp {
+            Some(raw) => match self.options.precision.to_nanoseconds(raw) {
+                Some(ns) => Ok(Some(ns)),
+                None => Err(Reason::TimestampOverflow.into()),
+            },
+            None => self.missing_time(),
+        }
+    }
+
+    fn missing_time(&mut self) -> Result<Option<i64>, Misfit> {
+        match self.options.missing_timestamp {
+            MissingTimestamp::Receive => {
+                let clock = &self.options.clock;
+                Ok(Some(*self.now.get_or_insert_with(|| clock())))
+            }
+            MissingTimestamp::Null => Ok(None),
+            MissingTimestamp::Reject => Err(Misfit {
+                code: "missing_timestamp",
+                reason: "the record has no timestamp; allow it with missing_timestamp=receive or null"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Ends a row: its time, its origin, the counts.
+    #[inline(always)]
+    fn commit(&mut self, table: u32, timestamp: Option<i64>, time: Option<i64>, origin: RecordRef) {
+        self.counts.records += 1;
+        self.rows += 1;
+        self.record_bytes += origin.len as usize;
+        if timestamp.is_none() {
+            self.counts.missing_timestamps += u64::from(time.is_some());
+        }
+        if let Some(table) = self.tables.get_mut(table as usize) {
+            table.commit(time, origin);
+        }
+    }
+
+    /// Reads the next line by the shapes that have followed the last one's. False if none of them fits.
+    #[inline(always)]
+    pub(super) fn guess(&mut self, chunk: Chunk<'_>, checked: &mut Checked, progress: &mut Progress) -> bool {
+        let Some(last) = self.shapes.all.get(self.shapes.last as usize) else { return false };
+        let next = last.next;
+        self.guess_one(next[0], chunk, checked, progress) || self.guess_one(next[1], chunk, checked, progress)
+    }
+
+    #[inline]
+    fn guess_one(
+        &mut self,
+        index: u32,
+        chunk: Chunk<'_>,
+        checked: &mut Checked,
+        progress: &mut Progress,
+    ) -> bool {
+        let Some(shape) = self.shapes.all.get(index as usize) else { return false };
+        let Some(table) = self.tables.get_mut(shape.table as usize) else { return false };
+        if table.active != index {
+            // Cheap, and most wrong guesses end here.
+            if shape.ops.first().is_none_or(|op| op.prefix.matches(chunk.bytes, progress.at).is_none()) {
+                return false;
+            }
+            table.activate(index, shape.ops.iter().map(|op| op.column));
+        }
+        let start = progress.at;
+        let Some(tail) = fast::read(shape, table, chunk, start) else { return false };
+        let id = shape.table;
+        let valid = tail.end - start <= self.options.max_line_bytes
+            && checked.check(chunk.bytes, start, tail.end).is_ok();
+        let time = if valid { self.time(tail.timestamp).ok() } else { None };
+        let Some(time) = time else {
+            // The general parser says why.
+            if let (Some(table), Some(shape)) =
+                (self.tables.get_mut(id as usize), self.shapes.all.get(index as usize))
+            {
+                table.roll_back(shape.ops.iter().map(|op| op.column));
+            }
+            return false;
+        };
+        progress.record += 1;
+        let origin = RecordRef {
+            segment: self.segments.len() as u32,
+            start: start as u32,
+            len: (tail.text_end - start) as u32,
+            line: progress.line,
+            record: progress.record,
+        };
+        self.commit(id, tail.timestamp, time, origin);
+        progress.next_line(tail.end, 1);
+        self.shapes.follow(index);
+        true
+    }
+
+    /// Takes the parsed record into its table, or refuses it.
+    pub(super) fn take(&mut self, chunk: Chunk<'_>, progress: &mut Progress) {
+        let start = progress.at;
+        progress.record += 1;
+        let lines = self.record.inner_lines + 1;
+        let next = self.record.end;
+        if let Err((misfit, table, at)) = self.take_row(chunk, progress) {
+            let raw = chunk.bytes.get(start..self.record.text_end).unwrap_or_default();
+            let before = chunk.bytes.get(start..at).unwrap_or_default();
+            let (inner, column) = match memchr::memrchr(b'\n', before) {
+                Some(n) => (memchr::memchr_iter(b'\n', before).count() as u64, (before.len() - n) as u64),
+                None => (0, progress.column + (at - start) as u64),
+            };
+            let position = Position {
+                byte: self.at.byte + at as u64,
+                line: if self.at.line == 0 { 0 } else { self.at.line + u64::from(progress.line) + inner },
+                column,
+                record: self.at.record + u64::from(progress.record),
+            };
+            self.reject(position, Some(table), misfit.code, misfit.reason, raw, at - start);
+        }
+        progress.next_line(next, lines);
+    }
+
+    fn take_row(&mut self, chunk: Chunk<'_>, progress: &Progress) -> Result<(), (Misfit, TableId, usize)> {
+        let data: &[u8] = chunk.bytes;
+        let timestamp = self.record.timestamp;
+        let table_id =
+            |decoder: &Self| TableId::new(name(data, &decoder.record.measurement, Names::Measurement));
+        let time = match self.time(timestamp) {
+            Ok(time) => time,
+            Err(misfit) => {
+                let record = &self.record;
+                let at = if timestamp.is_some() { record.timestamp_at } else { record.text_end };
+                return Err((misfit, table_id(self), at));
+            }
+        };
+        let (shape, table) = match self.shapes.find(data, &self.record) {
+            Some(shape) => {
+                self.columns.clear();
+                self.columns.extend_from_slice(self.shapes.columns(shape));
+                (shape, self.shapes.all.get(shape as usize).map_or(0, |shape| shape.table))
+            }
+            None => {
+                let table = self.resolve(data).map_err(|(misfit, at)| (misfit, table_id(self), at))?;
+                let shape = if self.record.repeated == 0 {
+                    self.shapes.insert(table, &self.columns, self.record.tags.len(), &mut self.tables)
+                } else {
+                    NONE
+                };
+                (shape, table)
+            }
+        };
+        if let Some(rows) = self.tables.get_mut(table as usize) {
+            if shape == NONE || rows.active != shape {
+                rows.activate(shape, self.columns.iter().copied());
+            }
+            let record = &self.record;
+            for (&column, (_, span)) in self.columns.iter().zip(&record.tags) {
+                push(rows, column, chunk, Value::Str(*span), Names::Key);
+            }
+            for (&column, (_, value)) in self.columns.iter().skip(record.tags.len()).zip(&record.fields) {
+                push(rows, column, chunk, *value, Names::String);
+            }
+        }
+        self.counts.duplicate_fields += self.record.repeated as u64;
+        let origin = RecordRef {
+            segment: self.segments.len() as u32,
+            start: progress.at as u32,
+            len: (self.record.text_end - progress.at) as u32,
+            line: progress.line,
+            record: progress.record,
+        };
+        self.commit(table, timestamp, time, origin);
+        if shape != NONE {
+            self.shapes.follow(shape);
+        }
+        Ok(())
+    }
+
+    /// Finds or makes the table and columns of the record; the columns go into `self.columns`, one a value.
+    fn resolve(&mut self, data: &[u8]) -> Result<u32, (Misfit, usize)> {
+        let record = &self.record;
+        let keys = record
+            .tags
+            .iter()
+            .map(|(key, _)| (*key, Role::Tag, DataType::Text))
+            .chain(record.fields.iter().map(|(key, value)| (*key, Role::Field, data_type(value))));
+        for (key, ..) in keys.clone() {
+            if name(data, &key, Names::Key) == self.options.time_column {
+                let reason = format!(
+                    "a tag or field is named {:?} like the time column; choose another with time_column=",
+                    self.options.time_column
+                );
+                return Err((Misfit { code: "column_clash", reason }, key.start));
+            }
+        }
+        let start = record.measurement.start;
+        let known = self.by_name.get(record.measurement.of(data)).copied();
+        let nullable = self.options.missing_timestamp == MissingTimestamp::Null;
+        let mut fresh = None;
+        let table = match known.and_then(|index| self.tables.get_mut(index as usize)) {
+            Some(table) => table,
+            None => {
+                if self.tables.len() >= self.options.max_tables {
+                    let reason = format!("more than {} tables (max_tables)", self.options.max_tables);
+                    return Err((Misfit { code: "too_many_tables", reason }, start));
+                }
+                let id = TableId::new(name(data, &record.measurement, Names::Measurement));
+                fresh.insert(Table::new(id, &self.options.time_column, nullable))
+            }
+        };
+        self.columns.clear();
+        let mut new = 0;
+        for (key, role, data_type) in keys.clone() {
+            let found = table.lookup(key.of(data), role, &data_type).map_err(|misfit| (misfit, key.start))?;
+            new += usize::from(found.is_none());
+            self.columns.push(found.unwrap_or(NONE));
+        }
+        // A repeated field counts twice here, which no limit of use will notice.
+        if new > 0 && table.columns_known() + new > self.options.max_columns {
+            let reason = format!(
+                "table {} would get more than {} columns (max_columns)",
+                table.id, self.options.max_columns
+            );
+            return Err((Misfit { code: "too_many_columns", reason }, start));
+        }
+        if fresh.is_some() || new > 0 {
+            let table = match &mut fresh {
+                Some(table) => {
+                    table.claim_time(&self.registry).map_err(|misfit| (misfit, start))?;
+                    table
+                }
+                None => table_mut(&mut self.tables, known).ok_or_else(|| (Reason::BadValue.into(), start))?,
+            };
+            for (slot, (key, role, data_type)) in self.columns.iter_mut().zip(keys) {
+                if *slot == NONE {
+                    let place = |misfit| (misfit, key.start);
+                    let again = table.lookup(key.of(data), role, &data_type).map_err(place)?;
+                    *slot = match again {
+                        Some(index) => index,
+                        None => {
+                            let column = Column::new(name(data, &key, Names::Key), data_type).with_role(role);
+                            let encoding = self.options.tag_encoding;
+                            table.add(key.of(data), column, encoding, &self.registry).map_err(place)?
+                        }
+                    };
+                }
+            }
+        }
+        if let Some(table) = fresh {
+            let index = self.tables.len() as u32;
+            self.tables.push(table);
+            self.by_name.insert(record.measurement.of(data).into(), index);
+            return Ok(index);
+        }
+        known.ok_or_else(|| (Reason::BadValue.into(), start))
+    }
+}
+
+fn table_mut(tables: &mut [Table], index: Option<u32>) -> Option<&mut Table> {
+    tables.get_mut(index? as usize)
+}
+
+fn name(data: &[u8], span: &Span, kind: Names) -> String {
+    let raw = span.of(data);
+    let mut out = Vec::with_capacity(raw.len());
+    parse::unescape(raw, kind, &mut out);
+    String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn push(table: &mut Table, column: u32, chunk: Chunk<'_>, value: Value, kind: Names) {
+    let rows = table.rows;
+    let Some(column) = table.columns.get_mut(column as usize) else { return };
+    if column.len() > rows {
+        // The same field again: the last one wins.
+        column.truncate(rows);
+    }
+    match (&mut column.data, value) {
+        (Data::I64(values), Value::I64(v)) => values.push(v),
+        (Data::U64(values), Value::U64(v)) => values.push(v),
+        (Data::F64(values), Value::F64(v)) => values.push(v),
+        (Data::Bool(values), Value::Bool(v)) => values.push(v),
+        (Data::Text(values), Value::Str(span)) if span.escaped => {
+            values.push_with(|out| parse::unescape(span.of(chunk.bytes), kind, out));
+        }
+        (Data::Text(values), Value::Str(span)) if kind == Names::Key => {
+            values.push_copy(chunk.bytes, span.start, span.end);
+        }
+        (Data::Text(values), Value::Str(span)) => values.push_ref(chunk, span.start, span.end),
+        // Columns were looked up by type.
+        _ => {}
+    }
+}

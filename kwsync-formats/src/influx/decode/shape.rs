@@ -1,0 +1,146 @@
+//! The shape of a line: its measurement and keys, byte for byte, and the type of each value. Lines of one shape
+//! differ in their values only, so the next one is compared with its likely shape instead of being taken apart.
+
+use std::collections::HashMap;
+
+use super::table::Table;
+use crate::influx::parse::{Record, Span, Value};
+use crate::influx::scan::Prefix;
+
+/// What stands before a value, and the column that the value belongs to.
+#[derive(Debug)]
+pub(super) struct Op {
+    pub(super) prefix: Prefix,
+    /// What follows the prefix, of a key that is longer than the prefix can hold.
+    pub(super) rest: Box<[u8]>,
+    pub(super) column: u32,
+    pub(super) is_tag: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) table: u32,
+    pub(super) ops: Box<[Op]>,
+    /// The text between the values, for telling shapes apart.
+    text: Box<[u8]>,
+    columns: Box<[u32]>,
+    /// Shapes that have followed this one, the last first.
+    pub(super) next: [u32; 2],
+}
+
+pub(super) const NONE: u32 = u32::MAX;
+/// More shapes than this, and all are forgotten: nothing is gained where each line has its own.
+const MAX_SHAPES: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Shapes {
+    pub(super) all: Vec<Shape>,
+    by_hash: HashMap<u64, u32>,
+    text: Vec<u8>,
+    cuts: Vec<usize>,
+    /// The shape of the last line
+    pub(super) last: u32,
+}
+
+const fn letter(value: &Value) -> u8 {
+    match value {
+        Value::I64(_) => b'i',
+        Value::U64(_) => b'u',
+        Value::F64(_) => b'f',
+        Value::Bool(_) => b'b',
+        Value::Str(_) => b's',
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    const K: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut chunks = bytes.chunks_exact(8);
+    let mut state = bytes.len() as u64;
+    for chunk in &mut chunks {
+        let word = chunk.first_chunk::<8>().map_or(0, |c| u64::from_le_bytes(*c));
+        state = (state.rotate_left(5) ^ word).wrapping_mul(K);
+    }
+    for &byte in chunks.remainder() {
+        state = (state.rotate_left(5) ^ u64::from(byte)).wrapping_mul(K);
+    }
+    state ^ (state >> 29)
+}
+
+impl Shapes {
+    /// Spells the shape of `record` into `self.text`: the text before each value, then one letter a field.
+    fn spell(&mut self, data: &[u8], record: &Record) {
+        self.text.clear();
+        self.cuts.clear();
+        self.text.extend_from_slice(record.measurement.of(data));
+        let mut key = |span: &Span, separator| {
+            self.text.push(separator);
+            self.text.extend_from_slice(span.of(data));
+            self.text.push(b'=');
+            self.cuts.push(self.text.len());
+        };
+        record.tags.iter().for_each(|(span, _)| key(span, b','));
+        for (i, (span, _)) in record.fields.iter().enumerate() {
+            key(span, if i == 0 { b' ' } else { b',' });
+        }
+        self.text.extend(record.fields.iter().map(|(_, value)| letter(value)));
+    }
+
+    /// The shape of `record`, if it is known.
+    pub(super) fn find(&mut self, data: &[u8], record: &Record) -> Option<u32> {
+        self.spell(data, record);
+        let found = *self.by_hash.get(&hash(&self.text))?;
+        let shape = self.all.get(found as usize)?;
+        (*shape.text == *self.text).then_some(found)
+    }
+
+    /// The columns of the record that was looked for last, if its shape was found.
+    pub(super) fn columns(&self, shape: u32) -> &[u32] {
+        self.all.get(shape as usize).map_or(&[], |shape| &shape.columns)
+    }
+
+    /// Remembers the shape that was looked for last and not found.
+    pub(super) fn insert(&mut self, table: u32, columns: &[u32], tags: usize, tables: &mut [Table]) -> u32 {
+        if self.all.len() >= MAX_SHAPES {
+            self.clear(tables);
+        }
+        let mut start = 0;
+        let mut ops = Vec::with_capacity(columns.len());
+        for (i, (&column, &end)) in columns.iter().zip(&self.cuts).enumerate() {
+            let text = self.text.get(start..end).unwrap_or_default();
+            let (head, rest) = text.split_at(text.len().min(32));
+            // Never empty: there is a separator and an '='.
+            if let Some(prefix) = Prefix::new(head) {
+                ops.push(Op { prefix, rest: rest.into(), column, is_tag: i < tags });
+            }
+            start = end;
+        }
+        let index = self.all.len() as u32;
+        self.by_hash.insert(hash(&self.text), index);
+        self.all.push(Shape {
+            table,
+            ops: ops.into(),
+            text: self.text.as_slice().into(),
+            columns: columns.into(),
+            next: [NONE; 2],
+        });
+        index
+    }
+
+    fn clear(&mut self, tables: &mut [Table]) {
+        self.all.clear();
+        self.by_hash.clear();
+        self.last = NONE;
+        tables.iter_mut().for_each(|table| table.active = NONE);
+    }
+
+    /// Notes that a line of shape `shape` has come.
+    #[inline]
+    pub(super) fn follow(&mut self, shape: u32) {
+        if let Some(last) = self.all.get_mut(self.last as usize)
+            && last.next[0] != shape
+        {
+            last.next = [shape, last.next[0]];
+        }
+        self.last = shape;
+    }
+}
