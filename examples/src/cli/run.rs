@@ -36,9 +36,14 @@ fn report(outcome: &Outcome, args: &RunArgs) -> Result<()> {
     match args.report {
         ReportForm::Json => {
             let mut value = serde_json::to_value(&outcome.report).map_err(internal)?;
-            if let (Some(object), Some(error)) = (value.as_object_mut(), &outcome.error) {
-                object.insert("error".into(), error.to_string().into());
-                object.insert("error_kind".into(), error.kind().as_str().into());
+            if let Some(object) = value.as_object_mut() {
+                if let Some(peak) = peak_memory() {
+                    object.insert("peak_memory_bytes".into(), peak.into());
+                }
+                if let Some(error) = &outcome.error {
+                    object.insert("error".into(), error.to_string().into());
+                    object.insert("error_kind".into(), error.kind().as_str().into());
+                }
             }
             println!("{value}");
         }
@@ -49,6 +54,13 @@ fn report(outcome: &Outcome, args: &RunArgs) -> Result<()> {
         eprintln!("kwsync: {}", error.report());
     }
     Ok(())
+}
+
+/// The most memory that this process has held, where the system tells (Linux).
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
 fn internal(error: serde_json::Error) -> Error {
