@@ -73,7 +73,8 @@ fn sample(host: &str, now: u128, out: &mut String) -> std::fmt::Result {
     }
     for line in read("/proc/diskstats").lines() {
         let mut words = line.split_whitespace().skip(2);
-        if let Some(name) = words.next().filter(|name| !["loop", "ram", "zram"].iter().any(|skip| name.starts_with(skip)))
+        if let Some(name) =
+            words.next().filter(|name| !["loop", "ram", "zram"].iter().any(|skip| name.starts_with(skip)))
         {
             writeln!(out, "disk,host={host},device={name} {} {now}", fields(&DISK, words))?;
         }

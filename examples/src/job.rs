@@ -6,8 +6,8 @@ use std::sync::Arc;
 use kwsync_core::config::{ConnectorKind, Dsn, Expand, OpenOptions, Params, Registry};
 use kwsync_core::spec::PipelineSpec;
 use kwsync_core::{
-    CheckpointStore, DynSink, DynSource, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress, Result, Split,
-    TableId,
+    CheckpointStore, DynSink, DynSource, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress, Result,
+    Split, TableId,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +90,8 @@ impl Job {
     /// # Errors
     /// When the state cannot be read.
     pub async fn resumes(&self) -> Result<bool> {
-        Ok(!self.restart && self.store.load(&self.id).await?.is_some_and(|state| !state.checkpoints.is_empty()))
+        Ok(!self.restart
+            && self.store.load(&self.id).await?.is_some_and(|state| !state.checkpoints.is_empty()))
     }
 
     /// Runs to the end.

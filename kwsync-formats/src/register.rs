@@ -17,7 +17,8 @@ static LINE_INFLUXDB: &[Param] = &[
         "what a record without a timestamp gets: the time of receipt, null, or a reject",
     )
     .with_default("receive"),
-    Param::size("max_line_bytes", "the longest line that is read; a longer one is a reject").with_default("64MiB"),
+    Param::size("max_line_bytes", "the longest line that is read; a longer one is a reject")
+        .with_default("64MiB"),
 ];
 
 /// The options of a line-protocol decoder from checked parameters.
@@ -73,7 +74,8 @@ mod json {
     use crate::json::{NdjsonEncoder, NdjsonOptions, NonFinite, Nulls};
 
     static JSON: &[Param] = &[
-        Param::choice("nulls", &["omit", "write"], "whether a null is left out or written").with_default("omit"),
+        Param::choice("nulls", &["omit", "write"], "whether a null is left out or written")
+            .with_default("omit"),
         Param::choice("nonfinite", &["text", "null", "reject"], "what NaN and the infinities become")
             .with_default("text"),
         Param::text("table_key", "write the name of the table under this key"),
@@ -82,7 +84,8 @@ mod json {
     pub(super) fn register(registry: &mut Registry) {
         let info = ConnectorInfo::format("json", "one JSON object a line").with_aliases(&["ndjson", "jsonl"]);
         registry.register_encoder(info.with_params(JSON).with_line_records(), |request| {
-            let nulls = if request.params.choice("nulls") == Some("write") { Nulls::Write } else { Nulls::Omit };
+            let nulls =
+                if request.params.choice("nulls") == Some("write") { Nulls::Write } else { Nulls::Omit };
             let non_finite = match request.params.choice("nonfinite") {
                 Some("null") => NonFinite::Null,
                 Some("reject") => NonFinite::Reject,

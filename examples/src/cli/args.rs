@@ -122,7 +122,8 @@ impl RunArgs {
             Some(text) => Some(kwsync_core::config::Expand::from_environment().value("parser", text)?),
             None => None,
         };
-        spec.transforms = self.transform.iter().map(|text| text.parse()).collect::<Result<Vec<TransformSpec>>>()?;
+        spec.transforms =
+            self.transform.iter().map(|text| text.parse()).collect::<Result<Vec<TransformSpec>>>()?;
         spec.job = self.job.clone();
         spec.restart = self.restart;
         spec.errors = self.errors.parse::<ErrorPolicy>().map_err(|error| error.context("--errors"))?;

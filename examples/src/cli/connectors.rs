@@ -30,7 +30,12 @@ fn show(info: &ConnectorInfo) {
     for param in info.params() {
         let kind = match param.kind() {
             ParamType::Choice(words) => words.join("|"),
-            other => format!("{other:?}").to_lowercase().split([' ', '{', '(']).next().unwrap_or_default().to_owned(),
+            other => format!("{other:?}")
+                .to_lowercase()
+                .split([' ', '{', '('])
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         };
         let default = param.default().map(|text| format!(" (default {text})")).unwrap_or_default();
         let flags = match (param.is_required(), param.is_ignored()) {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use kwsync_core::config::{Dsn, OpenOptions};
 use kwsync_core::{
-    BoxFuture, Decoded, DynReader, Encoder, Error, ErrorKind, ErrorPolicy, Location, Reject, RejectWriter, Result,
-    TableBatch,
+    BoxFuture, Decoded, DynReader, Encoder, Error, ErrorKind, ErrorPolicy, Location, Reject, RejectWriter,
+    Result, TableBatch,
 };
 use kwsync_formats::influx::{self, Precision};
 
@@ -102,7 +102,8 @@ fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Resul
     let path = args.output.as_deref().filter(|path| *path != Path::new("-"));
     let (file, name): (Box<dyn Write + Send>, _) = match path {
         Some(path) => {
-            let file = File::create(path).map_err(|error| Error::io(format!("cannot create {}", path.display()), error))?;
+            let file = File::create(path)
+                .map_err(|error| Error::io(format!("cannot create {}", path.display()), error))?;
             (Box::new(BufWriter::with_capacity(1 << 20, file)), path.display().to_string())
         }
         None => (Box::new(std::io::stdout()), "standard output".to_owned()),
@@ -128,7 +129,8 @@ impl Output {
             }
         }
         if let Some(file) = &mut self.file {
-            file.write_all(&self.buffer).map_err(|error| Error::io(format!("cannot write {}", self.name), error))?;
+            file.write_all(&self.buffer)
+                .map_err(|error| Error::io(format!("cannot write {}", self.name), error))?;
         }
         Ok(())
     }

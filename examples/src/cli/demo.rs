@@ -36,12 +36,16 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<u8> {
     for table in report.tables.keys() {
         show(table, &args.dir.join("parquet").join(table))?;
     }
-    println!("\nThe files are under {}; any tool that reads Parquet opens them.", args.dir.join("parquet").display());
+    println!(
+        "\nThe files are under {}; any tool that reads Parquet opens them.",
+        args.dir.join("parquet").display()
+    );
     Ok(status)
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(dir).map_err(|error| Error::io(format!("cannot read {}", dir.display()), error))?;
+    let entries =
+        std::fs::read_dir(dir).map_err(|error| Error::io(format!("cannot read {}", dir.display()), error))?;
     let mut files: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|ending| ending == "parquet"))
@@ -54,7 +58,8 @@ fn show(table: &str, dir: &Path) -> Result<()> {
     let Some(first) = files(dir)?.into_iter().next() else {
         return Err(Error::new(ErrorKind::NotFound, format!("no Parquet file in {}", dir.display())));
     };
-    let file = std::fs::File::open(&first).map_err(|error| Error::io(format!("cannot open {}", first.display()), error))?;
+    let file = std::fs::File::open(&first)
+        .map_err(|error| Error::io(format!("cannot open {}", first.display()), error))?;
     let mut reader = BatchReader::from_file(file, &ReadOptions::new().with_batch_rows(SHOWN_ROWS))?;
     let columns: Vec<Column> =
         reader.schema().fields().iter().map(|field| Column::from_field(field)).collect::<Result<_>>()?;
@@ -75,7 +80,8 @@ fn grid(columns: &[Column], batch: &RecordBatch) -> Result<String> {
             .collect(),
     ];
     for row in 0..batch.num_rows().min(SHOWN_ROWS) {
-        let values = (0..shown).map(|at| Value::of(batch.column(at).as_ref(), row).map(|value| value.to_string()));
+        let values =
+            (0..shown).map(|at| Value::of(batch.column(at).as_ref(), row).map(|value| value.to_string()));
         cells.push(values.collect::<Result<_>>()?);
     }
     let width = |at: usize| cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);

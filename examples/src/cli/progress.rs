@@ -59,7 +59,8 @@ pub(crate) fn show(progress: Arc<Progress>, quiet: bool) -> Shown {
 
 fn line(now: &Snapshot) -> String {
     let seconds = now.elapsed.as_secs_f64().max(0.001);
-    let rejected = if now.rejected > 0 { format!(", {} rejected", HumanCount(now.rejected)) } else { String::new() };
+    let rejected =
+        if now.rejected > 0 { format!(", {} rejected", HumanCount(now.rejected)) } else { String::new() };
     format!(
         "{} rows read, {} settled{rejected}, {} rows/s, {}/s",
         HumanCount(now.rows_read),

@@ -458,11 +458,14 @@ impl Registry {
             dsn.params(),
         )?
         .into_iter();
-        let params = sets.next().ok_or_else(|| Error::new(ErrorKind::Internal, "no parameters were parsed"))?;
+        let params =
+            sets.next().ok_or_else(|| Error::new(ErrorKind::Internal, "no parameters were parsed"))?;
         match &format.encoders {
             Some(make) => make(options.format(dsn, &params)),
-            None => Err(Error::new(ErrorKind::Unsupported, format!("the format `{name}` cannot be written here"))
-                .with_hint("`kwsync connectors` lists all formats")),
+            None => {
+                Err(Error::new(ErrorKind::Unsupported, format!("the format `{name}` cannot be written here"))
+                    .with_hint("`kwsync connectors` lists all formats"))
+            }
         }
     }
 
