@@ -8,4 +8,9 @@ mod interval;
 pub mod json;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+#[cfg(feature = "arrow")]
+mod register;
 mod utf8;
+
+#[cfg(feature = "arrow")]
+pub use register::register;
