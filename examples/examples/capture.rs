@@ -63,7 +63,7 @@ fn sample(host: &str, now: u128, out: &mut String) -> std::fmt::Result {
         )?;
     }
     for line in read("/proc/net/dev").lines().skip(2) {
-        if let Some((name, values)) = line.split_once(':') {
+        if let Some((name, values)) = line.split_once(':').filter(|(name, _)| !name.contains("ifb")) {
             let values: Vec<_> = values.split_whitespace().collect();
             let sent =
                 fields(&["tx_bytes", "tx_packets", "tx_errs", "tx_drop"], values.iter().skip(8).copied());
@@ -73,7 +73,7 @@ fn sample(host: &str, now: u128, out: &mut String) -> std::fmt::Result {
     }
     for line in read("/proc/diskstats").lines() {
         let mut words = line.split_whitespace().skip(2);
-        if let Some(name) = words.next().filter(|name| !name.starts_with("loop") && !name.starts_with("ram"))
+        if let Some(name) = words.next().filter(|name| !["loop", "ram", "zram"].iter().any(|skip| name.starts_with(skip)))
         {
             writeln!(out, "disk,host={host},device={name} {} {now}", fields(&DISK, words))?;
         }

@@ -13,6 +13,8 @@ mod reject;
 mod schema_registry;
 mod sink;
 mod source;
+#[cfg(feature = "jobs")]
+pub mod spec;
 #[cfg(feature = "runtime")]
 mod transform;
 

@@ -463,7 +463,7 @@ async fn registered() {
         registry.sink(&dsn, &OpenOptions::new())
     };
     for (query, ending) in
-        [("", "parquet"), ("?format=json", "ndjson"), ("?format=ndjson&compression=gzip&nulls=null", "gz")]
+        [("", "parquet"), ("?format=json", "ndjson"), ("?format=ndjson&compression=gzip&nulls=write", "gz")]
     {
         let sink = open(query).unwrap();
         let mut writer = sink.open(&lane(1, 0)).await.unwrap();

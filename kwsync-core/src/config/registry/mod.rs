@@ -445,6 +445,37 @@ impl Registry {
         make(SinkRequest { dsn, params: &params, format })
     }
 
+    /// What makes the encoders of the format called `name`; its parameters stand in `dsn`.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) for an unknown name or parameter; [`Unsupported`](ErrorKind::Unsupported) for
+    /// a format that is only read.
+    pub fn encoder(&self, name: &str, dsn: &Dsn, options: &OpenOptions) -> Result<EncoderFactory> {
+        let format = self.find_format(name)?;
+        let mut sets = Params::parse_sets(
+            &format!("format `{}`", format.info.name),
+            &[format.info.params],
+            dsn.params(),
+        )?
+        .into_iter();
+        let params = sets.next().ok_or_else(|| Error::new(ErrorKind::Internal, "no parameters were parsed"))?;
+        match &format.encoders {
+            Some(make) => make(options.format(dsn, &params)),
+            None => Err(Error::new(ErrorKind::Unsupported, format!("the format `{name}` cannot be written here"))
+                .with_hint("`kwsync connectors` lists all formats")),
+        }
+    }
+
+    fn find_format(&self, name: &str) -> Result<&Format> {
+        let found = self.formats.iter().find(|format| format.info.names().any(|known| known == name));
+        found.ok_or_else(|| {
+            let meant = did_you_mean(name, self.formats.iter().flat_map(|format| format.info.names()));
+            Error::config(format!("there is no format `{name}`{meant}")).with_hint(
+                "`kwsync connectors` lists all of them; one that is missing may need a feature of this build",
+            )
+        })
+    }
+
     /// The parameters of the connector and its format that `dsn` gives, checked, without opening anything.
     ///
     /// # Errors
@@ -486,7 +517,6 @@ impl Registry {
 
     fn choose_format(&self, info: &ConnectorInfo, dsn: &Dsn) -> Result<Option<&Format>> {
         let Some(guess) = info.formats else { return Ok(None) };
-        let names = || self.formats.iter().flat_map(|format| format.info.names());
         let Some(name) = dsn.get("format").or_else(|| guess(dsn)) else {
             let known: Vec<_> = self.formats.iter().map(|format| format.info.name).collect();
             let mut shown = dsn.clone();
@@ -494,13 +524,7 @@ impl Registry {
             return Err(Error::config(format!("`{shown}` does not say which format its records have"))
                 .with_hint(format!("add format=NAME; known are: {}", known.join(", "))));
         };
-        let found = self.formats.iter().find(|format| format.info.names().any(|known| known == name));
-        found.map(Some).ok_or_else(|| {
-            let meant = did_you_mean(name, names());
-            Error::config(format!("there is no format `{name}`{meant}")).with_hint(
-                "`kwsync connectors` lists all of them; one that is missing may need a feature of this build",
-            )
-        })
+        self.find_format(name).map(Some)
     }
 }
 
