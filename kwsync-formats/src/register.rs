@@ -62,6 +62,11 @@ pub fn register(registry: &mut Registry) {
     });
     #[cfg(feature = "json")]
     json::register(registry);
+    #[cfg(feature = "parquet")]
+    registry.register_format(ConnectorInfo::format(
+        "parquet",
+        "Parquet files, by the source and the sink `file`",
+    ));
 }
 
 #[cfg(feature = "json")]

@@ -11,13 +11,13 @@ pub use writer::{BatchWriter, Compression, WriteOptions};
 use kwsync_core::{Error, ErrorKind};
 use parquet::errors::ParquetError;
 
-/// An error of the parquet crate as ours: the system's faults keep their kind.
-fn fault(what: &str, error: ParquetError) -> Error {
+/// An error of the parquet crate as ours: faults of the system keep their kind, others are of `kind`.
+fn fault(kind: ErrorKind, what: &str, error: ParquetError) -> Error {
     match error {
         ParquetError::External(source) => match source.downcast::<std::io::Error>() {
             Ok(io) => Error::io(what, *io),
             Err(source) => Error::new(ErrorKind::Io, format!("{what}: {source}")),
         },
-        other => Error::new(ErrorKind::Data, format!("{what}: {other}")),
+        other => Error::new(kind, format!("{what}: {other}")),
     }
 }

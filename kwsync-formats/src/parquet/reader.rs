@@ -125,7 +125,7 @@ impl BatchReader {
         if options.skip_rows > 0 {
             builder = builder.with_offset(options.skip_rows);
         }
-        let reader = builder.build().map_err(|error| fault("cannot read Parquet", error))?;
+        let reader = builder.build().map_err(|error| fault(ErrorKind::Data, "cannot read Parquet", error))?;
         let schema = arrow_array::RecordBatchReader::schema(&reader);
         Ok(Self { reader, schema })
     }
@@ -153,7 +153,7 @@ impl BatchReader {
 
 fn builder<R: ChunkReader + 'static>(input: R) -> Result<ParquetRecordBatchReaderBuilder<R>> {
     ParquetRecordBatchReaderBuilder::try_new(input).map_err(|error| {
-        let made = fault("this cannot be read as Parquet", error);
+        let made = fault(ErrorKind::Data, "this cannot be read as Parquet", error);
         if made.kind() == ErrorKind::Data {
             made.with_hint("is the file whole, and is it Parquet at all?")
         } else {

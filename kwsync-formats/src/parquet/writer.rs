@@ -171,7 +171,9 @@ impl<W: Write + Send> BatchWriter<W> {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
             .map_err(|error| fault_of(error.to_string()))?;
-        self.writer.write(&batch).map_err(|error| fault("cannot write Parquet", error))?;
+        self.writer
+            .write(&batch)
+            .map_err(|error| fault(ErrorKind::Internal, "cannot write Parquet", error))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -196,7 +198,7 @@ impl<W: Write + Send> BatchWriter<W> {
     /// # Errors
     /// Those of the output.
     pub fn finish(self) -> Result<W> {
-        self.writer.into_inner().map_err(|error| fault("cannot finish Parquet", error))
+        self.writer.into_inner().map_err(|error| fault(ErrorKind::Internal, "cannot finish Parquet", error))
     }
 }
 

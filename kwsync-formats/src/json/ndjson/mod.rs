@@ -185,5 +185,5 @@ fn not_finite(batch: &TableBatch, column: usize, row: usize) -> Error {
     Error::new(ErrorKind::Data, "JSON has no number for NaN and the infinities")
         .with_code("non_finite")
         .with_location(place)
-        .with_hint("write them as text or as null: non_finite=text|null")
+        .with_hint("write them as text or as null: nonfinite=text|null")
 }
