@@ -22,10 +22,15 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<u8> {
     let fault = |error| Error::io(format!("cannot write {}", args.dir.display()), error);
     std::fs::create_dir_all(&args.dir).map_err(fault)?;
     let input = args.dir.join("host-metrics.lp.gz");
+    let output = args.dir.join("parquet");
+    // What an earlier demo wrote makes room for this one; a folder that is not a demo's is left alone.
+    if input.exists() && output.exists() {
+        std::fs::remove_dir_all(&output).map_err(fault)?;
+    }
     std::fs::write(&input, DATA).map_err(fault)?;
     let state = args.dir.join("state");
     let name = |path: &Path| path.display().to_string();
-    let (from, to) = (name(&input), format!("file:{}?format=parquet", name(&args.dir.join("parquet"))));
+    let (from, to) = (name(&input), format!("file:{}?format=parquet", name(&output)));
     println!("$ kwsync run --from {from} --to '{to}'\n");
     let mut spec = PipelineSpec::new(from, to).with_checkpoint(format!("file:{}", name(&state)));
     spec.restart = true;
@@ -34,12 +39,9 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<u8> {
     let report = outcome.into_result()?;
     print!("{report}");
     for table in report.tables.keys() {
-        show(table, &args.dir.join("parquet").join(table))?;
+        show(table, &output.join(table))?;
     }
-    println!(
-        "\nThe files are under {}; any tool that reads Parquet opens them.",
-        args.dir.join("parquet").display()
-    );
+    println!("\nThe files are under {}; any tool that reads Parquet opens them.", output.display());
     Ok(status)
 }
 

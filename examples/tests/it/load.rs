@@ -49,7 +49,7 @@ fn gzip_patterns_and_lanes_load_the_same_rows() {
     place.write("a.lp.gz", zip.finish().unwrap());
     place.write("b.lp", lines(1_000));
     place.write("c.lp", lines(2_000));
-    place.run(&["-f", "*.lp*", "-t", "file:out?format=parquet", "-j", "2"]).expect(0);
+    place.run(&["-f", "*.lp*?format=lp", "-t", "file:out?format=parquet", "-j", "2"]).expect(0);
     let landed = sorted(parquet_points(&place.path("out")));
     let all: String = [lines(0), lines(1_000), lines(2_000)].concat();
     place.write("all.txt", all);
