@@ -15,6 +15,7 @@ mod sink;
 mod source;
 #[cfg(feature = "jobs")]
 pub mod spec;
+pub mod system;
 #[cfg(feature = "runtime")]
 mod transform;
 

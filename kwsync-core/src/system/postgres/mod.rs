@@ -1,0 +1,3 @@
+//! PostgreSQL and those that speak its protocol.
+
+pub mod wire;

@@ -1,0 +1,212 @@
+//! COPY, in and out, by the simple protocol.
+
+use bytes::Bytes;
+use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::frontend;
+
+use super::connection::{Connection, protocol};
+use super::error::ServerError;
+use super::query::affected;
+use crate::{Delivered, Error, ErrorKind, Result};
+
+/// Bytes at the front of a buffer for [`CopyIn::send`] that belong to the protocol: its message's header.
+pub const COPY_HEADER_BYTES: usize = 5;
+
+/// The longest message that is sent; the protocol counts in i32, and servers take less (KWDB: 128 MiB).
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// `COPY ... FROM STDIN` under way. Finish it, or [`fail`](Self::fail) it; dropped, it breaks the session, and the
+/// server rolls the COPY back.
+#[derive(Debug)]
+pub struct CopyIn<'a> {
+    connection: &'a mut Connection,
+}
+
+impl Connection {
+    /// Starts `sql`, which is one `COPY ... FROM STDIN`, by the simple protocol.
+    ///
+    /// # Errors
+    /// What the server says; the session goes on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future breaks the session.
+    pub async fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>> {
+        self.start_copy(sql).await?;
+        match self.receive().await? {
+            Message::CopyInResponse(_) => Ok(CopyIn { connection: self }),
+            other => Err(self.no_copy(other, sql).await),
+        }
+    }
+
+    /// Starts `sql`, which is one `COPY ... TO STDOUT`, by the simple protocol.
+    ///
+    /// # Errors
+    /// What the server says; the session goes on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future breaks the session.
+    pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
+        self.start_copy(sql).await?;
+        match self.receive().await? {
+            Message::CopyOutResponse(_) => Ok(CopyOut { connection: self, done: false }),
+            other => Err(self.no_copy(other, sql).await),
+        }
+    }
+
+    async fn start_copy(&mut self, sql: &str) -> Result<()> {
+        self.start()?;
+        frontend::query(sql, &mut self.output)
+            .map_err(|error| Error::config("a statement holds a NUL").with_source(error))?;
+        self.send().await
+    }
+
+    async fn no_copy(&mut self, message: Message, sql: &str) -> Error {
+        match message {
+            Message::ErrorResponse(body) => match ServerError::parse(body.fields()) {
+                Ok(error) => match self.until_ready().await {
+                    Ok(_) => error.into(),
+                    Err(lost) => lost,
+                },
+                Err(error) => protocol(error),
+            },
+            _ => self.unexpected(sql),
+        }
+    }
+
+    /// [`CopyIn::send`] for one who holds the connection itself, with a COPY under way.
+    pub(super) async fn copy_send(&mut self, frame: &mut [u8]) -> Result<()> {
+        let length = frame.len().saturating_sub(1);
+        if length > MAX_MESSAGE || frame.len() < COPY_HEADER_BYTES {
+            return Err(Error::new(ErrorKind::Limit, format!("a COPY message of {length} bytes")));
+        }
+        if let Some((tag, rest)) = frame.split_first_mut() {
+            *tag = b'd';
+            rest.get_mut(..4).unwrap_or_default().copy_from_slice(&(length as u32).to_be_bytes());
+        }
+        if self.send_while_listening(frame).await? {
+            return Ok(());
+        }
+        // The server ends a COPY early only with an error. The message was cut off: the session is lost.
+        let fault = self.until_ready_after_fault().await;
+        self.busy = true;
+        Err(fault)
+    }
+
+    async fn until_ready_after_fault(&mut self) -> Error {
+        loop {
+            match self.receive().await {
+                Ok(Message::ErrorResponse(body)) => {
+                    return match ServerError::parse(body.fields()) {
+                        Ok(error) => error.into(),
+                        Err(error) => protocol(error),
+                    };
+                }
+                Ok(_) => return self.unexpected("COPY data"),
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+impl CopyIn<'_> {
+    /// Sends one message of COPY data; 1 to 2 MB are best. The first [`COPY_HEADER_BYTES`] of `frame` are the
+    /// caller's to leave free; they are filled in here, so that nothing has to be copied.
+    ///
+    /// # Errors
+    /// What the server says as soon as it says it: a bad row among those sent before, a failed server. The COPY
+    /// has ended then, and the rest of the message was not sent, which breaks the session.
+    ///
+    /// # Cancel safety
+    /// Dropping the future breaks the session; the server rolls the COPY back.
+    pub async fn send(&mut self, frame: &mut [u8]) -> Result<()> {
+        self.connection.copy_send(frame).await
+    }
+
+    /// Ends the COPY and returns the number of rows that it took.
+    ///
+    /// # Errors
+    /// What the server says. Outside a transaction, delivery is in doubt when the connection is lost here.
+    ///
+    /// # Cancel safety
+    /// Dropping the future breaks the session; outside a transaction the rows may have arrived.
+    pub async fn finish(self) -> Result<u64> {
+        let connection = self.connection;
+        frontend::copy_done(&mut connection.output);
+        let in_doubt = |error: Error| error.with_delivered(Delivered::InDoubt);
+        connection.send().await?;
+        let mut rows = 0;
+        let mut fault = None;
+        loop {
+            match connection.receive().await.map_err(in_doubt)? {
+                Message::CommandComplete(body) => rows = affected(body.tag().map_err(protocol)?),
+                Message::ErrorResponse(body) => {
+                    let error = ServerError::parse(body.fields()).map_err(protocol)?;
+                    if matches!(error.severity.as_str(), "FATAL" | "PANIC") {
+                        return Err(error.into());
+                    }
+                    fault.get_or_insert(error);
+                }
+                Message::ReadyForQuery(_) => {
+                    return match fault {
+                        Some(error) => Err(error.into()),
+                        None => Ok(rows),
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Breaks the COPY off; the server takes none of its rows, and the session goes on.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    ///
+    /// # Cancel safety
+    /// Dropping the future breaks the session; the server rolls the COPY back.
+    pub async fn fail(self, why: &str) -> Result<()> {
+        let why = why.replace('\0', " ");
+        frontend::copy_fail(&why, &mut self.connection.output).map_err(protocol)?;
+        self.connection.send().await?;
+        // The error that answers is our own.
+        self.connection.until_ready().await.map(|_| ())
+    }
+}
+
+/// `COPY ... TO STDOUT` under way.
+#[derive(Debug)]
+pub struct CopyOut<'a> {
+    connection: &'a mut Connection,
+    done: bool,
+}
+
+impl CopyOut<'_> {
+    /// The next piece of data, as the server cut it (a row at a time, as a rule), or `None` at the end.
+    ///
+    /// # Errors
+    /// What the server says; the session goes on.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the next call returns the data.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.done {
+            return Ok(None);
+        }
+        loop {
+            match self.connection.receive().await? {
+                Message::CopyData(body) => return Ok(Some(body.into_bytes())),
+                Message::ErrorResponse(body) => {
+                    let error = ServerError::parse(body.fields()).map_err(protocol)?;
+                    self.done = true;
+                    self.connection.until_ready().await?;
+                    return Err(error.into());
+                }
+                Message::ReadyForQuery(_) => {
+                    self.done = true;
+                    return Ok(None);
+                }
+                _ => {}
+            }
+        }
+    }
+}
