@@ -1,4 +1,3 @@
-//! What a source and a sink of one system share.
+//! What a source and a sink of one system share: types and DDL as data, and behind the system's feature its client.
 
-#[cfg(feature = "postgres")]
 pub mod postgres;

@@ -1,3 +1,8 @@
 //! PostgreSQL and those that speak its protocol.
 
+#[cfg(feature = "postgres")]
+pub mod catalog;
+pub mod ddl;
+pub mod types;
+#[cfg(feature = "postgres")]
 pub mod wire;

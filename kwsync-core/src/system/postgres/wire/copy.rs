@@ -87,23 +87,19 @@ impl Connection {
             return Ok(());
         }
         // The server ends a COPY early only with an error. The message was cut off: the session is lost.
-        let fault = self.until_ready_after_fault().await;
+        let fault = self.copy_fault().await;
         self.busy = true;
         Err(fault)
     }
 
-    async fn until_ready_after_fault(&mut self) -> Error {
-        loop {
-            match self.receive().await {
-                Ok(Message::ErrorResponse(body)) => {
-                    return match ServerError::parse(body.fields()) {
-                        Ok(error) => error.into(),
-                        Err(error) => protocol(error),
-                    };
-                }
-                Ok(_) => return self.unexpected("COPY data"),
-                Err(error) => return error,
+    /// What the server said that ended a COPY early.
+    async fn copy_fault(&mut self) -> Error {
+        match self.receive().await {
+            Ok(Message::ErrorResponse(body)) => {
+                ServerError::parse(body.fields()).map_or_else(protocol, Error::from)
             }
+            Ok(_) => self.unexpected("COPY data"),
+            Err(error) => error,
         }
     }
 }

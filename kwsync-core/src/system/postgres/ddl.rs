@@ -1,0 +1,123 @@
+//! Statements that make and change tables. Every name goes through [`quote`].
+
+use super::types::sql_type;
+use crate::{Column, Error, ErrorKind, Result, TableId};
+
+/// The longest name that PostgreSQL keeps, in bytes; it cuts longer ones off, and two of them may become one.
+pub const MAX_NAME_BYTES: usize = 63;
+
+/// A name as an identifier of SQL, its case kept.
+///
+/// # Errors
+/// `Data` with the code `name_too_long` or `bad_name`: a name that the server would cut off, an empty one, or one
+/// that holds a NUL.
+///
+/// # Examples
+/// ```
+/// use kwsync_core::system::postgres::ddl::quote;
+///
+/// assert_eq!(quote(r#"a"b; drop table x"#)?, r#""a""b; drop table x""#);
+/// assert!(quote(&"x".repeat(64)).is_err());
+/// # Ok::<(), kwsync_core::Error>(())
+/// ```
+pub fn quote(name: &str) -> Result<String> {
+    let fault = |code: &'static str, text: String, hint: &'static str| {
+        Err(Error::new(ErrorKind::Data, text).with_code(code).with_hint(hint))
+    };
+    if name.is_empty() || name.contains('\0') {
+        return fault("bad_name", format!("{name:?} cannot be a name"), "rename it with a transform");
+    }
+    if name.len() > MAX_NAME_BYTES {
+        let text =
+            format!("the name {name:?} has {} bytes, and the server keeps {MAX_NAME_BYTES}", name.len());
+        return fault("name_too_long", text, "rename it with a transform");
+    }
+    Ok(format!("\"{}\"", name.replace('"', "\"\"")))
+}
+
+/// A text as a literal of SQL.
+pub fn literal(text: &str) -> String {
+    // Doubling quotes is all it takes while standard_conforming_strings is on, which the E'' form does not need.
+    if text.contains('\\') {
+        format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    } else {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+}
+
+/// The name of a table with its schema: the table's own, else `default_schema`, else none.
+///
+/// # Errors
+/// As [`quote`].
+pub fn table_name(table: &TableId, default_schema: Option<&str>) -> Result<String> {
+    match table.schema().or(default_schema) {
+        Some(schema) => Ok(format!("{}.{}", quote(schema)?, quote(table.name())?)),
+        None => quote(table.name()),
+    }
+}
+
+/// `CREATE TABLE IF NOT EXISTS`, with the columns in order. `unlogged` leaves the write-ahead log out.
+///
+/// # Errors
+/// As [`quote`].
+pub fn create_table<'a>(
+    table: &str,
+    columns: impl IntoIterator<Item = (&'a Column, String)>,
+    unlogged: bool,
+) -> Result<String> {
+    let mut lines = Vec::new();
+    for (column, data_type) in columns {
+        let null = if column.is_nullable() { "" } else { " NOT NULL" };
+        lines.push(format!("{} {data_type}{null}", quote(column.name())?));
+    }
+    let unlogged = if unlogged { "UNLOGGED " } else { "" };
+    Ok(format!("CREATE {unlogged}TABLE IF NOT EXISTS {table} ({})", lines.join(", ")))
+}
+
+/// `ALTER TABLE ... ADD COLUMN IF NOT EXISTS` for one column, which is nullable, since rows are there already.
+///
+/// # Errors
+/// As [`quote`].
+pub fn add_column(table: &str, column: &Column, data_type: &str) -> Result<String> {
+    Ok(format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {} {data_type}", quote(column.name())?))
+}
+
+/// The type that a column is created with, unless the caller chooses another.
+pub fn column_type(column: &Column) -> String {
+    sql_type(column.data_type())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DataType;
+
+    #[test]
+    fn names_and_literals_cannot_break_out() {
+        assert_eq!(quote("a\"b").unwrap(), "\"a\"\"b\"");
+        assert_eq!(quote("é").unwrap(), "\"é\"");
+        for (wrong, code) in [("", "bad_name"), ("a\0b", "bad_name")] {
+            assert_eq!(quote(wrong).unwrap_err().code(), Some(code));
+        }
+        assert_eq!(quote(&"x".repeat(64)).unwrap_err().code(), Some("name_too_long"));
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+    }
+
+    #[test]
+    fn tables_are_created_and_grow() {
+        let time =
+            Column::new("time", DataType::TimestampTz(crate::TimeUnit::Nanosecond)).with_nullable(false);
+        let n = Column::new("n", DataType::UInt64);
+        let table = table_name(&TableId::new("cpu.load"), Some("public")).unwrap();
+        let columns = [&time, &n].map(|column| (column, column_type(column)));
+        assert_eq!(
+            create_table(&table, columns, true).unwrap(),
+            "CREATE UNLOGGED TABLE IF NOT EXISTS \"public\".\"cpu.load\" (\"time\" timestamptz NOT NULL, \"n\" numeric(20,0))"
+        );
+        assert_eq!(
+            add_column(&table, &n, "bigint").unwrap(),
+            "ALTER TABLE \"public\".\"cpu.load\" ADD COLUMN IF NOT EXISTS \"n\" bigint"
+        );
+    }
+}
