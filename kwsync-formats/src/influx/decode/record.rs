@@ -79,7 +79,7 @@ impl LineDecoder {
         let Some(table) = self.tables.get_mut(shape.table as usize) else { return false };
         if table.active != index {
             // Cheap, and most wrong guesses end here.
-            if shape.ops.first().is_none_or(|op| op.prefix.matches(chunk.bytes, progress.at).is_none()) {
+            if !fast::begins(shape, chunk.bytes, progress.at) {
                 return false;
             }
             table.activate(index, shape.ops.iter().map(|op| op.column));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::table::Table;
 use crate::influx::parse::{Record, Span, Value};
-use crate::influx::scan::Prefix;
+use crate::influx::scan::{KEY, Prefix};
 
 /// What stands before a value, and the column that the value belongs to.
 #[derive(Debug)]
@@ -14,7 +14,31 @@ pub(super) struct Op {
     /// What follows the prefix, of a key that is longer than the prefix can hold.
     pub(super) rest: Box<[u8]>,
     pub(super) column: u32,
-    pub(super) is_tag: bool,
+    pub(super) kind: Kind,
+}
+
+/// What kind of value to expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Tag,
+    I64,
+    U64,
+    F64,
+    Bool,
+    Str,
+}
+
+impl Kind {
+    const fn of(letter: u8) -> Self {
+        match letter {
+            b'i' => Self::I64,
+            b'u' => Self::U64,
+            b'f' => Self::F64,
+            b'b' => Self::Bool,
+            _ => Self::Str,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -103,14 +127,16 @@ impl Shapes {
         if self.all.len() >= MAX_SHAPES {
             self.clear(tables);
         }
+        let letters = self.text.get(self.cuts.last().copied().unwrap_or(0)..).unwrap_or_default();
+        let mut kinds = std::iter::repeat_n(Kind::Tag, tags).chain(letters.iter().map(|&letter| Kind::of(letter)));
         let mut start = 0;
         let mut ops = Vec::with_capacity(columns.len());
-        for (i, (&column, &end)) in columns.iter().zip(&self.cuts).enumerate() {
+        for (&column, &end) in columns.iter().zip(&self.cuts) {
             let text = self.text.get(start..end).unwrap_or_default();
-            let (head, rest) = text.split_at(text.len().min(32));
+            let (head, rest) = text.split_at(text.len().min(KEY - 1));
             // Never empty: there is a separator and an '='.
             if let Some(prefix) = Prefix::new(head) {
-                ops.push(Op { prefix, rest: rest.into(), column, is_tag: i < tags });
+                ops.push(Op { prefix, rest: rest.into(), column, kind: kinds.next().unwrap_or(Kind::Tag) });
             }
             start = end;
         }
