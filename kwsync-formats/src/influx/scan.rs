@@ -44,10 +44,10 @@ pub(crate) fn string_stop(data: &[u8], at: usize) -> usize {
 
 #[cfg(feature = "arrow")]
 pub(crate) use imp::Prefix;
-#[cfg(feature = "arrow")]
-pub(crate) use window::{KEY, Window};
 pub(crate) use imp::name_mask;
 use imp::string_mask;
+#[cfg(feature = "arrow")]
+pub(crate) use window::{KEY, Window};
 
 #[cfg(feature = "arrow")]
 mod window {
@@ -153,7 +153,8 @@ mod imp {
     impl Prefix {
         /// `None` if `bytes` is empty or too long.
         pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-            let len = u8::try_from(bytes.len()).ok().filter(|&len| len > 0 && usize::from(len) < super::KEY)?;
+            let len =
+                u8::try_from(bytes.len()).ok().filter(|&len| len > 0 && usize::from(len) < super::KEY)?;
             let mut prefix = Self { first: [0; 16], mask: [0; 16], last: [0; 16], len };
             let head = bytes.len().min(16);
             prefix.first[..head].copy_from_slice(&bytes[..head]);
@@ -229,7 +230,8 @@ mod imp {
     #[cfg(feature = "arrow")]
     impl Prefix {
         pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-            let len = u8::try_from(bytes.len()).ok().filter(|&len| len > 0 && usize::from(len) < super::KEY)?;
+            let len =
+                u8::try_from(bytes.len()).ok().filter(|&len| len > 0 && usize::from(len) < super::KEY)?;
             let mut prefix = Self { bytes: [0; 32], len };
             prefix.bytes[..bytes.len()].copy_from_slice(bytes);
             Some(prefix)

@@ -25,7 +25,8 @@ fn expected(input: &[u8]) -> Expected {
             out.refused.push(verdict.line);
             continue;
         };
-        let tags = point.tags.iter().map(|(k, v)| (k.clone(), "tag".to_owned(), Value::Text(v.clone().into())));
+        let tags =
+            point.tags.iter().map(|(k, v)| (k.clone(), "tag".to_owned(), Value::Text(v.clone().into())));
         let fields = point.fields.iter().map(|(k, v)| {
             let (kind, value) = match v {
                 Raw::I64(v) => ("i64", Value::Int(*v)),
@@ -245,7 +246,8 @@ fn columns_are_time_tags_fields() {
 
 #[test]
 fn stray_quotes_cost_one_line() {
-    let output = text("# don't \"\nm f=1 1\nm,t=\" f=2 2\nm f=\"open 3\nm f=4 4\nm f=\"x\"y 5\nm f=6 6\n", options());
+    let output =
+        text("# don't \"\nm f=1 1\nm,t=\" f=2 2\nm f=\"open 3\nm f=4 4\nm f=\"x\"y 5\nm f=6 6\n", options());
     assert_eq!(codes(&output), [("text_after_string", 6), ("text_after_string", 6)]);
     assert_eq!(output.tables["m"].len(), 4);
 }

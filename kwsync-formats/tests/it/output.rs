@@ -39,7 +39,9 @@ impl Output {
                     .schema()
                     .columns()
                     .iter()
-                    .map(|column| (column.name().to_owned(), row.get(column.name()).expect("value").into_owned()))
+                    .map(|column| {
+                        (column.name().to_owned(), row.get(column.name()).expect("value").into_owned())
+                    })
                     .filter(|(_, value)| *value != Value::Null)
                     .collect();
                 rows.push(OutRow {
@@ -67,7 +69,8 @@ pub(crate) fn decode(input: &[u8], cuts: &[usize], options: LineOptions, slices:
         let mut chunk = Bytes::from(input[at..cut].to_vec());
         at = cut;
         while !chunk.is_empty() {
-            let used = if slices { decoder.decode_slice(&chunk) } else { decoder.decode(&chunk) }.expect("decode");
+            let used =
+                if slices { decoder.decode_slice(&chunk) } else { decoder.decode(&chunk) }.expect("decode");
             assert!(used == chunk.len() || decoder.wants_flush(), "used {used} of {}", chunk.len());
             chunk.advance(used);
             if decoder.wants_flush() {

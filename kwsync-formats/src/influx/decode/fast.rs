@@ -31,7 +31,8 @@ pub(super) fn read(shape: &Shape, table: &mut Table, chunk: Chunk<'_>, start: us
 /// Whether the line at `start` begins as lines of this shape do.
 #[inline]
 pub(super) fn begins(shape: &Shape, data: &[u8], start: usize) -> bool {
-    Window::new(data, start).is_some_and(|window| shape.ops.first().is_some_and(|op| op.prefix.matches(window).is_some()))
+    Window::new(data, start)
+        .is_some_and(|window| shape.ops.first().is_some_and(|op| op.prefix.matches(window).is_some()))
 }
 
 #[inline(always)]

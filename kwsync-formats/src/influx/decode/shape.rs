@@ -128,7 +128,8 @@ impl Shapes {
             self.clear(tables);
         }
         let letters = self.text.get(self.cuts.last().copied().unwrap_or(0)..).unwrap_or_default();
-        let mut kinds = std::iter::repeat_n(Kind::Tag, tags).chain(letters.iter().map(|&letter| Kind::of(letter)));
+        let mut kinds =
+            std::iter::repeat_n(Kind::Tag, tags).chain(letters.iter().map(|&letter| Kind::of(letter)));
         let mut start = 0;
         let mut ops = Vec::with_capacity(columns.len());
         for (&column, &end) in columns.iter().zip(&self.cuts) {
