@@ -48,22 +48,47 @@ pub(super) struct Shape {
     /// The text between the values, for telling shapes apart.
     text: Box<[u8]>,
     columns: Box<[u32]>,
-    /// Shapes that have followed this one, the last first.
-    pub(super) next: [u32; 2],
+    /// The shape that followed this one last.
+    pub(super) next: u32,
 }
 
 pub(super) const NONE: u32 = u32::MAX;
 /// More shapes than this, and all are forgotten: nothing is gained where each line has its own.
 const MAX_SHAPES: usize = 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shapes {
     pub(super) all: Vec<Shape>,
+    /// The last two shapes of lines that begin alike, by a hash of their first eight bytes
+    heads: [[u32; 2]; HEADS],
     by_hash: HashMap<u64, u32>,
     text: Vec<u8>,
     cuts: Vec<usize>,
     /// The shape of the last line
     pub(super) last: u32,
+}
+
+/// Places for beginnings of lines.
+const HEADS: usize = 256;
+
+impl Default for Shapes {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            heads: [[NONE; 2]; HEADS],
+            by_hash: HashMap::new(),
+            text: Vec::new(),
+            cuts: Vec::new(),
+            last: NONE,
+        }
+    }
+}
+
+/// The place of the line that begins at `at`.
+#[inline(always)]
+fn head(data: &[u8], at: usize) -> usize {
+    let word = data.get(at..).and_then(|rest| rest.first_chunk::<8>()).map_or(0, |b| u64::from_le_bytes(*b));
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
 }
 
 const fn letter(value: &Value) -> u8 {
@@ -148,7 +173,7 @@ impl Shapes {
             ops: ops.into(),
             text: self.text.as_slice().into(),
             columns: columns.into(),
-            next: [NONE; 2],
+            next: NONE,
         });
         index
     }
@@ -156,18 +181,33 @@ impl Shapes {
     fn clear(&mut self, tables: &mut [Table]) {
         self.all.clear();
         self.by_hash.clear();
+        self.heads = [[NONE; 2]; HEADS];
         self.last = NONE;
         tables.iter_mut().for_each(|table| table.active = NONE);
     }
 
     /// Notes that a line of shape `shape` has come.
-    #[inline]
+    #[inline(always)]
     pub(super) fn follow(&mut self, shape: u32) {
-        if let Some(last) = self.all.get_mut(self.last as usize)
-            && last.next[0] != shape
-        {
-            last.next = [shape, last.next[0]];
+        if let Some(last) = self.all.get_mut(self.last as usize) {
+            last.next = shape;
         }
         self.last = shape;
+    }
+
+    /// Two guesses at the line at `at` by its first bytes.
+    #[inline]
+    pub(super) fn like(&self, data: &[u8], at: usize) -> [u32; 2] {
+        self.heads.get(head(data, at)).copied().unwrap_or([NONE; 2])
+    }
+
+    /// Notes that the line at `at` has this shape.
+    #[inline]
+    pub(super) fn note(&mut self, shape: u32, data: &[u8], at: usize) {
+        if let Some(place) = self.heads.get_mut(head(data, at))
+            && place[0] != shape
+        {
+            *place = [shape, place[0]];
+        }
     }
 }
