@@ -93,8 +93,8 @@ mod window {
 mod imp {
     //! SSE2 is part of every x86-64, so nothing is detected at run time.
     use std::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
-        _mm_or_si128, _mm_set1_epi8,
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
+        _mm_set1_epi8,
     };
 
     #[inline(always)]
@@ -134,7 +134,7 @@ mod imp {
     fn equal(block: &[u8; 16], mask: &[u8; 16], expected: &[u8; 16]) -> bool {
         // SAFETY: SSE2 is there.
         unsafe {
-            let found = _mm_and_si128(load(block), load(mask));
+            let found = std::arch::x86_64::_mm_and_si128(load(block), load(mask));
             _mm_movemask_epi8(_mm_cmpeq_epi8(found, load(expected))) == 0xffff
         }
     }

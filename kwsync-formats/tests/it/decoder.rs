@@ -101,7 +101,7 @@ fn check(input: &[u8], cuts: &[prop::sample::Index], rows: usize) -> Result<(), 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn lines(input in inputs::lines(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6), rows in 1usize..20) {
