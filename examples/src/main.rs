@@ -1,2 +1,9 @@
-//! The `kwsync` command.
-fn main() {}
+//! The `kwsync` command: arguments in, a job spec out, the libraries do the rest, a report at the end.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -2,16 +2,25 @@
 //! sinks and the pipelines that join them.
 
 mod checkpoint;
+pub mod config;
 mod data;
 mod decode;
 mod encode;
 mod error;
+#[cfg(feature = "runtime")]
+mod pipeline;
 mod reject;
 mod schema_registry;
 mod sink;
 mod source;
+#[cfg(feature = "jobs")]
+pub mod spec;
+#[cfg(feature = "runtime")]
+mod transform;
 
-pub use checkpoint::{Checkpoint, JobId, Split, SplitPosition};
+pub use checkpoint::{Checkpoint, JobId, JobState, Split, SplitPosition};
+#[cfg(feature = "runtime")]
+pub use checkpoint::{CheckpointStore, FileStore, MemoryStore};
 pub use data::{
     Column, DataType, Input, Origin, OriginBuilder, RecordRef, Role, Row, Schema, Segment, TableBatch,
     TableId, TimeUnit, Value,
@@ -24,10 +33,19 @@ pub use error::{
 };
 pub use reject::{Budget, ErrorPolicy, Reject, RejectReader, RejectWriter, Stage};
 pub use schema_registry::{Claim, SchemaRegistry, widen};
-pub use sink::{Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, Settled, Sink, Writer};
+pub use sink::{
+    Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, RowCounts, Settled, Sink, Writer,
+};
 pub use source::{
     BoxFuture, ByteReader, ByteSource, Chunk, DecoderFactory, Decoding, DecodingReader, DynReader, DynSource,
     Reader, Source, SourceBatch,
+};
+
+#[cfg(feature = "runtime")]
+pub use pipeline::{Outcome, Pipeline, PipelineOptions, Progress, Report, Snapshot, Status, TableReport};
+#[cfg(feature = "runtime")]
+pub use transform::{
+    AddColumn, CastColumn, DropColumns, RenameColumn, RenameTable, SelectColumns, Transform, Transformed,
 };
 
 /// The Arrow crates that these types are made of: use them from here, and versions always agree.

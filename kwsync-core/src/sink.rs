@@ -1,5 +1,6 @@
 //! Where batches go: plan, prepare, write, settle.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -134,9 +135,9 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Rows that were settled by a call: their fate is known and final.
-#[derive(Debug, Default)]
-pub struct Settled {
+/// What became of rows of one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RowCounts {
     /// Rows that are new in the target.
     pub written: u64,
     /// Rows that replaced others.
@@ -144,22 +145,60 @@ pub struct Settled {
     /// Rows that were dropped on purpose, because the target had them.
     pub ignored: u64,
     /// Rows that the target refused.
+    pub rejected: u64,
+}
+
+impl RowCounts {
+    /// All rows whose fate is told here.
+    pub fn rows(&self) -> u64 {
+        self.written + self.updated + self.ignored + self.rejected
+    }
+}
+
+impl std::ops::AddAssign for RowCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.written += other.written;
+        self.updated += other.updated;
+        self.ignored += other.ignored;
+        self.rejected += other.rejected;
+    }
+}
+
+/// Rows that were settled by a call: their fate is known and final.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// The counts of each table.
+    pub tables: BTreeMap<TableId, RowCounts>,
+    /// The rows that the target refused; as many as the counts say.
     pub rejects: Vec<Reject>,
     /// Bytes sent or written.
     pub bytes: u64,
 }
 
 impl Settled {
-    /// All rows whose fate is told here.
-    pub fn rows(&self) -> u64 {
-        self.written + self.updated + self.ignored + self.rejects.len() as u64
+    /// Adds rows of a table.
+    pub fn add(&mut self, table: &TableId, counts: RowCounts) {
+        match self.tables.get_mut(table) {
+            Some(known) => *known += counts,
+            None => {
+                self.tables.insert(table.clone(), counts);
+            }
+        }
+    }
+
+    /// The counts of all tables together.
+    pub fn total(&self) -> RowCounts {
+        self.tables.values().fold(RowCounts::default(), |mut total, counts| {
+            total += *counts;
+            total
+        })
     }
 
     /// Adds what another call settled.
     pub fn merge(&mut self, other: Self) {
-        self.written += other.written;
-        self.updated += other.updated;
-        self.ignored += other.ignored;
+        for (table, counts) in other.tables {
+            self.add(&table, counts);
+        }
         self.rejects.extend(other.rejects);
         self.bytes += other.bytes;
     }
@@ -193,6 +232,17 @@ pub trait Sink: Send + Sync {
     /// each newer version of its schema; calls for one table do not overlap.
     fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<()>> + Send;
 
+    /// Called before a split is read: takes it over for this run of the job, and discards what an earlier run
+    /// wrote behind `checkpoint` and could not record, where the target allows that. Returns where to start: the
+    /// checkpoint given, or the target's own where it [stores checkpoints](Capabilities::stores_checkpoints).
+    ///
+    /// # Errors
+    /// `Fenced` when a later run of the job has the split.
+    fn begin(&self, checkpoint: &Checkpoint) -> impl Future<Output = Result<Checkpoint>> + Send {
+        let checkpoint = checkpoint.clone();
+        async { Ok(checkpoint) }
+    }
+
     /// Opens a writer for a lane.
     fn open(&self, lane: &Lane) -> impl Future<Output = Result<Self::Writer>> + Send;
 }
@@ -207,16 +257,6 @@ pub trait Sink: Send + Sync {
 /// been committed. Whether rows were delivered is in doubt only when COMMIT had been sent, and the error of that
 /// next call says so.
 pub trait Writer: Send {
-    /// Says that the rows to come belong to the split of `checkpoint`, which is stored. What an earlier process
-    /// wrote behind it and could not record is discarded where the target allows that.
-    ///
-    /// # Errors
-    /// `Fenced` when a later run of the job has taken the split over.
-    fn begin(&mut self, checkpoint: &Checkpoint) -> impl Future<Output = Result<()>> + Send {
-        let _ = checkpoint;
-        async { Ok(()) }
-    }
-
     /// Accepts the rows of `batch`. They may settle now or at a later call.
     ///
     /// # Errors
@@ -227,10 +267,11 @@ pub trait Writer: Send {
     /// Settles all accepted rows: commits.
     fn flush(&mut self) -> impl Future<Output = Result<Settled>> + Send;
 
-    /// Settles all accepted rows together with `checkpoint`, in one transaction where the sink
-    /// [stores checkpoints](Capabilities::stores_checkpoints); otherwise like [`flush`](Self::flush).
-    fn flush_with(&mut self, checkpoint: &Checkpoint) -> impl Future<Output = Result<Settled>> + Send {
-        let _ = checkpoint;
+    /// Settles all accepted rows together with `checkpoints`, one for each split that they came from, in one
+    /// transaction where the sink [stores checkpoints](Capabilities::stores_checkpoints); otherwise like
+    /// [`flush`](Self::flush). The checkpoints tell where each split stands once the rows have settled.
+    fn flush_with(&mut self, checkpoints: &[Checkpoint]) -> impl Future<Output = Result<Settled>> + Send {
+        let _ = checkpoints;
         self.flush()
     }
 
@@ -252,15 +293,15 @@ pub trait DynSink: Send + Sync {
     /// As [`Sink::prepare`].
     fn prepare<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<()>>;
 
+    /// As [`Sink::begin`].
+    fn begin<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>>;
+
     /// As [`Sink::open`].
     fn open<'a>(&'a self, lane: &'a Lane) -> BoxFuture<'a, Result<Box<dyn DynWriter>>>;
 }
 
 /// [`Writer`] in a box; every writer is one.
 pub trait DynWriter: Send {
-    /// As [`Writer::begin`].
-    fn begin<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
-
     /// As [`Writer::write`].
     fn write<'a>(&'a mut self, batch: &'a TableBatch) -> BoxFuture<'a, Result<Settled>>;
 
@@ -268,7 +309,7 @@ pub trait DynWriter: Send {
     fn flush(&mut self) -> BoxFuture<'_, Result<Settled>>;
 
     /// As [`Writer::flush_with`].
-    fn flush_with<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Settled>>;
+    fn flush_with<'a>(&'a mut self, checkpoints: &'a [Checkpoint]) -> BoxFuture<'a, Result<Settled>>;
 
     /// As [`Writer::close`].
     fn close(&mut self) -> BoxFuture<'_, Result<Settled>>;
@@ -290,16 +331,16 @@ where
         Box::pin(Sink::prepare(self, table, schema))
     }
 
+    fn begin<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>> {
+        Box::pin(Sink::begin(self, checkpoint))
+    }
+
     fn open<'a>(&'a self, lane: &'a Lane) -> BoxFuture<'a, Result<Box<dyn DynWriter>>> {
         Box::pin(async move { Ok(Box::new(Sink::open(self, lane).await?) as Box<dyn DynWriter>) })
     }
 }
 
 impl<W: Writer> DynWriter for W {
-    fn begin<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>> {
-        Box::pin(Writer::begin(self, checkpoint))
-    }
-
     fn write<'a>(&'a mut self, batch: &'a TableBatch) -> BoxFuture<'a, Result<Settled>> {
         Box::pin(Writer::write(self, batch))
     }
@@ -308,8 +349,8 @@ impl<W: Writer> DynWriter for W {
         Box::pin(Writer::flush(self))
     }
 
-    fn flush_with<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Settled>> {
-        Box::pin(Writer::flush_with(self, checkpoint))
+    fn flush_with<'a>(&'a mut self, checkpoints: &'a [Checkpoint]) -> BoxFuture<'a, Result<Settled>> {
+        Box::pin(Writer::flush_with(self, checkpoints))
     }
 
     fn close(&mut self) -> BoxFuture<'_, Result<Settled>> {

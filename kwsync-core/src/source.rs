@@ -28,9 +28,10 @@ pub trait ByteSource: Send + Sync {
     /// What reads one split.
     type Reader: ByteReader;
 
-    /// Cuts the input into pieces, at most `lanes` at a time useful; more are fine. The same input gives the same
-    /// pieces whatever `lanes` is, or their ids differ.
-    fn splits(&self, lanes: usize) -> impl Future<Output = Result<Vec<Split>>> + Send;
+    /// Cuts the input into pieces that can be read at the same time; `lanes` says how many readers there are, and
+    /// more pieces are fine. `known` are the pieces that an earlier run of the job recorded: they are returned
+    /// again as they are, whatever `lanes` is now, with further pieces for what has come since.
+    fn splits(&self, lanes: usize, known: &[Split]) -> impl Future<Output = Result<Vec<Split>>> + Send;
 
     /// Opens a split, at a position that an earlier reader of it returned, or at its beginning.
     fn open(
@@ -45,7 +46,8 @@ pub trait ByteReader: Send {
     /// The next bytes, or `None` at the end.
     ///
     /// # Cancel safety
-    /// When the future is dropped no bytes are lost: the next call returns them.
+    /// When the future is dropped no bytes are lost, and the next call goes on where this one was: a read that is
+    /// under way on another thread is kept, not started again.
     fn next_chunk(&mut self) -> impl Future<Output = Result<Option<Chunk>>> + Send;
 
     /// The position to resume from when everything before `at` has settled.
@@ -66,7 +68,7 @@ pub trait Source: Send + Sync {
     type Reader: Reader;
 
     /// As [`ByteSource::splits`].
-    fn splits(&self, lanes: usize) -> impl Future<Output = Result<Vec<Split>>> + Send;
+    fn splits(&self, lanes: usize, known: &[Split]) -> impl Future<Output = Result<Vec<Split>>> + Send;
 
     /// As [`ByteSource::open`].
     fn open(
@@ -83,6 +85,13 @@ pub trait Reader: Send {
     /// # Cancel safety
     /// When the future is dropped no rows are lost: the next call returns them.
     fn next(&mut self) -> impl Future<Output = Result<Option<SourceBatch>>> + Send;
+
+    /// Whether a call of [`next`](Self::next) goes on where a dropped one was. Then the pipeline interrupts it now
+    /// and then, to take partial batches and to acknowledge. A reader whose `next` would start over (a request, a
+    /// query, a sleep) must say no, which is the default: interrupted again and again it would never finish.
+    fn is_interruptible(&self) -> bool {
+        false
+    }
 
     /// What has been read but not returned yet, for when the input pauses: rows should not wait for a full batch.
     ///
@@ -141,8 +150,8 @@ impl<B: std::fmt::Debug> std::fmt::Debug for Decoding<B> {
 impl<B: ByteSource> Source for Decoding<B> {
     type Reader = DecodingReader<B::Reader>;
 
-    async fn splits(&self, lanes: usize) -> Result<Vec<Split>> {
-        self.bytes.splits(lanes).await
+    async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
+        self.bytes.splits(lanes, known).await
     }
 
     async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<Self::Reader> {
@@ -243,6 +252,10 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
         }
     }
 
+    fn is_interruptible(&self) -> bool {
+        true
+    }
+
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
         if self.decoder.buffered_rows() == 0 { Ok(None) } else { self.flush().map(Some) }
     }
@@ -255,7 +268,7 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
 /// [`Source`] in a box; every source is one.
 pub trait DynSource: Send + Sync {
     /// As [`Source::splits`].
-    fn splits(&self, lanes: usize) -> BoxFuture<'_, Result<Vec<Split>>>;
+    fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>>;
 
     /// As [`Source::open`].
     fn open<'a>(
@@ -269,6 +282,9 @@ pub trait DynSource: Send + Sync {
 pub trait DynReader: Send {
     /// As [`Reader::next`].
     fn next(&mut self) -> BoxFuture<'_, Result<Option<SourceBatch>>>;
+
+    /// As [`Reader::is_interruptible`].
+    fn is_interruptible(&self) -> bool;
 
     /// As [`Reader::take_partial`].
     fn take_partial(&mut self) -> Result<Option<SourceBatch>>;
@@ -284,8 +300,8 @@ impl<S: Source> DynSource for S
 where
     S::Reader: 'static,
 {
-    fn splits(&self, lanes: usize) -> BoxFuture<'_, Result<Vec<Split>>> {
-        Box::pin(Source::splits(self, lanes))
+    fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>> {
+        Box::pin(Source::splits(self, lanes, known))
     }
 
     fn open<'a>(
@@ -300,6 +316,10 @@ where
 impl<R: Reader> DynReader for R {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<SourceBatch>>> {
         Box::pin(Reader::next(self))
+    }
+
+    fn is_interruptible(&self) -> bool {
+        Reader::is_interruptible(self)
     }
 
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {

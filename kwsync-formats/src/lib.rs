@@ -3,5 +3,14 @@
 #[cfg(feature = "arrow")]
 mod build;
 pub mod influx;
+#[cfg(any(feature = "json", feature = "parquet"))]
+mod interval;
 pub mod json;
+#[cfg(feature = "parquet")]
+pub mod parquet;
+#[cfg(feature = "arrow")]
+mod register;
 mod utf8;
+
+#[cfg(feature = "arrow")]
+pub use register::register;

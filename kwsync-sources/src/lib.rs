@@ -1,1 +1,21 @@
-//! Sources for kwsync pipelines: files, databases and streams as Arrow batches.
+//! Sources for kwsync pipelines, one folder and one feature each.
+//!
+//! | feature | source | default |
+//! |---|---|---|
+//! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
+//! | `parquet` | Parquet files, by the source `file` | yes |
+//!
+//! [`register`] adds all of them to a registry.
+
+#[cfg(feature = "file")]
+pub mod file;
+
+use kwsync_core::config::Registry;
+
+/// Adds every source of this build to `registry`.
+pub fn register(registry: &mut Registry) {
+    #[cfg(feature = "file")]
+    file::register(registry);
+    #[cfg(not(feature = "file"))]
+    let _ = registry;
+}

@@ -176,14 +176,23 @@ impl TableBatch {
     /// Bytes of memory that this batch keeps alive. A buffer that several columns share counts once, and so
     /// does a chunk of input that both columns and origin point into.
     pub fn retained_bytes(&self) -> usize {
+        Self::retained_together(std::slice::from_ref(self))
+    }
+
+    /// Bytes of memory that several batches keep alive together; what they share counts once.
+    pub fn retained_together(batches: &[Self]) -> usize {
         let mut buffers = Vec::new();
-        for column in self.batch.columns() {
-            collect(&column.to_data(), &mut buffers);
-        }
-        for segment in self.origin.segments() {
-            if let Some(bytes) = &segment.bytes {
-                buffers.push((bytes.as_ptr() as usize, bytes.len()));
+        let mut index = 0;
+        for batch in batches {
+            for column in batch.batch.columns() {
+                collect(&column.to_data(), &mut buffers);
             }
+            for segment in batch.origin.segments() {
+                if let Some(bytes) = &segment.bytes {
+                    buffers.push((bytes.as_ptr() as usize, bytes.len()));
+                }
+            }
+            index += batch.origin.index_bytes();
         }
         // Slices of one allocation overlap; what they cover together is what is kept.
         buffers.sort_unstable();
@@ -197,7 +206,7 @@ impl TableBatch {
                 covered_to = end;
             }
         }
-        total + self.origin.index_bytes()
+        total + index
     }
 
     /// The same rows; string and byte views, and the origin, that hold more than four times the memory that

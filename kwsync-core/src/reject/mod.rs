@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use file::{RejectReader, RejectWriter};
 pub use policy::{Budget, ErrorPolicy};
 
-use crate::{Error, ErrorKind, Location, Position, TableId, caret};
+use crate::{Error, ErrorKind, Location, Position, TableBatch, TableId, caret};
 
 /// Where on its way a row was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,5 +69,39 @@ impl Reject {
         Error::new(ErrorKind::Data, self.reason.clone()).with_code(self.code.clone()).with_location(place).with_hint(
             "mend the record; or load the others with --errors skip, or --errors reject:FILE to keep this one for later",
         )
+    }
+}
+
+impl TableBatch {
+    /// The reject of one of its rows, with its place in the input as far as that is known. `raw` is the record as
+    /// it stood in the input, or the row as JSON when those bytes are gone.
+    ///
+    /// # Panics
+    /// When `row` is not below [`rows`](Self::rows).
+    pub fn reject(
+        &self,
+        row: usize,
+        stage: Stage,
+        code: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Reject {
+        let origin = self.origin();
+        let raw = match origin.raw(row) {
+            Some(raw) => Bytes::copy_from_slice(raw),
+            None => Bytes::from(self.row(row).to_json().to_string()),
+        };
+        Reject {
+            position: origin
+                .position(row)
+                .unwrap_or(Position { record: row as u64 + 1, ..Position::default() }),
+            split: origin.input(row).map_or_else(String::new, |input| input.split().to_owned()),
+            stage,
+            format: String::new(),
+            table: Some(self.table().clone()),
+            code: code.into(),
+            reason: reason.into(),
+            raw,
+            at: Some(0),
+        }
     }
 }

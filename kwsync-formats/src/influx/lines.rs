@@ -66,6 +66,13 @@ impl<'a> Lines<'a> {
         self
     }
 
+    /// Numbers the first physical line `line` (default 1), for bytes cut from a longer input.
+    #[must_use]
+    pub fn at_line(mut self, line: u64) -> Self {
+        self.line = line;
+        self
+    }
+
     fn place(&self, at: usize, line: u64, line_start: usize) -> Position {
         Position { byte: at as u64, line, column: (at - line_start) as u64 + 1, record: self.records }
     }

@@ -1,9 +1,18 @@
 //! How far a job has come: the unit that makes it resumable.
 
+#[cfg(feature = "runtime")]
+mod store;
+#[cfg(all(test, feature = "runtime"))]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "runtime")]
+pub use store::{CheckpointStore, FileStore, MemoryStore};
 
 /// The name of a job: the user's own, or a hash of what it does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,5 +84,27 @@ impl Checkpoint {
     #[must_use]
     pub fn next(&self, position: SplitPosition, done: bool) -> Self {
         Self { position: Some(position), sequence: self.sequence + 1, done, ..self.clone() }
+    }
+}
+
+/// Everything that is remembered of a job between runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobState {
+    /// The job.
+    pub job: JobId,
+    /// The run that wrote this; each run counts one up, and fences off those before it.
+    pub generation: u64,
+    /// The pieces that the source was cut into.
+    pub splits: Vec<Split>,
+    /// How far each piece has come; a piece that is missing has not been begun.
+    pub checkpoints: BTreeMap<Arc<str>, Checkpoint>,
+    /// Durable bytes of the reject file when this was written.
+    pub rejects_len: u64,
+}
+
+impl JobState {
+    /// The state of a job that has not begun.
+    pub fn new(job: JobId) -> Self {
+        Self { job, generation: 0, splits: Vec::new(), checkpoints: BTreeMap::new(), rejects_len: 0 }
     }
 }

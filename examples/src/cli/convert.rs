@@ -1,0 +1,221 @@
+//! `kwsync convert`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use kwsync_core::config::{Dsn, OpenOptions};
+use kwsync_core::{
+    BoxFuture, Decoded, DynReader, Encoder, Error, ErrorKind, ErrorPolicy, Location, Reject, RejectWriter,
+    Result, TableBatch,
+};
+use kwsync_formats::influx::{self, Precision};
+
+use super::args::ConvertArgs;
+
+pub(crate) async fn run(args: &ConvertArgs) -> Result<u8> {
+    let registry = kwsync::registry();
+    let input = args.input.as_deref().unwrap_or("-");
+    let mut from = Dsn::of_path("file", input).with_param("format", Some(args.from.clone()));
+    if let Some(precision) = &args.precision {
+        from = from.with_param("precision", Some(precision.clone()));
+    }
+    let mut output = output(args, &registry)?;
+    let source = registry.source(&from, &OpenOptions::new())?;
+    let errors: ErrorPolicy = args.errors.parse()?;
+    let mut rejects = match &errors {
+        ErrorPolicy::Reject(path) => Some(RejectWriter::open(path, 0)?),
+        _ => None,
+    };
+    let mut rejected = 0;
+    for split in source.splits(1, &[]).await? {
+        let mut reader = source.open(&split, None).await?;
+        while let Some(batch) = next(reader.as_mut()).await? {
+            let mut refused = batch.decoded.rejects;
+            let decoded = Decoded { rejects: Vec::new(), ..batch.decoded };
+            output.write(decoded.batches, &mut refused)?;
+            if let (Some(first), ErrorPolicy::Fail) = (refused.first(), &errors) {
+                output.finish()?;
+                return Err(first.to_error());
+            }
+            rejected += refused.len() as u64;
+            if let Some(file) = &mut rejects {
+                file.append(&refused)?;
+            }
+        }
+    }
+    output.finish()?;
+    if rejected > 0 {
+        eprintln!("kwsync: {rejected} records rejected");
+    }
+    Ok(if rejected > 0 { 3 } else { 0 })
+}
+
+fn next(reader: &mut dyn DynReader) -> BoxFuture<'_, Result<Option<kwsync_core::SourceBatch>>> {
+    reader.next()
+}
+
+/// What turns batches into bytes.
+enum Form {
+    Points(Precision),
+    Encoder(Box<dyn Encoder>),
+    Parquet(Option<ParquetOut>),
+}
+
+struct ParquetOut {
+    table: kwsync_core::TableId,
+    schema: kwsync_core::arrow::schema::SchemaRef,
+    writer: kwsync_formats::parquet::BatchWriter<Box<dyn Write + Send>>,
+}
+
+struct Output {
+    form: Form,
+    file: Option<Box<dyn Write + Send>>,
+    name: String,
+    buffer: Vec<u8>,
+}
+
+fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Result<Output> {
+    let form = match args.to.as_str() {
+        "points" => {
+            let known = registry.find(&args.from)?;
+            if !known.iter().any(|info| info.name() == "line_influxdb") {
+                let text = format!("points can be shown of line_influxdb, not of {}", args.from);
+                return Err(Error::new(ErrorKind::Unsupported, text).with_hint("use --to json"));
+            }
+            Form::Points(match args.precision.as_deref() {
+                Some("s") => Precision::S,
+                Some("ms") => Precision::Ms,
+                Some("us") => Precision::Us,
+                _ => Precision::Ns,
+            })
+        }
+        "parquet" => Form::Parquet(None),
+        name => {
+            let plain = Dsn::of_path("file", "-");
+            let mut encoder = registry.encoder(name, &plain, &OpenOptions::new())?()?;
+            let mut head = Vec::new();
+            encoder.begin(&mut head)?;
+            Form::Encoder(encoder)
+        }
+    };
+    let path = args.output.as_deref().filter(|path| *path != Path::new("-"));
+    let (file, name): (Box<dyn Write + Send>, _) = match path {
+        Some(path) => {
+            let file = File::create(path)
+                .map_err(|error| Error::io(format!("cannot create {}", path.display()), error))?;
+            (Box::new(BufWriter::with_capacity(1 << 20, file)), path.display().to_string())
+        }
+        None => (Box::new(std::io::stdout()), "standard output".to_owned()),
+    };
+    Ok(Output { form, file: Some(file), name, buffer: Vec::new() })
+}
+
+impl Output {
+    fn write(&mut self, batches: Vec<TableBatch>, refused: &mut Vec<Reject>) -> Result<()> {
+        self.buffer.clear();
+        match &mut self.form {
+            Form::Points(precision) => points(&batches, *precision, &mut self.buffer)?,
+            Form::Encoder(encoder) => {
+                for batch in &batches {
+                    encode_rows(encoder.as_mut(), batch, &mut self.buffer, refused)?;
+                }
+            }
+            Form::Parquet(_) => {
+                for batch in batches {
+                    self.write_parquet(&batch)?;
+                }
+                return Ok(());
+            }
+        }
+        if let Some(file) = &mut self.file {
+            file.write_all(&self.buffer)
+                .map_err(|error| Error::io(format!("cannot write {}", self.name), error))?;
+        }
+        Ok(())
+    }
+
+    fn write_parquet(&mut self, batch: &TableBatch) -> Result<()> {
+        let Form::Parquet(open) = &mut self.form else { return Ok(()) };
+        let schema = batch.batch().schema();
+        if let Some(out) = open {
+            if out.table != *batch.table() || out.schema != schema {
+                return Err(Error::new(
+                    ErrorKind::Schema,
+                    "the input holds several tables or columns that change, and one Parquet file holds one table",
+                )
+                .with_location(Location::new().with_table(batch.table().name()))
+                .with_hint("use `kwsync run --from FILE --to 'file:DIR?format=parquet'`: a folder for each table"));
+            }
+            return out.writer.write(batch.batch());
+        }
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let options = kwsync_formats::parquet::WriteOptions::new();
+        let mut writer = kwsync_formats::parquet::BatchWriter::try_new(file, &schema, &options)?;
+        writer.write(batch.batch())?;
+        *open = Some(ParquetOut { table: batch.table().clone(), schema, writer });
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.buffer.clear();
+        match &mut self.form {
+            Form::Parquet(open) => {
+                if let Some(out) = open.take() {
+                    self.file = Some(out.writer.finish()?);
+                }
+            }
+            Form::Encoder(encoder) => encoder.end(&mut self.buffer)?,
+            Form::Points(_) => {}
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.write_all(&self.buffer)
+            .and_then(|()| file.flush())
+            .map_err(|error| Error::io(format!("cannot write {}", self.name), error))
+    }
+}
+
+/// Encodes all rows; one that the format cannot hold is refused alone.
+fn encode_rows(
+    encoder: &mut dyn Encoder,
+    batch: &TableBatch,
+    out: &mut Vec<u8>,
+    refused: &mut Vec<Reject>,
+) -> Result<()> {
+    let mut from = 0;
+    while from < batch.rows() {
+        match encoder.encode(batch, from..batch.rows(), out) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Data => {
+                let bad = error.location().and_then(Location::row).map_or(from, |row| row as usize);
+                encoder.encode(batch, from..bad, out)?;
+                let code = error.code().unwrap_or("cannot_encode").to_owned();
+                refused.push(batch.reject(bad, kwsync_core::Stage::Encode, code, error.message()));
+                from = bad + 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What the parser saw, in the order of the input, whichever table a record went to.
+fn points(batches: &[TableBatch], precision: Precision, out: &mut Vec<u8>) -> Result<()> {
+    let mut records: Vec<(kwsync_core::Position, &[u8])> = Vec::new();
+    for batch in batches {
+        for row in 0..batch.rows() {
+            if let (Some(at), Some(raw)) = (batch.origin().position(row), batch.origin().raw(row)) {
+                records.push((at, raw));
+            }
+        }
+    }
+    records.sort_unstable_by_key(|(at, _)| at.byte);
+    for (at, raw) in records {
+        for line in influx::lines(raw).at_line(at.line) {
+            let line = line.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+            influx::write_point(&line, precision, out)
+                .map_err(|reason| Error::new(ErrorKind::Internal, reason.message()))?;
+        }
+    }
+    Ok(())
+}

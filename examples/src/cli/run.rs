@@ -1,0 +1,103 @@
+//! `kwsync run`.
+
+use kwsync::{Job, Preview};
+use kwsync_core::config::Provenance;
+use kwsync_core::{Error, Outcome, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{ReportForm, RunArgs};
+use super::{progress, signals};
+
+pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
+    let spec = args.spec()?;
+    let job = Job::new(&spec, &kwsync::registry())?;
+    if args.dry_run {
+        show(&job.preview().await?);
+        return Ok(0);
+    }
+    if !args.quiet && job.resumes().await? {
+        eprintln!("kwsync: resuming where the last run stopped (--restart starts over)");
+    }
+    let cancel = CancellationToken::new();
+    let stopped = signals::cancel_on_signal(cancel.clone())?;
+    let job = job.with_cancel(cancel);
+    let shown = progress::show(job.progress(), args.quiet);
+    let outcome = job.run().await;
+    shown.finish().await;
+    let outcome = outcome?;
+    report(&outcome, args)?;
+    Ok(match outcome.exit_status() {
+        130 => stopped.status(),
+        status => status,
+    })
+}
+
+fn report(outcome: &Outcome, args: &RunArgs) -> Result<()> {
+    match args.report {
+        ReportForm::Json => {
+            let mut value = serde_json::to_value(&outcome.report).map_err(internal)?;
+            if let Some(object) = value.as_object_mut() {
+                if let Some(peak) = peak_memory() {
+                    object.insert("peak_memory_bytes".into(), peak.into());
+                }
+                if let Some(error) = &outcome.error {
+                    object.insert("error".into(), error.to_string().into());
+                    object.insert("error_kind".into(), error.kind().as_str().into());
+                }
+            }
+            println!("{value}");
+        }
+        ReportForm::Text if !args.quiet => print!("{}", outcome.report),
+        ReportForm::Text => {}
+    }
+    if let Some(error) = &outcome.error {
+        eprintln!("kwsync: {}", error.report());
+    }
+    Ok(())
+}
+
+/// The most memory that this process has held, where the system tells (Linux).
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+fn internal(error: serde_json::Error) -> Error {
+    Error::new(kwsync_core::ErrorKind::Internal, "cannot write the report").with_source(error)
+}
+
+fn show(preview: &Preview) {
+    println!("job {}: nothing is done (dry run)", preview.job);
+    for (kind, params) in &preview.params {
+        for setting in params.settings() {
+            let note = match setting.provenance {
+                Provenance::Default => " (default)",
+                _ => "",
+            };
+            if let Some(value) = setting.value {
+                let value = if setting.param.is_secret() { "***" } else { value };
+                println!("  {kind} {}={value}{note}", setting.param.name());
+            }
+        }
+        for name in params.ignored() {
+            println!("  {kind} {name} is ignored: it means nothing here");
+        }
+    }
+    println!("splits: {}", preview.splits.len());
+    for split in preview.splits.iter().take(20) {
+        match split.bytes {
+            Some(bytes) => println!("  {} ({bytes} bytes)", split.id),
+            None => println!("  {}", split.id),
+        }
+    }
+    if preview.splits.len() > 20 {
+        println!("  ... and {} more", preview.splits.len() - 20);
+    }
+    if preview.plans.is_empty() {
+        println!("tables: known only when data is read");
+    }
+    for plan in &preview.plans {
+        print!("{plan}");
+    }
+}

@@ -1,0 +1,427 @@
+//! One lane: a reading task and a writing loop, tried again from the last commit when a fault may pass.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::coalesce::Coalescer;
+use super::ledger::Ledger;
+use super::queue::{Receiver, Sender, queue};
+use super::{Progress, Shared};
+use crate::{
+    Backoff, Checkpoint, DynReader, DynWriter, Error, ErrorKind, Lane, Reject, Result, Retry, Settled,
+    SourceBatch, Split, SplitPosition, TableBatch, TableId,
+};
+
+/// Finished splits that wait for one commit; more would only keep files open.
+const MAX_WAITING_SPLITS: usize = 64;
+/// Bytes of rejects after which a lane commits, so that they do not pile up in memory.
+const MAX_REJECT_BYTES: usize = 8 << 20;
+
+enum Message {
+    Begin(Checkpoint),
+    Batch { split: Arc<str>, batch: SourceBatch, bytes: usize },
+    End { split: Arc<str> },
+}
+
+/// Splits that an attempt has taken and not finished.
+type Taken = Arc<Mutex<Vec<Split>>>;
+
+pub(super) async fn run(shared: Arc<Shared>, index: usize) -> Result<()> {
+    let mut backoff =
+        Backoff::new(Duration::from_millis(100), shared.options.retry_max_wait, shared.options.retries);
+    loop {
+        let taken = Taken::default();
+        let mut writing = Writing::new(&shared);
+        let Err(error) = attempt(&shared, index, &taken, &mut writing).await else { return Ok(()) };
+        let lost = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
+        if error.retry() == Retry::Never {
+            return Err(error);
+        }
+        if lost.iter().any(|split| !split.resumable) {
+            return Err(Ledger::cannot_retry(error));
+        }
+        if writing.commits > 0 {
+            backoff.reset();
+        }
+        let Some(wait) = backoff.next_wait() else {
+            return Err(error.context(format!("gave up after {} tries", backoff.made() + 1)));
+        };
+        let wait = if error.retry() == Retry::Now { wait.min(Duration::from_millis(100)) } else { wait };
+        tracing::warn!(lane = index, wait_ms = wait.as_millis() as u64, error = %error, "trying again");
+        shared.progress.take_back(&writing.tally);
+        shared.give_back(lost);
+        tokio::select! {
+            () = shared.stop.cancelled() => return Err(error),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+async fn attempt(shared: &Arc<Shared>, index: usize, taken: &Taken, writing: &mut Writing) -> Result<()> {
+    let lane = Lane { job: shared.job.clone(), index, generation: shared.ledger.generation().await };
+    let mut writer = shared.sink.open(&lane).await?;
+    let (sender, mut receiver) = queue(shared.options.queue_bytes);
+    let (acks, acked) = mpsc::unbounded_channel();
+    let reading = tokio::spawn(read(Arc::clone(shared), Arc::clone(taken), sender, acked));
+    let abort = reading.abort_handle();
+
+    let written = writing.run(shared, writer.as_mut(), &mut receiver, &acks, taken).await;
+    if written.is_err() {
+        abort.abort();
+    }
+    drop((receiver, acks));
+    let read = reading.await;
+    written?;
+    read.map_err(|fault| Error::new(ErrorKind::Internal, "a reading task broke off").with_source(fault))??;
+    let closed = writer.close().await?;
+    writing.settle(shared, closed)
+}
+
+/// Reads splits one after the other until none is left.
+async fn read(
+    shared: Arc<Shared>,
+    taken: Taken,
+    queue: Sender<Message>,
+    mut acked: mpsc::UnboundedReceiver<Vec<Checkpoint>>,
+) -> Result<()> {
+    // Readers stay open until their last rows have settled: a consumer of messages acknowledges them then.
+    let mut readers: HashMap<Arc<str>, Box<dyn DynReader>> = HashMap::new();
+    let mut fault = None;
+    while let Some(split) = shared.next_split() {
+        let id = Arc::clone(&split.id);
+        taken.lock().unwrap_or_else(PoisonError::into_inner).push(split.clone());
+        match read_split(&shared, &split, &queue, &mut acked, &mut readers).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                tracing::debug!(split = %id, error = %error, "reading stopped");
+                fault = Some(error);
+                break;
+            }
+        }
+    }
+    drop(queue);
+    while let Some(checkpoints) = acked.recv().await {
+        acknowledge(&mut readers, checkpoints).await?;
+    }
+    for reader in readers.values_mut() {
+        reader.close().await?;
+    }
+    fault.map_or(Ok(()), Err)
+}
+
+/// Reads one split to its end; false when the job stops before.
+async fn read_split(
+    shared: &Shared,
+    split: &Split,
+    queue: &Sender<Message>,
+    acked: &mut mpsc::UnboundedReceiver<Vec<Checkpoint>>,
+    readers: &mut HashMap<Arc<str>, Box<dyn DynReader>>,
+) -> Result<bool> {
+    let id = &split.id;
+    let checkpoint = shared.sink.begin(&shared.ledger.checkpoint(id).await).await?;
+    let done = checkpoint.done;
+    let position = checkpoint.position.clone();
+    if !queue.send(Message::Begin(checkpoint), 0).await {
+        return Ok(false);
+    }
+    if !done {
+        let mut reader = shared.source.open(split, position.as_ref()).await?;
+        loop {
+            while let Ok(checkpoints) = acked.try_recv() {
+                commit_read(reader.as_mut(), readers, id, checkpoints).await?;
+            }
+            let interruptible = reader.is_interruptible();
+            let next = tokio::select! {
+                biased;
+                () = shared.stop.cancelled() => {
+                    readers.insert(Arc::clone(id), reader);
+                    return Ok(false);
+                }
+                Some(checkpoints) = acked.recv(), if interruptible => {
+                    commit_read(reader.as_mut(), readers, id, checkpoints).await?;
+                    continue;
+                }
+                () = tokio::time::sleep(shared.options.linger), if interruptible => None,
+                next = reader.next() => Some(next),
+            };
+            let batch = match next {
+                Some(next) => match next? {
+                    Some(batch) => batch,
+                    None => break,
+                },
+                // The input pauses: what is there must not wait for more.
+                None => match reader.take_partial()? {
+                    Some(batch) => batch,
+                    None => continue,
+                },
+            };
+            let rows: usize = batch.decoded.batches.iter().map(TableBatch::rows).sum();
+            Progress::add(&shared.progress.bytes_read, batch.bytes);
+            shared.rate.take(rows as u64, batch.bytes).await;
+            let bytes = TableBatch::retained_together(&batch.decoded.batches);
+            if !queue.send(Message::Batch { split: Arc::clone(id), batch, bytes }, bytes).await {
+                return Ok(false);
+            }
+        }
+        readers.insert(Arc::clone(id), reader);
+    }
+    Ok(queue.send(Message::End { split: Arc::clone(id) }, 0).await)
+}
+
+/// Tells the reader in hand, and those that wait, what has settled.
+async fn commit_read(
+    reader: &mut dyn DynReader,
+    readers: &mut HashMap<Arc<str>, Box<dyn DynReader>>,
+    id: &Arc<str>,
+    checkpoints: Vec<Checkpoint>,
+) -> Result<()> {
+    for checkpoint in checkpoints.iter().filter(|checkpoint| checkpoint.split == *id) {
+        if let Some(position) = &checkpoint.position {
+            reader.commit(position).await?;
+        }
+    }
+    acknowledge(readers, checkpoints).await
+}
+
+async fn acknowledge(
+    readers: &mut HashMap<Arc<str>, Box<dyn DynReader>>,
+    checkpoints: Vec<Checkpoint>,
+) -> Result<()> {
+    for checkpoint in checkpoints {
+        let Some(reader) = readers.get_mut(&checkpoint.split) else { continue };
+        if let Some(position) = &checkpoint.position {
+            reader.commit(position).await?;
+        }
+        if checkpoint.done
+            && let Some(mut reader) = readers.remove(&checkpoint.split)
+        {
+            reader.close().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Rows and records that the counters hold and no commit has confirmed.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    pub(super) rejected: u64,
+    pub(super) rows: BTreeMap<TableId, u64>,
+}
+
+/// The writing loop's state.
+struct Writing {
+    coalescer: Coalescer,
+    /// The last commit of each split in hand.
+    begun: HashMap<Arc<str>, Checkpoint>,
+    /// How far each has come since.
+    reached: HashMap<Arc<str>, (Option<SplitPosition>, bool)>,
+    rejects: Vec<Reject>,
+    reject_bytes: usize,
+    rows: u64,
+    bytes: u64,
+    since: Option<Instant>,
+    tally: Tally,
+    commits: u64,
+}
+
+impl Writing {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            coalescer: Coalescer::new(shared.options.batch_rows, shared.options.batch_bytes),
+            begun: HashMap::new(),
+            reached: HashMap::new(),
+            rejects: Vec::new(),
+            reject_bytes: 0,
+            rows: 0,
+            bytes: 0,
+            since: None,
+            tally: Tally::default(),
+            commits: 0,
+        }
+    }
+
+    async fn run(
+        &mut self,
+        shared: &Shared,
+        writer: &mut dyn DynWriter,
+        messages: &mut Receiver<Message>,
+        acks: &mpsc::UnboundedSender<Vec<Checkpoint>>,
+        taken: &Taken,
+    ) -> Result<()> {
+        let options = &shared.options;
+        loop {
+            let linger = self.coalescer.since().map(|since| since + options.linger);
+            let commit = self.since.map(|since| since + options.commit_interval);
+            let message = match linger.into_iter().chain(commit).min() {
+                Some(at) => match timeout_at(at, messages.recv()).await {
+                    Ok(message) => message,
+                    Err(_) => {
+                        let now = Instant::now();
+                        if linger.is_some_and(|at| at <= now) {
+                            let due = self.coalescer.drain()?;
+                            self.write(shared, writer, due).await?;
+                        }
+                        if commit.is_some_and(|at| at <= now) {
+                            self.commit(shared, writer, acks, taken).await?;
+                        }
+                        continue;
+                    }
+                },
+                None => messages.recv().await,
+            };
+            match message {
+                None => break,
+                Some(Message::Begin(checkpoint)) => {
+                    self.begun.insert(Arc::clone(&checkpoint.split), checkpoint);
+                }
+                Some(Message::Batch { split, batch, bytes }) => {
+                    self.take(shared, writer, split, batch, bytes).await?;
+                }
+                Some(Message::End { split }) => {
+                    let last = self.reached.remove(&split).and_then(|(position, _)| position);
+                    self.reached.insert(split, (last, true));
+                    self.since.get_or_insert_with(Instant::now);
+                }
+            }
+            let finished = self.reached.values().filter(|(_, done)| *done).count();
+            if self.rows >= options.commit_rows
+                || self.bytes >= options.commit_bytes
+                || self.reject_bytes >= MAX_REJECT_BYTES
+                || finished >= MAX_WAITING_SPLITS
+                || self.since.is_some_and(|since| since.elapsed() >= options.commit_interval)
+            {
+                self.commit(shared, writer, acks, taken).await?;
+            }
+        }
+        self.commit(shared, writer, acks, taken).await
+    }
+
+    async fn take(
+        &mut self,
+        shared: &Shared,
+        writer: &mut dyn DynWriter,
+        split: Arc<str>,
+        batch: SourceBatch,
+        bytes: usize,
+    ) -> Result<()> {
+        let SourceBatch { decoded, position, bytes: read } = batch;
+        self.since.get_or_insert_with(Instant::now);
+        self.tally.bytes += read;
+        self.tally.records += decoded.counts.records;
+        let rows: usize = decoded.batches.iter().map(TableBatch::rows).sum();
+        let mut rejects = decoded.rejects;
+        let mut batches = decoded.batches;
+        for transform in &shared.transforms {
+            let mut changed = Vec::with_capacity(batches.len());
+            for batch in batches {
+                let made = transform.apply(batch)?;
+                changed.extend(made.batches);
+                rejects.extend(made.rejects);
+            }
+            batches = changed;
+        }
+        let mut by_table: BTreeMap<TableId, u64> = BTreeMap::new();
+        for batch in &batches {
+            *by_table.entry(batch.table().clone()).or_default() += batch.rows() as u64;
+        }
+        shared.progress.decoded(decoded.counts, rows as u64, &by_table);
+        for (table, rows) in by_table {
+            *self.tally.rows.entry(table).or_default() += rows;
+        }
+        self.judge(shared, rejects)?;
+        let mut due = Vec::new();
+        for batch in batches {
+            // Buffers that batches share are counted once; each bears its part by its rows.
+            let share = bytes as u64 * batch.rows() as u64 / rows.max(1) as u64;
+            due.extend(self.coalescer.push(batch, share as usize)?);
+            self.bytes += share;
+        }
+        self.rows += rows as u64;
+        self.reached.insert(split, (Some(position), false));
+        self.write(shared, writer, due).await
+    }
+
+    fn judge(&mut self, shared: &Shared, rejects: Vec<Reject>) -> Result<()> {
+        if rejects.is_empty() {
+            return Ok(());
+        }
+        let count = rejects.len() as u64;
+        let kept = shared.ledger.judge(rejects)?;
+        self.tally.rejected += count;
+        self.reject_bytes +=
+            kept.iter().map(|reject| reject.raw.len() + reject.reason.len() + 256).sum::<usize>();
+        self.rejects.extend(kept);
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        shared: &Shared,
+        writer: &mut dyn DynWriter,
+        due: Vec<TableBatch>,
+    ) -> Result<()> {
+        for batch in due {
+            shared.prepare(batch.table(), batch.schema()).await?;
+            let settled = writer.write(&batch).await?;
+            self.settle(shared, settled)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, shared: &Shared, settled: Settled) -> Result<()> {
+        shared.progress.settled(&settled);
+        self.judge(shared, settled.rejects)
+    }
+
+    async fn commit(
+        &mut self,
+        shared: &Shared,
+        writer: &mut dyn DynWriter,
+        acks: &mpsc::UnboundedSender<Vec<Checkpoint>>,
+        taken: &Taken,
+    ) -> Result<()> {
+        let due = self.coalescer.drain()?;
+        self.write(shared, writer, due).await?;
+        if self.reached.is_empty() {
+            return Ok(());
+        }
+        let mut checkpoints = HashMap::new();
+        for (split, (position, done)) in self.reached.drain() {
+            let Some(last) = self.begun.get(&split) else { continue };
+            let next = match position.or_else(|| last.position.clone()) {
+                Some(position) => last.next(position, done),
+                None => Checkpoint { done, sequence: last.sequence + 1, ..last.clone() },
+            };
+            checkpoints.insert(split, next);
+        }
+        let all: Vec<_> = checkpoints.values().cloned().collect();
+        let settled = writer.flush_with(&all).await?;
+        self.settle(shared, settled)?;
+        shared.ledger.commit(std::mem::take(&mut self.rejects), &checkpoints).await?;
+        taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|split| !checkpoints.get(&split.id).is_some_and(|checkpoint| checkpoint.done));
+        for (split, checkpoint) in checkpoints {
+            if checkpoint.done {
+                self.begun.remove(&split);
+            } else {
+                self.begun.insert(split, checkpoint);
+            }
+        }
+        (self.rows, self.bytes, self.reject_bytes, self.since) = (0, 0, 0, None);
+        self.tally = Tally::default();
+        self.commits += 1;
+        // The reader may have failed and gone: then nobody needs to be told.
+        let told = acks.send(all);
+        drop(told);
+        Ok(())
+    }
+}

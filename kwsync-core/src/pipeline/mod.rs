@@ -1,0 +1,274 @@
+//! From a source to a sink: lanes, coalescing, back-pressure, commits, retries, a report.
+//!
+//! A lane is a reading task and a writing task joined by one queue that is bounded in bytes. The reading task
+//! takes splits one after the other; the writing task transforms, puts small batches of one table together,
+//! writes, and commits with a checkpoint for each split that the rows came from. Order is kept within a split.
+
+mod coalesce;
+mod lane;
+mod ledger;
+mod options;
+mod queue;
+mod rate;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use options::PipelineOptions;
+pub use report::{Progress, Report, Snapshot, Status, TableReport};
+
+use crate::{
+    CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore, Result, Schema,
+    SchemaRegistry, TableId, Transform,
+};
+use ledger::Ledger;
+use rate::RateLimit;
+
+/// How a run ended: what it did, and why it stopped if it did not do all.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was done; true also when the run failed.
+    pub report: Report,
+    /// The fault that ended the run; `Cancelled` when it was stopped on request.
+    pub error: Option<Error>,
+}
+
+impl Outcome {
+    /// The report, or the fault.
+    ///
+    /// # Errors
+    /// The fault that ended the run.
+    pub fn into_result(self) -> Result<Report> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.report),
+        }
+    }
+
+    /// The exit status of a command that ends this way: 0, 3 with rejects, or the one of the error's kind.
+    pub fn exit_status(&self) -> u8 {
+        match (&self.error, self.report.status) {
+            (Some(error), _) => error.kind().exit_status(),
+            (None, Status::DoneWithRejects) => 3,
+            (None, _) => 0,
+        }
+    }
+}
+
+/// Moves all rows of a source into a sink.
+///
+/// # Examples
+/// See `examples/pipeline.rs` of package `kwsync`.
+#[derive(Clone)]
+pub struct Pipeline {
+    job: JobId,
+    source: Arc<dyn DynSource>,
+    sink: Arc<dyn DynSink>,
+    transforms: Vec<Arc<dyn Transform>>,
+    store: Arc<dyn CheckpointStore>,
+    options: PipelineOptions,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+}
+
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("job", &self.job)
+            .field("transforms", &self.transforms)
+            .field("store", &self.store)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pipeline {
+    /// A pipeline with the default options. Its checkpoints live in memory, which serves retries within one run.
+    pub fn new(job: JobId, source: Arc<dyn DynSource>, sink: Arc<dyn DynSink>) -> Self {
+        Self {
+            job,
+            source,
+            sink,
+            transforms: Vec::new(),
+            store: Arc::new(MemoryStore::default()),
+            options: PipelineOptions::default(),
+            progress: Arc::default(),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    /// Adds a transform behind those that are there.
+    #[must_use]
+    pub fn with_transform(mut self, transform: Arc<dyn Transform>) -> Self {
+        self.transforms.push(transform);
+        self
+    }
+
+    /// Keeps checkpoints in `store`, so that the job can be resumed by another process.
+    #[must_use]
+    pub fn with_store(mut self, store: Arc<dyn CheckpointStore>) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn with_options(mut self, options: PipelineOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Stops gracefully when `cancel` is cancelled: reading ends, what was read is written and committed.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// The counters, to be read while [`run`](Self::run) is under way.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Runs to the end of all splits, or to the first fault that trying again does not mend.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops everything at once and commits nothing more; the job can be resumed. To stop
+    /// gracefully use [`with_cancel`](Self::with_cancel).
+    pub async fn run(self) -> Outcome {
+        let delivery = self.sink.capabilities().delivery;
+        let (progress, job) = (Arc::clone(&self.progress), self.job.clone());
+        let keep_state = self.options.keep_state;
+        let (store, cancel) = (Arc::clone(&self.store), self.cancel.clone());
+        let mut error = self.run_lanes().await.err();
+        if error.is_none() && cancel.is_cancelled() && !all_done(&progress) {
+            error = Some(
+                Error::new(ErrorKind::Cancelled, "stopped on request").with_hint("run it again to resume"),
+            );
+        }
+        if error.is_none() && !keep_state {
+            error = store.remove(&job).await.err();
+        }
+        let status = match &error {
+            Some(error) if error.kind() == ErrorKind::Cancelled => Status::Interrupted,
+            Some(_) => Status::Failed,
+            None if progress.rejected.load(Ordering::Relaxed) > 0 => Status::DoneWithRejects,
+            None => Status::Done,
+        };
+        Outcome { report: progress.report(job.as_str(), delivery, status), error }
+    }
+
+    async fn run_lanes(self) -> Result<()> {
+        let stored = self.store.load(&self.job).await?;
+        let mut state = stored.unwrap_or_else(|| JobState::new(self.job.clone()));
+        let lanes = if self.sink.capabilities().parallel { self.options.lanes.max(1) } else { 1 };
+        state.splits = self.source.splits(lanes, &state.splits).await?;
+        state.generation += 1;
+        let resumable = state.splits.iter().any(|split| split.resumable);
+
+        let open: VecDeque<_> = state
+            .splits
+            .iter()
+            .filter(|split| !state.checkpoints.get(&split.id).is_some_and(|checkpoint| checkpoint.done))
+            .cloned()
+            .collect();
+        let bytes = open.iter().filter_map(|split| split.bytes).sum();
+        self.progress.bytes_total.store(bytes, Ordering::Relaxed);
+        self.progress.splits_total.store(open.len() as u64, Ordering::Relaxed);
+        let lanes = lanes.min(open.len()).max(1);
+
+        let stop = self.cancel.child_token();
+        let ledger =
+            Ledger::open(state, self.store, resumable, &self.options, Arc::clone(&self.progress)).await?;
+        let shared = Arc::new(Shared {
+            job: self.job,
+            source: self.source,
+            sink: self.sink,
+            transforms: self.transforms,
+            rate: RateLimit::new(self.options.rate_rows, self.options.rate_bytes),
+            options: self.options,
+            progress: self.progress,
+            stop: stop.clone(),
+            splits: std::sync::Mutex::new(open),
+            schemas: SchemaRegistry::new(),
+            prepared: tokio::sync::Mutex::default(),
+            ledger,
+        });
+        let mut tasks = JoinSet::new();
+        for index in 0..lanes {
+            tasks.spawn(lane::run(Arc::clone(&shared), index));
+        }
+        let mut first = None;
+        while let Some(ended) = tasks.join_next().await {
+            let ended = ended.unwrap_or_else(|fault| {
+                Err(Error::new(ErrorKind::Internal, "a lane broke off").with_source(fault))
+            });
+            if let Err(error) = ended {
+                // The other lanes commit what they have and stop: their rows are good.
+                stop.cancel();
+                first.get_or_insert(error);
+            }
+        }
+        match first {
+            Some(error) => Err(error),
+            None => shared.ledger.finish().await,
+        }
+    }
+}
+
+fn all_done(progress: &Progress) -> bool {
+    let now = progress.snapshot();
+    now.splits_done == now.splits_total
+}
+
+/// What the lanes of a job share.
+struct Shared {
+    job: JobId,
+    source: Arc<dyn DynSource>,
+    sink: Arc<dyn DynSink>,
+    transforms: Vec<Arc<dyn Transform>>,
+    rate: RateLimit,
+    options: PipelineOptions,
+    progress: Arc<Progress>,
+    stop: CancellationToken,
+    splits: std::sync::Mutex<VecDeque<crate::Split>>,
+    schemas: SchemaRegistry,
+    /// The version of each table's schema that the sink has been told of.
+    prepared: tokio::sync::Mutex<HashMap<TableId, u32>>,
+    ledger: Ledger,
+}
+
+impl Shared {
+    fn next_split(&self) -> Option<crate::Split> {
+        if self.stop.is_cancelled() {
+            return None;
+        }
+        self.splits.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Gives splits back whose rows were lost with a connection, so that they are read again.
+    fn give_back(&self, splits: Vec<crate::Split>) {
+        let mut queue = self.splits.lock().unwrap_or_else(PoisonError::into_inner);
+        for split in splits.into_iter().rev() {
+            queue.push_front(split);
+        }
+    }
+
+    /// Prepares a table for all columns met so far, whenever there is a new one; one lane at a time.
+    async fn prepare(&self, table: &TableId, schema: &Schema) -> Result<()> {
+        let mut prepared = self.prepared.lock().await;
+        let merged = self.schemas.merge(table, schema)?;
+        if prepared.get(table) != Some(&merged.version()) {
+            self.sink.prepare(table, &merged).await?;
+            prepared.insert(table.clone(), merged.version());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+use super::*;
+
+#[test]
+fn a_spec_reads_as_it_is_written() {
+    let mut spec =
+        PipelineSpec::new("a.lp?precision=s", "postgres://u@h/db").with_job("nightly").with_jobs(4);
+    spec.max_errors = "0.5%".parse().unwrap();
+    spec.errors = "reject:bad.jsonl".parse().unwrap();
+    spec.transforms = vec!["cast:n=i32".parse().unwrap(), "rename-table:prefix:raw_".parse().unwrap()];
+    let text = serde_json::to_string(&spec).unwrap();
+    assert_eq!(serde_json::from_str::<PipelineSpec>(&text).unwrap(), spec);
+    assert!(serde_json::from_str::<PipelineSpec>(r#"{"from":"a","to":"b","jbos":2}"#).is_err());
+}
+
+#[test]
+fn the_job_is_known_by_what_it_does() {
+    let spec = PipelineSpec::new("a.lp", "postgres://u:secret@h/db");
+    let id = spec.job_id().unwrap();
+    assert_eq!(PipelineSpec::new("a.lp", "postgres://u:other@h/db").job_id().unwrap(), id);
+    assert_ne!(PipelineSpec::new("b.lp", "postgres://u:secret@h/db").job_id().unwrap(), id);
+    let tagged = spec.clone().with_transform("add-tag:a=b".parse().unwrap());
+    assert_ne!(tagged.job_id().unwrap(), id);
+    assert_eq!(spec.with_job("x").job_id().unwrap().as_str(), "x");
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let spec = PipelineSpec::new("kafka://u:hunter2@h/t", "postgres://u:hunter2@[bad");
+    assert!(!format!("{spec:?}").contains("hunter2"), "{spec:?}");
+}
+
+#[test]
+fn transforms_read_as_they_are_written_and_faults_name_the_form() {
+    for text in [
+        "add-tag:a=b=c",
+        "add-column:a=",
+        "drop-columns:a,b",
+        "select-columns:a",
+        "rename-column:a=b",
+        "cast:a=varchar(3)",
+        "rename-table:prefix:x",
+        "rename-table:suffix:y",
+        "rename-table:template:a_{table}_b",
+    ] {
+        let spec: TransformSpec = text.parse().unwrap();
+        assert_eq!(spec.to_string(), text);
+        spec.build().unwrap();
+    }
+    for (text, wanted) in [
+        ("add-tag", "add-tag:NAME=VALUE"),
+        ("add-tag:=x", "add-tag:NAME=VALUE"),
+        ("cast:a=foo", "bigint"),
+        ("drop-columns:", "drop-columns:A,B"),
+        ("rename-table:x", "prefix:TEXT"),
+        ("rename-table:template:{old}", "{table}"),
+        ("uppercase", "add-tag"),
+    ] {
+        let report = text.parse::<TransformSpec>().unwrap_err().report();
+        assert!(report.contains(wanted), "{text}: {report}");
+    }
+}

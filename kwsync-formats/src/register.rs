@@ -1,0 +1,108 @@
+//! The formats of this crate, by name and with their parameters, for those who choose them at run time.
+
+use std::sync::Arc;
+
+use kwsync_core::config::{ConnectorInfo, Param, Params, Registry};
+use kwsync_core::{Decoder, DecoderFactory, Error, Result};
+
+use crate::influx::{DEFAULT_MAX_LINE_BYTES, LineDecoder, LineOptions, MissingTimestamp, Precision};
+
+static LINE_INFLUXDB: &[Param] = &[
+    Param::choice("precision", &["s", "ms", "us", "ns"], "the unit of the timestamps").with_default("ns"),
+    Param::choice("dialect", &["influx"], "whose line protocol it is").with_default("influx"),
+    Param::text("time_column", "the name of the time column").with_default("time"),
+    Param::choice(
+        "missing_timestamp",
+        &["receive", "null", "reject"],
+        "what a record without a timestamp gets: the time of receipt, null, or a reject",
+    )
+    .with_default("receive"),
+    Param::size("max_line_bytes", "the longest line that is read; a longer one is a reject")
+        .with_default("64MiB"),
+];
+
+/// The options of a line-protocol decoder from checked parameters.
+fn line_options(params: &Params) -> Result<LineOptions> {
+    let precision = match params.choice("precision") {
+        Some("s") => Precision::S,
+        Some("ms") => Precision::Ms,
+        Some("us") => Precision::Us,
+        _ => Precision::Ns,
+    };
+    let missing = match params.choice("missing_timestamp") {
+        Some("null") => MissingTimestamp::Null,
+        Some("reject") => MissingTimestamp::Reject,
+        _ => MissingTimestamp::Receive,
+    };
+    let time_column = params.text("time_column").unwrap_or("time");
+    if time_column.is_empty() {
+        return Err(Error::config("time_column needs a name"));
+    }
+    let longest = params.size("max_line_bytes").and_then(|bytes| usize::try_from(bytes).ok());
+    Ok(LineOptions::default()
+        .with_precision(precision)
+        .with_missing_timestamp(missing)
+        .with_time_column(time_column)
+        .with_max_line_bytes(longest.unwrap_or(DEFAULT_MAX_LINE_BYTES)))
+}
+
+/// Adds every format of this build to `registry`.
+pub fn register(registry: &mut Registry) {
+    let info = ConnectorInfo::format("line_influxdb", "InfluxDB line protocol")
+        .with_aliases(&["influx", "lp", "line"])
+        .with_params(LINE_INFLUXDB);
+    registry.register_decoder(info, |request| {
+        let options = line_options(request.params)?;
+        let schemas = Arc::clone(request.schemas);
+        let make: DecoderFactory = Arc::new(move || {
+            let decoder = LineDecoder::new(options.clone()).with_registry(Arc::clone(&schemas));
+            Ok(Box::new(decoder) as Box<dyn Decoder>)
+        });
+        Ok(make)
+    });
+    #[cfg(feature = "json")]
+    json::register(registry);
+    #[cfg(feature = "parquet")]
+    registry.register_format(ConnectorInfo::format(
+        "parquet",
+        "Parquet files, by the source and the sink `file`",
+    ));
+}
+
+#[cfg(feature = "json")]
+mod json {
+    use std::sync::Arc;
+
+    use kwsync_core::Encoder;
+    use kwsync_core::config::{ConnectorInfo, EncoderFactory, Param, Registry};
+
+    use crate::json::{NdjsonEncoder, NdjsonOptions, NonFinite, Nulls};
+
+    static JSON: &[Param] = &[
+        Param::choice("nulls", &["omit", "write"], "whether a null is left out or written")
+            .with_default("omit"),
+        Param::choice("nonfinite", &["text", "null", "reject"], "what NaN and the infinities become")
+            .with_default("text"),
+        Param::text("table_key", "write the name of the table under this key"),
+    ];
+
+    pub(super) fn register(registry: &mut Registry) {
+        let info = ConnectorInfo::format("json", "one JSON object a line").with_aliases(&["ndjson", "jsonl"]);
+        registry.register_encoder(info.with_params(JSON).with_line_records(), |request| {
+            let nulls =
+                if request.params.choice("nulls") == Some("write") { Nulls::Write } else { Nulls::Omit };
+            let non_finite = match request.params.choice("nonfinite") {
+                Some("null") => NonFinite::Null,
+                Some("reject") => NonFinite::Reject,
+                _ => NonFinite::Text,
+            };
+            let mut options = NdjsonOptions::new().with_nulls(nulls).with_non_finite(non_finite);
+            if let Some(key) = request.params.text("table_key") {
+                options = options.with_table_key(key);
+            }
+            let make: EncoderFactory =
+                Arc::new(move || Ok(Box::new(NdjsonEncoder::new(options.clone())) as Box<dyn Encoder>));
+            Ok(make)
+        });
+    }
+}

@@ -1,0 +1,189 @@
+//! Bytes out of files: opened, uncompressed, read ahead by a thread of their own.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
+use kwsync_core::{Error, ErrorKind, Result};
+use tokio::sync::mpsc;
+
+use super::Compression;
+
+/// What gzip data starts with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Bytes that are read as they come rather than until a chunk is full: a pipe may be slow.
+const PIPE_BYTES: usize = 256 << 10;
+
+/// Opens a file.
+pub(super) fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| Error::io(format_args!("cannot open {}", path.display()), error))
+}
+
+/// Whether a regular file is to be uncompressed. Leaves it at its start.
+pub(super) fn is_gzip(path: &Path, file: &mut File, compression: Compression) -> Result<bool> {
+    let failed = |error| Error::io(format_args!("cannot read {}", path.display()), error);
+    match compression {
+        Compression::None => Ok(false),
+        Compression::Gzip => Ok(true),
+        Compression::Auto => {
+            let mut magic = Vec::new();
+            file.take(2).read_to_end(&mut magic).map_err(failed)?;
+            file.seek(SeekFrom::Start(0)).map_err(failed)?;
+            Ok(magic == GZIP)
+        }
+    }
+}
+
+/// What one reader reads.
+pub(super) enum Piece {
+    /// A range of a plain file.
+    Plain { file: File, from: u64, to: u64 },
+    /// A gzip file from an uncompressed byte on.
+    Gzip { file: File, from: u64 },
+    /// Standard input or a pipe, which may be compressed.
+    Pipe { input: Box<dyn Read + Send>, compression: Compression },
+}
+
+/// Reads `piece` on a thread of its own, at most two chunks ahead. The thread ends when the receiver is dropped,
+/// or with the process: one that waits for a pipe holds nobody up.
+pub(super) fn read_ahead(
+    path: PathBuf,
+    piece: Piece,
+    chunk_bytes: usize,
+) -> Result<mpsc::Receiver<Result<Bytes>>> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::Builder::new()
+        .name("kwsync-file".to_owned())
+        .spawn(move || {
+            let mut send = |bytes: Bytes| sender.blocking_send(Ok(bytes)).is_ok();
+            if let Err(error) = read(piece, chunk_bytes, &mut send) {
+                // Nobody listens any more, or the fault arrives.
+                sender.blocking_send(Err(explained(&path, error))).ok();
+            }
+        })
+        .map_err(|error| Error::io("cannot start a thread", error))?;
+    Ok(receiver)
+}
+
+fn read(piece: Piece, chunk_bytes: usize, send: &mut dyn FnMut(Bytes) -> bool) -> std::io::Result<()> {
+    match piece {
+        Piece::Plain { mut file, from, to } => {
+            file.seek(SeekFrom::Start(from))?;
+            whole_chunks(file.take(to.saturating_sub(from)), chunk_bytes, send)
+        }
+        Piece::Gzip { file, from } => {
+            let mut input = MultiGzDecoder::new(BufReader::with_capacity(128 << 10, file));
+            std::io::copy(&mut (&mut input).take(from), &mut std::io::sink())?;
+            whole_chunks(input, chunk_bytes, send)
+        }
+        Piece::Pipe { input, compression } => {
+            let mut input = BufReader::with_capacity(PIPE_BYTES, input);
+            // A first byte of a pipe may come long before the second.
+            let gzip = match compression {
+                Compression::None => false,
+                Compression::Gzip => true,
+                Compression::Auto => input.fill_buf()?.first() == Some(&GZIP[0]),
+            };
+            if gzip {
+                return as_it_comes(MultiGzDecoder::new(input), send);
+            }
+            as_it_comes(input, send)
+        }
+    }
+}
+
+fn whole_chunks(
+    mut input: impl Read,
+    chunk_bytes: usize,
+    send: &mut dyn FnMut(Bytes) -> bool,
+) -> std::io::Result<()> {
+    loop {
+        let mut chunk = Vec::with_capacity(chunk_bytes);
+        let result = (&mut input).take(chunk_bytes as u64).read_to_end(&mut chunk);
+        // What came before a fault is good.
+        if (!chunk.is_empty() && !send(chunk.into())) || result? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn as_it_comes(mut input: impl Read, send: &mut dyn FnMut(Bytes) -> bool) -> std::io::Result<()> {
+    loop {
+        let mut chunk = vec![0; PIPE_BYTES];
+        match input.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(read) => {
+                chunk.truncate(read);
+                // A small read must not hold a large buffer.
+                if read < PIPE_BYTES / 4 {
+                    chunk.shrink_to_fit();
+                }
+                if !send(chunk.into()) {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn explained(path: &Path, error: std::io::Error) -> Error {
+    let path = path.display();
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            Error::new(ErrorKind::Io, format!("{path} ends in the middle of its gzip data"))
+                .with_source(error)
+                .with_hint(
+                    "the file was cut off: fetch or write it again, then run the same command; it resumes",
+                )
+        }
+        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
+            Error::new(ErrorKind::Io, format!("{path} holds damaged gzip data"))
+                .with_source(error)
+                .with_hint("check it with `gzip -t`; compression=none reads it as it is")
+        }
+        _ => Error::io(format_args!("cannot read {path}"), error),
+    }
+}
+
+/// The first byte behind a line end at or after `at - 1`: where the first line starts that starts at `at` or
+/// behind it; `len` if there is none.
+pub(super) fn line_start(path: &Path, file: &mut File, at: u64, len: u64) -> Result<u64> {
+    if at == 0 || at >= len {
+        return Ok(at.min(len));
+    }
+    let failed = |error| Error::io(format_args!("cannot read {}", path.display()), error);
+    let mut position = at - 1;
+    file.seek(SeekFrom::Start(position)).map_err(failed)?;
+    let mut buffer = vec![0; 64 << 10];
+    while position < len {
+        let read = file.read(&mut buffer).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        if let Some(found) = memchr::memchr(b'\n', &buffer[..read]) {
+            return Ok((position + found as u64 + 1).min(len));
+        }
+        position += read as u64;
+    }
+    Ok(len)
+}
+
+/// Line ends before byte `to`; of a file that is gone, none.
+pub(super) fn count_lines(path: &Path, to: u64) -> u64 {
+    let Ok(file) = File::open(path) else { return 0 };
+    let (mut input, mut lines) = (BufReader::with_capacity(256 << 10, file.take(to)), 0);
+    while let Ok(bytes) = input.fill_buf() {
+        if bytes.is_empty() {
+            break;
+        }
+        lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        let read = bytes.len();
+        input.consume(read);
+    }
+    lines
+}

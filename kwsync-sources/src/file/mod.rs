@@ -1,0 +1,57 @@
+//! Files: one, those of a pattern, those of a directory, or standard input.
+//!
+//! # Splits
+//! A plain file is cut into pieces that lanes read side by side only where that is exact: if the format says
+//! that a line end always ends a record, or if the operator says so (`split=lines`). Line protocol is not cut on
+//! its own account, since a string in it may hold a line end, and whether one stands within a string shows only
+//! from the start of the file. gzip files, pipes and standard input are never cut.
+//!
+//! # Resuming
+//! A position knows the file: its inode, its length and a hash of its first 4 KiB. A file that was replaced or
+//! truncated since is refused, and the error says which of these changed. One that has grown is read on: what was
+//! appended is a further piece. Only what comes in order can be read again, so not standard input or a pipe.
+//!
+//! Byte positions of gzip files count the uncompressed bytes.
+
+mod config;
+mod identity;
+mod input;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod paths;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Compression, FileOptions, PARAMS, SplitMode};
+#[cfg(feature = "parquet")]
+pub use parquet::{ParquetReader, ParquetSource};
+pub use source::{FileReader, FileSource};
+
+use kwsync_core::config::{ConnectorInfo, Registry};
+use kwsync_core::{Decoding, Result};
+
+/// Adds the source `file` to `registry`.
+pub fn register(registry: &mut Registry) {
+    let info = ConnectorInfo::source("file", "files, patterns, directories or standard input, plain or gzip")
+        .with_aliases(&["csv"])
+        .with_params(PARAMS)
+        .with_formats(config::guess_format);
+    registry.register_source(info, |request| -> Result<_> {
+        let path = request.dsn.path()?;
+        #[cfg(feature = "parquet")]
+        if request.format.as_ref().is_some_and(|format| format.name == "parquet") {
+            let mut source = ParquetSource::new(path);
+            if let Some(table) = request.params.text("table") {
+                source = source.with_table(table);
+            }
+            return Ok(Box::new(source));
+        }
+        let decoder = request.decoder()?;
+        let line_records = request.format.as_ref().is_some_and(|format| format.line_records);
+        let options = FileOptions::from_params(request.params, line_records);
+        Ok(Box::new(Decoding::new(FileSource::new(path, options), decoder)))
+    });
+    #[cfg(feature = "parquet")]
+    registry.register_format(ConnectorInfo::format("parquet", "Parquet files"));
+}

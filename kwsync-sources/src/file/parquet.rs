@@ -1,0 +1,210 @@
+//! Parquet files as batches.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kwsync_core::arrow::array::RecordBatch;
+use kwsync_core::{
+    DecodeCounts, Decoded, Error, ErrorKind, Origin, Reader, Result, Schema, Source, SourceBatch, Split,
+    SplitPosition, TableBatch, TableId,
+};
+use kwsync_formats::parquet::{BatchReader, ReadOptions};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::identity::Identity;
+use super::{input, paths};
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 16 << 10;
+
+/// The rows of Parquet files; a split is a row group.
+///
+/// The table is named, in this order, by [`with_table`](Self::with_table), by the folder below the directory that
+/// is read (as the file sink writes them), or by the file, without its ending.
+#[derive(Debug)]
+pub struct ParquetSource {
+    path: String,
+    table: Option<TableId>,
+}
+
+/// What a split says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Spec {
+    path: PathBuf,
+    file: Identity,
+    row_group: usize,
+    rows: u64,
+    bytes: u64,
+    table: TableId,
+}
+
+impl ParquetSource {
+    /// Reads `path`: a file, a pattern or a directory. Nothing is opened yet.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), table: None }
+    }
+
+    /// Names the table of all files.
+    #[must_use]
+    pub fn with_table(mut self, table: impl Into<TableId>) -> Self {
+        self.table = Some(table.into());
+        self
+    }
+
+    fn table_of(&self, path: &Path) -> TableId {
+        if let Some(table) = &self.table {
+            return table.clone();
+        }
+        let folder = path
+            .strip_prefix(&self.path)
+            .ok()
+            .and_then(Path::parent)
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let name = folder.map_or_else(
+            || path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            |folder| decoded(&folder.to_string_lossy()),
+        );
+        TableId::new(name)
+    }
+}
+
+/// Undoes the percent-encoding of the file sink; what is not encoded stays.
+fn decoded(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let escape = after.split_at_checked(2).filter(|_| byte == b'%');
+        let value = escape.and_then(|(digits, rest)| {
+            let text = std::str::from_utf8(digits)
+                .ok()
+                .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
+            Some((u8::from_str_radix(text, 16).ok()?, rest))
+        });
+        match value {
+            Some((value, after)) => {
+                bytes.push(value);
+                rest = after;
+            }
+            None => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| name.to_owned())
+}
+
+impl Source for ParquetSource {
+    type Reader = ParquetReader;
+
+    async fn splits(&self, _lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
+        let mut splits = known.to_vec();
+        let known = known.iter().map(spec).collect::<Result<Vec<_>>>()?;
+        for path in paths::find(&self.path)? {
+            if known.iter().any(|spec| spec.path == path) {
+                continue;
+            }
+            let mut file = input::open(&path)?;
+            let identity = Identity::of(&path, &mut file)?;
+            let groups = BatchReader::row_groups(file).map_err(|error| error.context(path.display()))?;
+            for (row_group, group) in groups.iter().enumerate() {
+                let id = format!("{}#{row_group}", path.display());
+                let spec = Spec {
+                    path: path.clone(),
+                    file: identity.clone(),
+                    row_group,
+                    rows: group.rows,
+                    bytes: group.bytes,
+                    table: self.table_of(&path),
+                };
+                let spec = serde_json::to_value(spec).map_err(|error| {
+                    Error::new(ErrorKind::Unsupported, format!("the name of the file {id} is not UTF-8"))
+                        .with_source(error)
+                })?;
+                splits.push(Split { id: id.into(), spec, bytes: Some(group.bytes), resumable: true });
+            }
+        }
+        Ok(splits)
+    }
+
+    async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<ParquetReader> {
+        let spec = spec(split)?;
+        let row = at.map_or(0, |at| at.0.as_u64().unwrap_or_default());
+        let mut file = input::open(&spec.path)?;
+        let len = spec.file.verify(&spec.path, &mut file)?;
+        if len != spec.file.len {
+            let text = format!(
+                "{} was changed since the job began: it has grown from {} to {len} bytes",
+                spec.path.display(),
+                spec.file.len
+            );
+            return Err(
+                Error::new(ErrorKind::NotFound, text).with_hint("begin anew with --restart or another --job")
+            );
+        }
+        let (sender, batches) = mpsc::channel(1);
+        let (group, path) = (spec.row_group, spec.path.clone());
+        std::thread::Builder::new()
+            .name("kwsync-parquet".to_owned())
+            .spawn(move || {
+                let options = ReadOptions::new()
+                    .with_batch_rows(BATCH_ROWS)
+                    .with_row_groups(group..group + 1)
+                    .with_skip_rows(usize::try_from(row).unwrap_or(usize::MAX));
+                let in_file = |error: Error| error.context(path.display());
+                match BatchReader::from_file(file, &options) {
+                    Ok(reader) => {
+                        for batch in reader {
+                            let failed = batch.is_err();
+                            if sender.blocking_send(batch.map_err(in_file)).is_err() || failed {
+                                return;
+                            }
+                        }
+                    }
+                    // Nobody listens any more, or the fault arrives.
+                    Err(error) => drop(sender.blocking_send(Err(in_file(error)))),
+                }
+            })
+            .map_err(|error| Error::io("cannot start a thread", error))?;
+        Ok(ParquetReader { batches, schema: None, spec, row })
+    }
+}
+
+fn spec(split: &Split) -> Result<Spec> {
+    serde_json::from_value(split.spec.clone()).map_err(|error| {
+        Error::config(format!("the split `{}` of the checkpoint is not one of Parquet files", split.id))
+            .with_source(error)
+            .with_hint("the job of this name read something else: use another --job, or --restart")
+    })
+}
+
+/// Reads one row group of a [`ParquetSource`]. The reading itself is done by a thread of its own.
+#[derive(Debug)]
+pub struct ParquetReader {
+    batches: mpsc::Receiver<Result<RecordBatch>>,
+    schema: Option<Arc<Schema>>,
+    spec: Spec,
+    row: u64,
+}
+
+impl Reader for ParquetReader {
+    async fn next(&mut self) -> Result<Option<SourceBatch>> {
+        let Some(batch) = self.batches.recv().await.transpose()? else { return Ok(None) };
+        let schema = match &self.schema {
+            Some(schema) => Arc::clone(schema),
+            None => {
+                let schema = Schema::from_arrow(&batch.schema())
+                    .map_err(|error| error.context(self.spec.path.display()))?;
+                Arc::clone(self.schema.insert(Arc::new(schema)))
+            }
+        };
+        let rows = batch.num_rows() as u64;
+        self.row += rows;
+        let batch = TableBatch::new(self.spec.table.clone(), schema, batch, Origin::unknown(rows as usize))?;
+        let counts = DecodeCounts { records: rows, ..DecodeCounts::default() };
+        Ok(Some(SourceBatch {
+            decoded: Decoded { batches: vec![batch], rejects: Vec::new(), counts },
+            position: SplitPosition(self.row.into()),
+            bytes: self.spec.bytes * rows / self.spec.rows.max(1),
+        }))
+    }
+}
