@@ -131,7 +131,7 @@ impl PgServer {
             .write_all(settings.as_bytes())?;
 
         // From here on the keeper removes the folder.
-        let _ = folder.keep();
+        drop(folder.keep());
         // Another process may take the port between the look and the start.
         for _ in 0..8 {
             server.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
