@@ -43,12 +43,21 @@ pub struct Capabilities {
     pub stores_checkpoints: bool,
     /// Whether several lanes may write at once.
     pub parallel: bool,
+    /// Whether [`Sink::prepare`] of a table that was prepared before waits for the transactions of those who write to
+    /// it (`ALTER TABLE`). The pipeline commits before it calls it then.
+    pub exclusive_prepare: bool,
 }
 
 impl Capabilities {
     /// Capabilities of a sink that writes at least once, in parallel, and stores no checkpoints.
     pub fn new(name: &'static str) -> Self {
-        Self { name, delivery: Delivery::AtLeastOnce, stores_checkpoints: false, parallel: true }
+        Self {
+            name,
+            delivery: Delivery::AtLeastOnce,
+            stores_checkpoints: false,
+            parallel: true,
+            exclusive_prepare: false,
+        }
     }
 
     /// Sets the best delivery.
@@ -62,6 +71,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_checkpoints(mut self, stores: bool) -> Self {
         self.stores_checkpoints = stores;
+        self
+    }
+
+    /// Sets whether changing a table waits for those who write to it.
+    #[must_use]
+    pub fn with_exclusive_prepare(mut self, exclusive: bool) -> Self {
+        self.exclusive_prepare = exclusive;
         self
     }
 

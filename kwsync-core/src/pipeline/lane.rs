@@ -10,10 +10,10 @@ use tokio::time::{Instant, timeout_at};
 use super::coalesce::Coalescer;
 use super::ledger::Ledger;
 use super::queue::{Receiver, Sender, queue};
-use super::{Progress, Shared};
+use super::{Progress, Readiness, Shared};
 use crate::{
-    Backoff, Checkpoint, DynReader, DynWriter, Error, ErrorKind, Lane, Reject, Result, Retry, Settled,
-    SourceBatch, Split, SplitPosition, TableBatch, TableId,
+    Backoff, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Reject, Result, Retry,
+    Settled, SourceBatch, Split, SplitPosition, TableBatch, TableId,
 };
 
 /// Finished splits that wait for one commit; more would only keep files open.
@@ -206,6 +206,35 @@ async fn acknowledge(
     Ok(())
 }
 
+/// A batch of the source behind all transforms.
+struct Transformed {
+    batches: Vec<TableBatch>,
+    rejects: Vec<Reject>,
+    counts: DecodeCounts,
+    /// Rows as they came from the source.
+    rows: u64,
+    read: u64,
+    position: SplitPosition,
+}
+
+impl Transformed {
+    fn new(shared: &Shared, batch: SourceBatch) -> Result<Self> {
+        let SourceBatch { decoded, position, bytes } = batch;
+        let rows = decoded.batches.iter().map(|batch| batch.rows() as u64).sum();
+        let (mut batches, mut rejects) = (decoded.batches, decoded.rejects);
+        for transform in &shared.transforms {
+            let mut changed = Vec::with_capacity(batches.len());
+            for batch in batches {
+                let made = transform.apply(batch)?;
+                changed.extend(made.batches);
+                rejects.extend(made.rejects);
+            }
+            batches = changed;
+        }
+        Ok(Self { batches, rejects, counts: decoded.counts, rows, read: bytes, position })
+    }
+}
+
 /// Rows and records that the counters hold and no commit has confirmed.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -282,6 +311,15 @@ impl Writing {
                     self.begun.insert(Arc::clone(&checkpoint.split), checkpoint);
                 }
                 Some(Message::Batch { split, batch, bytes }) => {
+                    let batch = Transformed::new(shared, batch)?;
+                    if self.prepare_conflicts(shared, &batch) {
+                        self.commit(shared, writer, acks, taken).await?;
+                    }
+                    for batch in &batch.batches {
+                        if shared.readiness(batch.table(), batch.schema()) != Readiness::Ready {
+                            shared.prepare(batch.table(), batch.schema()).await?;
+                        }
+                    }
                     self.take(shared, writer, split, batch, bytes).await?;
                 }
                 Some(Message::End { split }) => {
@@ -303,35 +341,34 @@ impl Writing {
         self.commit(shared, writer, acks, taken).await
     }
 
+    /// Whether a table must be changed that this lane may be writing to: then what it holds is committed first, since
+    /// the change would wait for our own transaction.
+    fn prepare_conflicts(&self, shared: &Shared, batch: &Transformed) -> bool {
+        self.since.is_some()
+            && shared.sink.capabilities().exclusive_prepare
+            && batch
+                .batches
+                .iter()
+                .any(|batch| shared.readiness(batch.table(), batch.schema()) == Readiness::Changed)
+    }
+
     async fn take(
         &mut self,
         shared: &Shared,
         writer: &mut dyn DynWriter,
         split: Arc<str>,
-        batch: SourceBatch,
+        batch: Transformed,
         bytes: usize,
     ) -> Result<()> {
-        let SourceBatch { decoded, position, bytes: read } = batch;
+        let Transformed { batches, rejects, counts, rows, read, position } = batch;
         self.since.get_or_insert_with(Instant::now);
         self.tally.bytes += read;
-        self.tally.records += decoded.counts.records;
-        let rows: usize = decoded.batches.iter().map(TableBatch::rows).sum();
-        let mut rejects = decoded.rejects;
-        let mut batches = decoded.batches;
-        for transform in &shared.transforms {
-            let mut changed = Vec::with_capacity(batches.len());
-            for batch in batches {
-                let made = transform.apply(batch)?;
-                changed.extend(made.batches);
-                rejects.extend(made.rejects);
-            }
-            batches = changed;
-        }
+        self.tally.records += counts.records;
         let mut by_table: BTreeMap<TableId, u64> = BTreeMap::new();
         for batch in &batches {
             *by_table.entry(batch.table().clone()).or_default() += batch.rows() as u64;
         }
-        shared.progress.decoded(decoded.counts, rows as u64, &by_table);
+        shared.progress.decoded(counts, rows, &by_table);
         for (table, rows) in by_table {
             *self.tally.rows.entry(table).or_default() += rows;
         }
@@ -339,11 +376,11 @@ impl Writing {
         let mut due = Vec::new();
         for batch in batches {
             // Buffers that batches share are counted once; each bears its part by its rows.
-            let share = bytes as u64 * batch.rows() as u64 / rows.max(1) as u64;
+            let share = bytes as u64 * batch.rows() as u64 / rows.max(1);
             due.extend(self.coalescer.push(batch, share as usize)?);
             self.bytes += share;
         }
-        self.rows += rows as u64;
+        self.rows += rows;
         self.reached.insert(split, (Some(position), false));
         self.write(shared, writer, due).await
     }
@@ -368,7 +405,6 @@ impl Writing {
         due: Vec<TableBatch>,
     ) -> Result<()> {
         for batch in due {
-            shared.prepare(batch.table(), batch.schema()).await?;
             let settled = writer.write(&batch).await?;
             self.settle(shared, settled)?;
         }

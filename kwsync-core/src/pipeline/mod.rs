@@ -16,7 +16,7 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ pub use report::{Progress, Report, Snapshot, Status, TableReport};
 
 use crate::{
     CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore, Result, Schema,
-    SchemaRegistry, TableId, Transform,
+    SchemaRegistry, TableId, Transform, widen,
 };
 use ledger::Ledger;
 use rate::RateLimit;
@@ -198,7 +198,8 @@ impl Pipeline {
             stop: stop.clone(),
             splits: std::sync::Mutex::new(open),
             schemas: SchemaRegistry::new(),
-            prepared: tokio::sync::Mutex::default(),
+            preparing: tokio::sync::Mutex::default(),
+            prepared: RwLock::default(),
             ledger,
         });
         let mut tasks = JoinSet::new();
@@ -240,8 +241,10 @@ struct Shared {
     stop: CancellationToken,
     splits: std::sync::Mutex<VecDeque<crate::Split>>,
     schemas: SchemaRegistry,
-    /// The version of each table's schema that the sink has been told of.
-    prepared: tokio::sync::Mutex<HashMap<TableId, u32>>,
+    preparing: tokio::sync::Mutex<()>,
+    /// What the sink has been told of each table. Read without waiting for a lane that prepares another table, or
+    /// two lanes could wait for each other's transactions.
+    prepared: RwLock<HashMap<TableId, Arc<Schema>>>,
     ledger: Ledger,
 }
 
@@ -261,14 +264,37 @@ impl Shared {
         }
     }
 
-    /// Prepares a table for all columns met so far, whenever there is a new one; one lane at a time.
+    /// How ready the target is for rows of `schema`.
+    fn readiness(&self, table: &TableId, schema: &Schema) -> Readiness {
+        let prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = prepared.get(table) else { return Readiness::New };
+        let covered = schema.columns().iter().all(|column| {
+            known.column(column.name()).is_some_and(|own| {
+                widen(own.data_type(), column.data_type()).as_ref() == Some(own.data_type())
+            })
+        });
+        if covered { Readiness::Ready } else { Readiness::Changed }
+    }
+
+    /// Prepares a table for all columns met so far; one lane at a time.
     async fn prepare(&self, table: &TableId, schema: &Schema) -> Result<()> {
-        let mut prepared = self.prepared.lock().await;
-        let merged = self.schemas.merge(table, schema)?;
-        if prepared.get(table) != Some(&merged.version()) {
-            self.sink.prepare(table, &merged).await?;
-            prepared.insert(table.clone(), merged.version());
+        let _one_at_a_time = self.preparing.lock().await;
+        if self.readiness(table, schema) == Readiness::Ready {
+            return Ok(());
         }
+        let merged = self.schemas.merge(table, schema)?;
+        self.sink.prepare(table, &merged).await?;
+        self.prepared.write().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), merged);
         Ok(())
     }
+}
+
+/// Whether a table has been prepared for some columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readiness {
+    Ready,
+    /// The table has not been prepared at all.
+    New,
+    /// It has been, but for other columns.
+    Changed,
 }

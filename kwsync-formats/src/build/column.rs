@@ -16,8 +16,9 @@ pub enum TagEncoding {
     View,
 }
 
-/// The values.
+/// The values. With a tag of its own, which is quicker to look at than a niche in one of the vectors.
 #[derive(Debug)]
+#[repr(u8)]
 pub(crate) enum Data {
     I64(Vec<i64>),
     U64(Vec<u64>),

@@ -6,4 +6,4 @@ mod text;
 
 pub use column::TagEncoding;
 pub(crate) use column::{Column, Data};
-pub(crate) use text::{Chunk, Text};
+pub(crate) use text::{Chunk, INLINE, Text};

@@ -8,7 +8,7 @@ use arrow_buffer::{Buffer, NullBuffer, ScalarBuffer};
 use bytes::Bytes;
 
 /// Longest value that a view holds itself.
-const INLINE: usize = 12;
+pub(crate) const INLINE: usize = 12;
 
 /// `MASKS[n]` keeps the first n bytes of a little-endian word.
 const MASKS: [u128; INLINE + 1] = {
@@ -57,6 +57,12 @@ fn long_view(value: &[u8], buffer: u32, offset: usize) -> u128 {
 }
 
 impl Text {
+    /// Appends the first `len` bytes, at most [`INLINE`], of `block`.
+    #[inline(always)]
+    pub(crate) fn push_short(&mut self, block: &[u8; 16], len: usize) {
+        self.views.push(short_view(u128::from_le_bytes(*block), len));
+    }
+
     /// Appends `data[start..end]`, copying what does not fit into the view.
     #[inline(always)]
     pub(crate) fn push_copy(&mut self, data: &[u8], start: usize, end: usize) {

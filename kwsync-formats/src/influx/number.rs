@@ -1,5 +1,8 @@
 //! Exact numbers, eight digits at a time.
 
+#[cfg(feature = "arrow")]
+use super::scan::Window;
+
 /// A number of the line protocol, with the type its suffix gives it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
@@ -180,13 +183,45 @@ pub(crate) fn number(data: &[u8], at: usize) -> Result<(Number, usize), (NumberE
     Ok((Number::F64(assemble(data, at, end, mantissa, decimals, negative)), end))
 }
 
-/// The integer with suffix `suffix` at `at`, if there is one and it fits; and where it ends.
+/// The signed integer with its `i` at `at` of `window`, and its length; `None` if it is none or a long one.
 #[inline(always)]
 #[cfg(feature = "arrow")]
-pub(crate) fn suffixed(data: &[u8], at: usize, suffix: u8) -> Option<(i64, usize)> {
-    let (value, end) = integer(data, at);
-    let value = value?;
-    (byte(data, end) == suffix).then_some((value, end + 1))
+pub(crate) fn short_integer(window: Window<'_>, at: usize) -> Option<(i64, usize)> {
+    let first = window.word(at, 0);
+    let negative = first & 0xff == u64::from(b'-');
+    let word = if negative { window.word(at, 1) } else { first };
+    let (value, count) = digits_of_word(word);
+    // Below eight digits the byte after them is in the word.
+    if count == 8 || count == 0 || (word >> (8 * count)) & 0xff != u64::from(b'i') {
+        return None;
+    }
+    let value = value as i64;
+    Some((if negative { -value } else { value }, usize::from(negative) + count + 1))
+}
+
+/// A float with less than eight digits before and after its point, if any, and its length. What follows is not
+/// looked at.
+#[inline(always)]
+#[cfg(feature = "arrow")]
+pub(crate) fn short_float(window: Window<'_>, at: usize) -> Option<(f64, usize)> {
+    let first = window.word(at, 0);
+    let negative = first & 0xff == u64::from(b'-');
+    let word = if negative { window.word(at, 1) } else { first };
+    let (whole, count) = digits_of_word(word);
+    if count == 8 || count == 0 {
+        return None;
+    }
+    let len = usize::from(negative) + count;
+    let (magnitude, len) = if (word >> (8 * count)) & 0xff == u64::from(b'.') {
+        let (fraction, decimals) = digits_of_word(window.word(at, len + 1));
+        if decimals == 8 {
+            return None;
+        }
+        ((whole * POW10[decimals] + fraction) as i64 as f64 / EXACT_POW10[decimals], len + 1 + decimals)
+    } else {
+        (whole as i64 as f64, len)
+    };
+    Some((if negative { -magnitude } else { magnitude }, len))
 }
 
 /// `mantissa / 10^decimals`, correctly rounded. `decimals` is at most 19.

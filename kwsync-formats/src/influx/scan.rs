@@ -44,15 +44,57 @@ pub(crate) fn string_stop(data: &[u8], at: usize) -> usize {
 
 #[cfg(feature = "arrow")]
 pub(crate) use imp::Prefix;
-use imp::{name_mask, string_mask};
+pub(crate) use imp::name_mask;
+use imp::string_mask;
+#[cfg(feature = "arrow")]
+pub(crate) use window::{KEY, Window};
+
+#[cfg(feature = "arrow")]
+mod window {
+    //! Reading ahead without a bounds check for every byte: one check covers a key and the start of its value.
+    //! Offsets are masked, so that the compiler sees by itself that the rest needs none.
+
+    /// Bytes in a window: the longest key, and a value's sign, digits, point and digits.
+    const LEN: usize = 64;
+    /// Keys are shorter than this.
+    pub(crate) const KEY: usize = 32;
+
+    /// The next bytes of the input.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Window<'a>(&'a [u8; LEN]);
+
+    impl<'a> Window<'a> {
+        /// The window at `at`, if the input goes on for so long.
+        #[inline(always)]
+        pub(crate) fn new(data: &'a [u8], at: usize) -> Option<Self> {
+            data.get(at..)?.first_chunk().map(Self)
+        }
+
+        /// Sixteen bytes from `at`, which is below [`KEY`].
+        #[inline(always)]
+        pub(crate) fn block(self, at: usize) -> &'a [u8; 16] {
+            debug_assert!(at < KEY);
+            let at = at & (KEY - 1);
+            self.0[at..at + 16].first_chunk().unwrap_or(&[0; 16])
+        }
+
+        /// Eight bytes from `at + more`, little endian; `at` is below [`KEY`] and `more` below 16.
+        #[inline(always)]
+        pub(crate) fn word(self, at: usize, more: usize) -> u64 {
+            debug_assert!(at < KEY && more < 16);
+            let at = (at & (KEY - 1)) + (more & 15);
+            self.0[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+        }
+    }
+}
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod imp {
     //! SSE2 is part of every x86-64, so nothing is detected at run time.
     use std::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
-        _mm_or_si128, _mm_set1_epi8,
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
+        _mm_set1_epi8,
     };
 
     #[inline(always)]
@@ -92,12 +134,12 @@ mod imp {
     fn equal(block: &[u8; 16], mask: &[u8; 16], expected: &[u8; 16]) -> bool {
         // SAFETY: SSE2 is there.
         unsafe {
-            let found = _mm_and_si128(load(block), load(mask));
+            let found = std::arch::x86_64::_mm_and_si128(load(block), load(mask));
             _mm_movemask_epi8(_mm_cmpeq_epi8(found, load(expected))) == 0xffff
         }
     }
 
-    /// Up to 32 bytes that the input is expected to go on with, ready to be compared.
+    /// Up to 31 bytes that the input is expected to go on with, ready to be compared.
     #[cfg(feature = "arrow")]
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct Prefix {
@@ -109,9 +151,10 @@ mod imp {
 
     #[cfg(feature = "arrow")]
     impl Prefix {
-        /// `None` if `bytes` is empty or longer than 32 bytes.
+        /// `None` if `bytes` is empty or too long.
         pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-            let len = u8::try_from(bytes.len()).ok().filter(|len| (1..=32).contains(len))?;
+            let len =
+                u8::try_from(bytes.len()).ok().filter(|&len| len > 0 && usize::from(len) < super::KEY)?;
             let mut prefix = Self { first: [0; 16], mask: [0; 16], last: [0; 16], len };
             let head = bytes.len().min(16);
             prefix.first[..head].copy_from_slice(&bytes[..head]);
@@ -122,22 +165,13 @@ mod imp {
             Some(prefix)
         }
 
-        /// The offset after the prefix, if the prefix stands at `at`. It may fail within 16 bytes of the end.
+        /// The length of the prefix, if the window begins with it.
         #[inline(always)]
-        pub(crate) fn matches(&self, data: &[u8], at: usize) -> Option<usize> {
-            let rest = data.get(at..)?;
-            let block = rest.first_chunk::<16>()?;
-            if !equal(block, &self.mask, &self.first) {
-                return None;
-            }
+        pub(crate) fn matches(&self, window: super::Window<'_>) -> Option<usize> {
             let len = usize::from(self.len);
-            if len > 16 {
-                let block = rest.get(len - 16..)?.first_chunk::<16>()?;
-                if !equal(block, &[0xff; 16], &self.last) {
-                    return None;
-                }
-            }
-            Some(at + len)
+            let found = equal(window.block(0), &self.mask, &self.first)
+                && (len <= 16 || equal(window.block(len - 16), &[0xff; 16], &self.last));
+            found.then_some(len)
         }
     }
 }
@@ -185,7 +219,7 @@ mod imp {
         both(block, |x| eq(x, b'"') | eq(x, b'\\') | eq(x, b'\n'))
     }
 
-    /// Up to 32 bytes that the input is expected to go on with.
+    /// Up to 31 bytes that the input is expected to go on with.
     #[cfg(feature = "arrow")]
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct Prefix {
@@ -196,16 +230,21 @@ mod imp {
     #[cfg(feature = "arrow")]
     impl Prefix {
         pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-            let len = u8::try_from(bytes.len()).ok().filter(|len| (1..=32).contains(len))?;
+            let len =
+                u8::try_from(bytes.len()).ok().filter(|&len| len > 0 && usize::from(len) < super::KEY)?;
             let mut prefix = Self { bytes: [0; 32], len };
             prefix.bytes[..bytes.len()].copy_from_slice(bytes);
             Some(prefix)
         }
 
         #[inline(always)]
-        pub(crate) fn matches(&self, data: &[u8], at: usize) -> Option<usize> {
+        pub(crate) fn matches(&self, window: super::Window<'_>) -> Option<usize> {
             let len = usize::from(self.len);
-            data.get(at..)?.starts_with(&self.bytes[..len]).then_some(at + len)
+            let (head, tail) = (window.block(0), window.block(16));
+            let (first, last) = self.bytes.split_at(16);
+            let found = head.starts_with(first.get(..len.min(16)).unwrap_or_default())
+                && tail.starts_with(last.get(..len.saturating_sub(16)).unwrap_or_default());
+            found.then_some(len)
         }
     }
 }

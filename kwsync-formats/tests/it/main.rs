@@ -1,5 +1,14 @@
 //! Integration tests; one binary.
+#![allow(clippy::unwrap_used, clippy::string_slice, clippy::type_complexity)]
 
+mod conformance;
+#[cfg(feature = "arrow")]
+mod decoder;
 mod inputs;
 mod line_reference;
 mod number;
+#[cfg(feature = "arrow")]
+mod output;
+mod samples;
+#[cfg(feature = "arrow")]
+mod steady;

@@ -29,7 +29,7 @@ use crate::utf8::Checked;
 /// The format's name in rejects and reports.
 const FORMAT: &str = "line_influxdb";
 /// Of a line that is too long, this much goes into its reject.
-const MAX_RAW_TOO_LONG: usize = 64 << 10;
+const MAX_RAW: usize = 64 << 10;
 /// Chunks are taken in pieces of at most this, so that offsets fit 32 bits.
 const MAX_PIECE: usize = 1 << 30;
 
@@ -88,8 +88,8 @@ pub struct LineDecoder {
 /// A comment or an oversized line of which the end has not come yet.
 #[derive(Debug)]
 struct Skip {
-    /// Its first bytes, if it is to be refused
-    raw: Option<Vec<u8>>,
+    /// Why it is refused, the offset of the fault, and its first bytes; a comment is not refused
+    refused: Option<(Reason, usize, Vec<u8>)>,
     len: u64,
 }
 
@@ -190,7 +190,10 @@ impl LineDecoder {
                 Outcome::Blank(next) => progress.next_line(next, 1),
                 Outcome::Bad(reason, fault) => {
                     if !self.refuse(data, reason, fault, last, &mut progress) {
-                        break;
+                        if data.len() - start <= self.options.max_line_bytes {
+                            break;
+                        }
+                        return self.start_skip(bytes, Some((reason, fault - start)), &progress);
                     }
                 }
                 Outcome::Incomplete if all => break,
@@ -202,17 +205,31 @@ impl LineDecoder {
                     } else if found.is_some() {
                         self.refuse(data, Reason::LineTooLong, start, last, &mut progress);
                     } else {
-                        let rest = data.get(start..).unwrap_or_default();
-                        let raw = (!comment).then(|| rest.get(..MAX_RAW_TOO_LONG).unwrap_or(rest).to_vec());
-                        self.skip = Some(Skip { raw, len: rest.len() as u64 });
-                        self.advance(bytes, &progress);
-                        return data.len();
+                        let reason = (!comment).then_some((Reason::LineTooLong, 0));
+                        return self.start_skip(bytes, reason, &progress);
                     }
                 }
             }
         }
         self.advance(bytes, &progress);
         progress.at
+    }
+
+    /// How much of a line goes into its reject.
+    fn raw_limit(&self, reason: Reason) -> usize {
+        if reason == Reason::LineTooLong { MAX_RAW } else { self.options.max_line_bytes.max(MAX_RAW) }
+    }
+
+    /// The line that `progress` is at is longer than allowed and its end has not come: skips what follows.
+    fn start_skip(&mut self, bytes: &Bytes, why: Option<(Reason, usize)>, progress: &Progress) -> usize {
+        let rest = bytes.get(progress.at..).unwrap_or_default();
+        let refused = why.map(|(reason, fault)| {
+            let raw = rest.get(..self.raw_limit(reason)).unwrap_or(rest);
+            (reason, fault, raw.to_vec())
+        });
+        self.skip = Some(Skip { refused, len: rest.len() as u64 });
+        self.advance(bytes, progress);
+        bytes.len()
     }
 
     /// Takes over the progress in `bytes`.
@@ -263,8 +280,7 @@ impl LineDecoder {
             column,
             record: self.at.record + u64::from(progress.record),
         };
-        let raw =
-            if reason == Reason::LineTooLong { raw.get(..MAX_RAW_TOO_LONG).unwrap_or(raw) } else { raw };
+        let raw = raw.get(..self.raw_limit(reason)).unwrap_or(raw);
         self.reject(position, None, reason.code(), reason.message().to_owned(), raw, fault - start);
         progress.next_line(next, 1);
         true
@@ -296,11 +312,13 @@ impl LineDecoder {
 
     /// Skips up to the end of the line. Returns how many bytes of `bytes` that took, and whether it is over.
     fn skip(&mut self, bytes: &[u8]) -> usize {
+        let limit = self.skip.as_ref().and_then(|skip| skip.refused.as_ref());
+        let limit = limit.map_or(0, |(reason, ..)| self.raw_limit(*reason));
         let Some(skip) = &mut self.skip else { return 0 };
         let end = memchr::memchr(b'\n', bytes);
         let more = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
-        if let Some(raw) = &mut skip.raw {
-            let room = MAX_RAW_TOO_LONG.saturating_sub(raw.len()).min(more.len());
+        if let Some((_, _, raw)) = &mut skip.refused {
+            let room = limit.saturating_sub(raw.len()).min(more.len());
             raw.extend_from_slice(more.get(..room).unwrap_or_default());
         }
         skip.len += more.len() as u64;
@@ -316,16 +334,18 @@ impl LineDecoder {
     fn end_skip(&mut self, newline: u64) {
         let Some(skip) = self.skip.take() else { return };
         let start = self.at;
+        self.start = false;
         self.at.byte += skip.len + newline;
         self.at.line += if self.at.line == 0 { 0 } else { newline };
         self.at.column = 1;
-        if let Some(raw) = skip.raw {
+        if let Some((reason, fault, raw)) = skip.refused {
             self.at.record += 1;
-            let position = Position { record: self.at.record, ..start };
+            let offset = fault as u64;
+            let (byte, column) = (start.byte + offset, start.column + offset);
+            let position = Position { byte, column, record: self.at.record, ..start };
             let cut = skip.len > raw.len() as u64;
             let raw = if cut { raw.as_slice() } else { raw.strip_suffix(b"\r").unwrap_or(&raw) };
-            let reason = Reason::LineTooLong;
-            self.reject(position, None, reason.code(), reason.message().to_owned(), raw, 0);
+            self.reject(position, None, reason.code(), reason.message().to_owned(), raw, fault);
         }
     }
 

@@ -59,12 +59,30 @@ impl LineDecoder {
         }
     }
 
-    /// Reads the next line by the shapes that have followed the last one's. False if none of them fits.
+    /// Reads the next line as the shape that came after the last one's before, or as lines that begin alike.
+    /// False if no guess fits.
     #[inline(always)]
     pub(super) fn guess(&mut self, chunk: Chunk<'_>, checked: &mut Checked, progress: &mut Progress) -> bool {
-        let Some(last) = self.shapes.all.get(self.shapes.last as usize) else { return false };
-        let next = last.next;
-        self.guess_one(next[0], chunk, checked, progress) || self.guess_one(next[1], chunk, checked, progress)
+        let next = self.shapes.all.get(self.shapes.last as usize).map_or(NONE, |last| last.next);
+        self.guess_one(next, chunk, checked, progress) || self.guess_by_head(next, chunk, checked, progress)
+    }
+
+    #[inline(never)]
+    fn guess_by_head(
+        &mut self,
+        tried: u32,
+        chunk: Chunk<'_>,
+        checked: &mut Checked,
+        progress: &mut Progress,
+    ) -> bool {
+        let at = progress.at;
+        for shape in self.shapes.like(chunk.bytes, at) {
+            if shape != tried && self.guess_one(shape, chunk, checked, progress) {
+                self.shapes.note(shape, chunk.bytes, at);
+                return true;
+            }
+        }
+        false
     }
 
     #[inline]
@@ -79,7 +97,7 @@ impl LineDecoder {
         let Some(table) = self.tables.get_mut(shape.table as usize) else { return false };
         if table.active != index {
             // Cheap, and most wrong guesses end here.
-            if shape.ops.first().is_none_or(|op| op.prefix.matches(chunk.bytes, progress.at).is_none()) {
+            if !fast::begins(shape, chunk.bytes, progress.at) {
                 return false;
             }
             table.activate(index, shape.ops.iter().map(|op| op.column));
@@ -189,6 +207,7 @@ impl LineDecoder {
         self.commit(table, timestamp, time, origin);
         if shape != NONE {
             self.shapes.follow(shape);
+            self.shapes.note(shape, data, progress.at);
         }
         Ok(())
     }

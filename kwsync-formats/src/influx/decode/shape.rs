@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::table::Table;
 use crate::influx::parse::{Record, Span, Value};
-use crate::influx::scan::Prefix;
+use crate::influx::scan::{KEY, Prefix};
 
 /// What stands before a value, and the column that the value belongs to.
 #[derive(Debug)]
@@ -14,7 +14,31 @@ pub(super) struct Op {
     /// What follows the prefix, of a key that is longer than the prefix can hold.
     pub(super) rest: Box<[u8]>,
     pub(super) column: u32,
-    pub(super) is_tag: bool,
+    pub(super) kind: Kind,
+}
+
+/// What kind of value to expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Tag,
+    I64,
+    U64,
+    F64,
+    Bool,
+    Str,
+}
+
+impl Kind {
+    const fn of(letter: u8) -> Self {
+        match letter {
+            b'i' => Self::I64,
+            b'u' => Self::U64,
+            b'f' => Self::F64,
+            b'b' => Self::Bool,
+            _ => Self::Str,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -24,22 +48,47 @@ pub(super) struct Shape {
     /// The text between the values, for telling shapes apart.
     text: Box<[u8]>,
     columns: Box<[u32]>,
-    /// Shapes that have followed this one, the last first.
-    pub(super) next: [u32; 2],
+    /// The shape that followed this one last.
+    pub(super) next: u32,
 }
 
 pub(super) const NONE: u32 = u32::MAX;
 /// More shapes than this, and all are forgotten: nothing is gained where each line has its own.
 const MAX_SHAPES: usize = 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shapes {
     pub(super) all: Vec<Shape>,
+    /// The last two shapes of lines that begin alike, by a hash of their first eight bytes
+    heads: [[u32; 2]; HEADS],
     by_hash: HashMap<u64, u32>,
     text: Vec<u8>,
     cuts: Vec<usize>,
     /// The shape of the last line
     pub(super) last: u32,
+}
+
+/// Places for beginnings of lines.
+const HEADS: usize = 256;
+
+impl Default for Shapes {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            heads: [[NONE; 2]; HEADS],
+            by_hash: HashMap::new(),
+            text: Vec::new(),
+            cuts: Vec::new(),
+            last: NONE,
+        }
+    }
+}
+
+/// The place of the line that begins at `at`.
+#[inline(always)]
+fn head(data: &[u8], at: usize) -> usize {
+    let word = data.get(at..).and_then(|rest| rest.first_chunk::<8>()).map_or(0, |b| u64::from_le_bytes(*b));
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
 }
 
 const fn letter(value: &Value) -> u8 {
@@ -103,14 +152,17 @@ impl Shapes {
         if self.all.len() >= MAX_SHAPES {
             self.clear(tables);
         }
+        let letters = self.text.get(self.cuts.last().copied().unwrap_or(0)..).unwrap_or_default();
+        let mut kinds =
+            std::iter::repeat_n(Kind::Tag, tags).chain(letters.iter().map(|&letter| Kind::of(letter)));
         let mut start = 0;
         let mut ops = Vec::with_capacity(columns.len());
-        for (i, (&column, &end)) in columns.iter().zip(&self.cuts).enumerate() {
+        for (&column, &end) in columns.iter().zip(&self.cuts) {
             let text = self.text.get(start..end).unwrap_or_default();
-            let (head, rest) = text.split_at(text.len().min(32));
+            let (head, rest) = text.split_at(text.len().min(KEY - 1));
             // Never empty: there is a separator and an '='.
             if let Some(prefix) = Prefix::new(head) {
-                ops.push(Op { prefix, rest: rest.into(), column, is_tag: i < tags });
+                ops.push(Op { prefix, rest: rest.into(), column, kind: kinds.next().unwrap_or(Kind::Tag) });
             }
             start = end;
         }
@@ -121,7 +173,7 @@ impl Shapes {
             ops: ops.into(),
             text: self.text.as_slice().into(),
             columns: columns.into(),
-            next: [NONE; 2],
+            next: NONE,
         });
         index
     }
@@ -129,18 +181,33 @@ impl Shapes {
     fn clear(&mut self, tables: &mut [Table]) {
         self.all.clear();
         self.by_hash.clear();
+        self.heads = [[NONE; 2]; HEADS];
         self.last = NONE;
         tables.iter_mut().for_each(|table| table.active = NONE);
     }
 
     /// Notes that a line of shape `shape` has come.
-    #[inline]
+    #[inline(always)]
     pub(super) fn follow(&mut self, shape: u32) {
-        if let Some(last) = self.all.get_mut(self.last as usize)
-            && last.next[0] != shape
-        {
-            last.next = [shape, last.next[0]];
+        if let Some(last) = self.all.get_mut(self.last as usize) {
+            last.next = shape;
         }
         self.last = shape;
+    }
+
+    /// Two guesses at the line at `at` by its first bytes.
+    #[inline]
+    pub(super) fn like(&self, data: &[u8], at: usize) -> [u32; 2] {
+        self.heads.get(head(data, at)).copied().unwrap_or([NONE; 2])
+    }
+
+    /// Notes that the line at `at` has this shape.
+    #[inline]
+    pub(super) fn note(&mut self, shape: u32, data: &[u8], at: usize) {
+        if let Some(place) = self.heads.get_mut(head(data, at))
+            && place[0] != shape
+        {
+            *place = [shape, place[0]];
+        }
     }
 }

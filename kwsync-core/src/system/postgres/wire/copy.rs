@@ -73,8 +73,26 @@ impl Connection {
         }
     }
 
-    /// [`CopyIn::send`] for one who holds the connection itself, with a COPY under way.
-    pub(super) async fn copy_send(&mut self, frame: &mut [u8]) -> Result<()> {
+    /// [`copy_in`](Self::copy_in) for one who keeps the connection and calls [`copy_send`](Self::copy_send) and
+    /// [`copy_finish`](Self::copy_finish) on it.
+    ///
+    /// # Errors
+    /// As [`copy_in`](Self::copy_in).
+    ///
+    /// # Cancel safety
+    /// Dropping the future breaks the session.
+    pub async fn copy_start(&mut self, sql: &str) -> Result<()> {
+        self.copy_in(sql).await.map(|_| ())
+    }
+
+    /// As [`CopyIn::send`], with a COPY under way.
+    ///
+    /// # Errors
+    /// As [`CopyIn::send`].
+    ///
+    /// # Cancel safety
+    /// As [`CopyIn::send`].
+    pub async fn copy_send(&mut self, frame: &mut [u8]) -> Result<()> {
         let length = frame.len().saturating_sub(1);
         if length > MAX_MESSAGE || frame.len() < COPY_HEADER_BYTES {
             return Err(Error::new(ErrorKind::Limit, format!("a COPY message of {length} bytes")));
@@ -101,6 +119,19 @@ impl Connection {
             Ok(_) => self.unexpected("COPY data"),
             Err(error) => error,
         }
+    }
+}
+
+impl Connection {
+    /// As [`CopyIn::finish`], with a COPY under way.
+    ///
+    /// # Errors
+    /// As [`CopyIn::finish`].
+    ///
+    /// # Cancel safety
+    /// As [`CopyIn::finish`].
+    pub async fn copy_finish(&mut self) -> Result<u64> {
+        CopyIn { connection: self }.finish().await
     }
 }
 

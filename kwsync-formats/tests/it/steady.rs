@@ -1,0 +1,143 @@
+//! Costs: no allocation per line, and time that grows with the input only.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kwsync_core::Decoder;
+use kwsync_formats::influx::{LineDecoder, lines};
+
+use crate::output::{decode, options};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(run: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.with(Cell::get);
+    run();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+fn many_lines() -> Bytes {
+    let mut text = String::new();
+    for i in 0..4000 {
+        text += &format!(
+            "cpu,host=host_{i},region=ap-southeast-1 user={}i,idle={}.5,up=t,note=\"a \\\"quoted\\\" text {i}\" {i}\n",
+            i % 100,
+            i % 7
+        );
+        text += &format!("mem,host=host_{i} free={i}u,msg=\"a text of some length\" {i}\n");
+    }
+    text.into()
+}
+
+#[test]
+fn no_allocation_per_line() {
+    let input = many_lines();
+    let mut decoder = LineDecoder::new(options().with_batch_rows(100_000));
+    for _ in 0..3 {
+        assert_eq!(decoder.decode(&input).unwrap(), input.len());
+        assert_eq!(decoder.flush().unwrap().batches.len(), 2);
+    }
+    let count = allocations(|| {
+        decoder.decode(&input).unwrap();
+    });
+    assert_eq!(decoder.buffered_rows(), 8000);
+    assert!(count < 32, "{count} allocations for 8000 lines");
+    let mut iterator = lines(&input);
+    iterator.next();
+    let count = allocations(|| {
+        iterator.by_ref().for_each(drop);
+    });
+    assert!(count < 32, "{count} allocations for 8000 borrowed lines");
+}
+
+/// Were any of these quadratic, it would take hours.
+#[test]
+fn time_is_linear() {
+    let size = 4 << 20;
+    let open = format!("m f=\"\n{}", "m f=1 1\n".repeat(size / 8));
+    let pieces = [
+        "m f=\"\n",
+        "m f=\"x\n",
+        "m,t=\" f=\"\n",
+        "m f=\"a\",g=\"\n",
+        "m,t=\\\",u=x f=\",g=\"\n",
+        "# \"\n",
+        "\"\n",
+        "m f=\"\\\n",
+        "m f=\"\\\"\n",
+        "m f=\"a\nb\"x\n",
+        "m f=\"\",\n",
+        "m f=\"\" \"\n",
+    ];
+    let mut inputs: Vec<Vec<u8>> =
+        pieces.iter().map(|piece| piece.repeat(size / piece.len()).into_bytes()).collect();
+    inputs.push(open.into_bytes());
+    inputs.push(b"m f=1 1\n\xff\n".repeat(size / 10));
+    let many: String = (0..200_000).map(|i| format!(",f{i}=1")).collect();
+    inputs.push(format!("m {}\n", &many[1..]).into_bytes());
+    inputs.push(format!("m{many} f=1\n").into_bytes());
+    for input in inputs {
+        let name = String::from_utf8_lossy(&input[..20]).into_owned();
+        let start = Instant::now();
+        let count = lines(&input).count();
+        let cuts: Vec<usize> = (0..input.len()).step_by(5000).collect();
+        let mut decoder = LineDecoder::new(options());
+        let mut at = 0;
+        let mut records = 0;
+        for cut in cuts.into_iter().chain([input.len()]) {
+            let mut chunk = Bytes::copy_from_slice(&input[at..cut]);
+            at = cut;
+            while !chunk.is_empty() {
+                let used = decoder.decode(&chunk).unwrap();
+                chunk = chunk.slice(used..);
+                records += decoder.flush().unwrap().counts.records;
+            }
+        }
+        decoder.finish().unwrap();
+        records += decoder.flush().unwrap().counts.records;
+        assert_eq!(records, count as u64, "{name:?}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{name:?} took {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_long_line_takes_no_memory() {
+    let mut decoder = LineDecoder::new(options().with_max_line_bytes(1000));
+    decoder.decode(&"m f=\"".into()).unwrap();
+    let chunk = Bytes::from(vec![b'x'; 1 << 20]);
+    for _ in 0..64 {
+        assert_eq!(decoder.decode(&chunk).unwrap(), chunk.len());
+        assert!(decoder.buffered_bytes() < 1 << 20, "{}", decoder.buffered_bytes());
+    }
+    decoder.decode(&"\nm f=1 1\n".into()).unwrap();
+    let decoded = decoder.flush().unwrap();
+    assert_eq!(decoded.rejects[0].code, "line_too_long");
+    assert_eq!(decoded.rejects[0].raw.len(), 64 << 10);
+    assert_eq!(decoded.batches[0].rows(), 1);
+    let whole = decode(b"m f=1 1", &[3], options(), false);
+    assert_eq!(whole.tables["m"].len(), 1);
+}
