@@ -122,7 +122,8 @@ impl PostgresOptions {
         let mut options = Self::new(connect);
         options.schema = params.text("schema").map(str::to_owned);
         options.table = params.text("table").map(str::to_owned);
-        options.create = if params.choice("create") == Some("never") { Create::Never } else { Create::Missing };
+        options.create =
+            if params.choice("create") == Some("never") { Create::Never } else { Create::Missing };
         options.unlogged = params.flag("unlogged");
         options.timestamp_ns = match params.choice("timestamp_ns") {
             Some("truncate") => TimestampNs::Truncate,

@@ -113,8 +113,12 @@ impl Sink for PostgresSink {
         // Which ways may lose something is known when all columns are there.
         if let (Some(found), true) = (&found, change.created.iter().all(Option::is_none)) {
             let columns = target::copy_columns(found, schema)?;
-            let encoder =
-                CopyEncoder::try_new(schema, schema.arrow_schema(), &columns, &self.shared.options.copy_options())?;
+            let encoder = CopyEncoder::try_new(
+                schema,
+                schema.arrow_schema(),
+                &columns,
+                &self.shared.options.copy_options(),
+            )?;
             notes = encoder.casts().iter().map(|cast| cast.lossy.clone()).collect();
         }
         plan.casts = schema

@@ -32,7 +32,9 @@ pub(super) fn change(
     let at = |error: Error| error.with_location(Location::new().with_table(table.name()));
     let name = match found {
         // With the schema it was found in, so that no other table can slip in between.
-        Some(found) => ddl::table_name(&TableId::with_schema(found.schema.as_str(), found.name.as_str()), None),
+        Some(found) => {
+            ddl::table_name(&TableId::with_schema(found.schema.as_str(), found.name.as_str()), None)
+        }
         None => ddl::table_name(table, options.schema.as_deref()),
     }
     .map_err(at)?;
@@ -42,7 +44,8 @@ pub(super) fn change(
             return Err(at(Error::new(ErrorKind::NotFound, format!("there is no table {}", change.name))
                 .with_hint("create it, or let it be created: create=missing")));
         }
-        let columns: Vec<_> = schema.columns().iter().map(|column| (column, create_type(column, options))).collect();
+        let columns: Vec<_> =
+            schema.columns().iter().map(|column| (column, create_type(column, options))).collect();
         change.created = columns.iter().map(|(_, data_type)| Some(data_type.clone())).collect();
         change.statements.push(ddl::create_table(&change.name, columns, options.unlogged).map_err(at)?);
         return Ok(change);
@@ -50,7 +53,8 @@ pub(super) fn change(
     for (column, created) in schema.columns().iter().zip(&mut change.created) {
         match found.column(column.name()) {
             Some(known) if known.generated => {
-                let text = format!("column {:?} of {} is filled in by the server", column.name(), change.name);
+                let text =
+                    format!("column {:?} of {} is filled in by the server", column.name(), change.name);
                 return Err(at(Error::new(ErrorKind::Schema, text)
                     .with_hint(format!("leave it out: -T drop-columns:{}", column.name()))));
             }

@@ -6,8 +6,8 @@ use kwsync_core::system::postgres::ddl;
 use kwsync_core::system::postgres::types::{PgKind, PgType};
 use kwsync_core::{Error, ErrorKind, Reject, Result, Stage, TableBatch};
 use kwsync_formats::pgcopy::{CopyColumn, CopyEncoder, CopyOptions};
-use tokio_postgres::types::{Kind, Type};
 use tokio_postgres::GenericClient;
+use tokio_postgres::types::{Kind, Type};
 
 /// Bytes handed over at a time; small ones cost the client more than the encoding does.
 const MESSAGE_BYTES: usize = 1 << 20;
@@ -64,7 +64,8 @@ pub async fn copy_into<C: GenericClient + Sync>(
             rejects.push(batch.reject(refused.row, Stage::Encode, refused.code, refused.reason));
         }
         if message.len() >= MESSAGE_BYTES {
-            let full = std::mem::replace(&mut message, Vec::with_capacity(MESSAGE_BYTES + (MESSAGE_BYTES >> 1)));
+            let full =
+                std::mem::replace(&mut message, Vec::with_capacity(MESSAGE_BYTES + (MESSAGE_BYTES >> 1)));
             sink.as_mut().feed(Bytes::from(full)).await.map_err(fault)?;
         }
     }

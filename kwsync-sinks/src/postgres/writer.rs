@@ -7,8 +7,8 @@ use std::sync::Arc;
 use kwsync_core::system::postgres::catalog::CatalogTable;
 use kwsync_core::system::postgres::wire::{COPY_HEADER_BYTES, Connection, ServerError};
 use kwsync_core::{
-    Delivered, Error, ErrorKind, Reject, Result, RowCounts, Schema, Settled, SqlStateClass, Stage, TableBatch, TableId,
-    Writer,
+    Delivered, Error, ErrorKind, Reject, Result, RowCounts, Schema, Settled, SqlStateClass, Stage,
+    TableBatch, TableId, Writer,
 };
 use kwsync_formats::pgcopy::CopyEncoder;
 
@@ -154,7 +154,9 @@ impl PostgresWriter {
                 let counts = RowCounts { rejected: faults.len() as u64, ..RowCounts::default() };
                 settled.add(batch.table(), counts);
                 settled.rejects.extend(
-                    faults.into_iter().map(|fault| batch.reject(fault.row, Stage::Encode, fault.code, fault.reason)),
+                    faults
+                        .into_iter()
+                        .map(|fault| batch.reject(fault.row, Stage::Encode, fault.code, fault.reason)),
                 );
             }
             if self.frame.len() >= MESSAGE_BYTES {
@@ -188,7 +190,11 @@ impl PostgresWriter {
     /// Makes sure that the COPY under way is the one for this batch.
     async fn begin_copy(&mut self, batch: &TableBatch) -> Result<()> {
         let Some(encoding) = self.encoders.get(batch.table()) else { return Ok(()) };
-        if self.copy.as_ref().is_some_and(|copy| copy.statement == encoding.statement && copy.table == *batch.table()) {
+        if self
+            .copy
+            .as_ref()
+            .is_some_and(|copy| copy.statement == encoding.statement && copy.table == *batch.table())
+        {
             return Ok(());
         }
         let (statement, relation) = (encoding.statement.clone(), encoding.table.name.clone());
@@ -252,9 +258,11 @@ impl PostgresWriter {
             if let Err(error) = connection.simple_query("COMMIT").await {
                 // An answer of the server means that it has rolled back; without one nobody knows.
                 let answered = error.code().is_some();
-                return Err(error
-                    .context("cannot commit")
-                    .with_delivered(if answered { Delivered::No } else { Delivered::InDoubt }));
+                return Err(error.context("cannot commit").with_delivered(if answered {
+                    Delivered::No
+                } else {
+                    Delivered::InDoubt
+                }));
             }
         }
         for (table, rows) in self.copied.drain() {
@@ -266,7 +274,8 @@ impl PostgresWriter {
     /// Names the record of the input that a COPY stumbled over, as far as the server tells and it is known.
     fn named(&self, error: Error) -> Error {
         let Some(copy) = &self.copy else { return error };
-        let server = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<ServerError>());
+        let server =
+            std::error::Error::source(&error).and_then(|source| source.downcast_ref::<ServerError>());
         let Some(server) = server.filter(|server| server.class() == SqlStateClass::Row) else {
             return error;
         };
@@ -299,7 +308,12 @@ impl OpenCopy {
                 continue;
             }
             if left == 0 {
-                return Some(piece.batch.reject(row, Stage::Write, server.code.as_str(), server.message.as_str()));
+                return Some(piece.batch.reject(
+                    row,
+                    Stage::Write,
+                    server.code.as_str(),
+                    server.message.as_str(),
+                ));
             }
             left -= 1;
         }

@@ -1,0 +1,4 @@
+//! Tests against real servers. `cargo test --all-features`
+#![cfg(all(feature = "postgres", feature = "testkit", unix))]
+
+mod wire;
