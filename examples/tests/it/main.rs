@@ -5,4 +5,5 @@ mod demo;
 mod faults;
 mod kill;
 mod load;
+mod postgres;
 mod support;
