@@ -189,6 +189,8 @@ pub struct Settled {
     pub rejects: Vec<Reject>,
     /// Bytes sent or written.
     pub bytes: u64,
+    /// Values changed because an option allows it.
+    pub coerced: u64,
 }
 
 impl Settled {
@@ -224,6 +226,7 @@ impl Settled {
         }
         self.rejects.extend(other.rejects);
         self.bytes += other.bytes;
+        self.coerced += other.coerced;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kwsync_core::config::{Dsn, Param, Params};
 use kwsync_core::system::postgres::wire::ConnectConfig;
 use kwsync_core::{Error, Result};
-use kwsync_formats::pgcopy::CopyOptions;
+use kwsync_formats::pgcopy::{self, CopyOptions};
 
 /// Where PostgreSQL listens unless the address says otherwise.
 pub const DEFAULT_PORT: u16 = 5432;
@@ -135,7 +135,11 @@ impl PostgresOptions {
 
     /// What the encoder is told.
     pub(super) fn copy_options(&self) -> CopyOptions {
-        CopyOptions::default().with_truncate_ns(self.timestamp_ns == TimestampNs::Truncate)
+        let policy = match self.timestamp_ns {
+            TimestampNs::Truncate => pgcopy::TimestampNs::Truncate,
+            TimestampNs::Reject | TimestampNs::BigInt => pgcopy::TimestampNs::Reject,
+        };
+        CopyOptions::default().with_timestamp_ns(policy)
     }
 
     /// Sets the schema of tables that name none.

@@ -18,7 +18,7 @@ mod writer;
 pub use config::{Create, DEFAULT_PORT, PARAMS, PostgresOptions, TimestampNs};
 pub use sink::PostgresSink;
 #[cfg(feature = "tokio-postgres")]
-pub use tokio_client::copy_into;
+pub use tokio_client::{CopyClient, copy_into};
 pub use writer::PostgresWriter;
 
 use kwsync_core::config::{ConnectorInfo, Registry};

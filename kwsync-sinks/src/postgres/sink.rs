@@ -109,28 +109,22 @@ impl Sink for PostgresSink {
                 _ => String::new(),
             })
             .collect();
-        let mut notes = vec![None; known.len()];
+        let mut lossy = HashMap::new();
         // Which ways may lose something is known when all columns are there.
         if let (Some(found), true) = (&found, change.created.iter().all(Option::is_none)) {
             let columns = target::copy_columns(found, schema)?;
-            let encoder = CopyEncoder::try_new(
-                schema,
-                schema.arrow_schema(),
-                &columns,
-                &self.shared.options.copy_options(),
-            )?;
-            notes = encoder.casts().iter().map(|cast| cast.lossy.clone()).collect();
+            let encoder = CopyEncoder::try_new(schema, &columns, self.shared.options.copy_options())?;
+            lossy.extend(encoder.casts().iter().map(|cast| (cast.column.clone(), cast.lossy.clone())));
         }
         plan.casts = schema
             .columns()
             .iter()
             .zip(known)
-            .zip(notes)
-            .map(|((column, to), lossy)| Cast {
+            .map(|(column, to)| Cast {
                 column: column.name().to_owned(),
                 from: column.data_type().to_string(),
                 to,
-                lossy,
+                lossy: lossy.remove(column.name()).flatten(),
             })
             .collect();
         if self.shared.options.timestamp_ns == TimestampNs::Truncate {
@@ -162,7 +156,7 @@ impl Sink for PostgresSink {
         })?;
         // A way that does not exist is found here, before the first row.
         let columns = target::copy_columns(&found, schema)?;
-        CopyEncoder::try_new(schema, schema.arrow_schema(), &columns, &self.shared.options.copy_options())
+        CopyEncoder::try_new(schema, &columns, self.shared.options.copy_options())
             .map_err(|error| error.context(format!("cannot write to {}", change.name)))?;
         self.shared.learn(table, found);
         Ok(())

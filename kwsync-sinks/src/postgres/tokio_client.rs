@@ -6,13 +6,37 @@ use kwsync_core::system::postgres::ddl;
 use kwsync_core::system::postgres::types::{PgKind, PgType};
 use kwsync_core::{Error, ErrorKind, Reject, Result, Stage, TableBatch};
 use kwsync_formats::pgcopy::{CopyColumn, CopyEncoder, CopyOptions};
-use tokio_postgres::GenericClient;
 use tokio_postgres::types::{Kind, Type};
+use tokio_postgres::{CopyInSink, GenericClient};
 
 /// Bytes handed over at a time; small ones cost the client more than the encoding does.
 const MESSAGE_BYTES: usize = 1 << 20;
 /// Rows encoded at a time.
 const PIECE_ROWS: usize = 2_048;
+
+/// A client or a transaction of tokio-postgres.
+pub trait CopyClient: GenericClient + Sync {
+    /// Starts `sql`, which is one `COPY ... FROM STDIN`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future breaks the COPY off.
+    fn start_copy(
+        &self,
+        sql: &str,
+    ) -> impl Future<Output = std::result::Result<CopyInSink<Bytes>, tokio_postgres::Error>> + Send;
+}
+
+impl CopyClient for tokio_postgres::Client {
+    async fn start_copy(&self, sql: &str) -> std::result::Result<CopyInSink<Bytes>, tokio_postgres::Error> {
+        self.copy_in(sql).await
+    }
+}
+
+impl CopyClient for tokio_postgres::Transaction<'_> {
+    async fn start_copy(&self, sql: &str) -> std::result::Result<CopyInSink<Bytes>, tokio_postgres::Error> {
+        self.copy_in(sql).await
+    }
+}
 
 /// Writes the rows of `batch` to the table of its name by COPY BINARY over a client or transaction of the caller's.
 /// Returns the rows written, and those that their columns cannot hold. Outside a transaction the COPY commits by
@@ -29,15 +53,15 @@ const PIECE_ROWS: usize = 2_048;
 /// # async fn load(client: tokio_postgres::Client, batch: kwsync_core::TableBatch) -> kwsync_core::Result<()> {
 /// use kwsync_formats::pgcopy::CopyOptions;
 ///
-/// let (written, refused) = kwsync_sinks::postgres::copy_into(&client, &batch, &CopyOptions::default()).await?;
+/// let (written, refused) = kwsync_sinks::postgres::copy_into(&client, &batch, CopyOptions::default()).await?;
 /// println!("{written} rows written, {} refused", refused.len());
 /// # Ok(())
 /// # }
 /// ```
-pub async fn copy_into<C: GenericClient + Sync>(
+pub async fn copy_into<C: CopyClient>(
     client: &C,
     batch: &TableBatch,
-    options: &CopyOptions,
+    options: CopyOptions,
 ) -> Result<(u64, Vec<Reject>)> {
     let table = ddl::table_name(batch.table(), None)?;
     let names: Vec<_> =
@@ -49,9 +73,9 @@ pub async fn copy_into<C: GenericClient + Sync>(
         .iter()
         .map(|column| CopyColumn::new(column.name(), pg_type(column.type_(), column.type_modifier())))
         .collect();
-    let mut encoder = CopyEncoder::try_new(batch.schema(), batch.batch().schema_ref(), &columns, options)?;
+    let mut encoder = CopyEncoder::try_new(batch.schema(), &columns, options)?;
     let copy = format!("COPY {table} ({names}) FROM STDIN (FORMAT binary)");
-    let sink = client.copy_in::<_, Bytes>(&copy).await.map_err(fault)?;
+    let sink = client.start_copy(&copy).await.map_err(fault)?;
     let mut sink = std::pin::pin!(sink);
     let mut rejects = Vec::new();
     let mut message = Vec::with_capacity(MESSAGE_BYTES + (MESSAGE_BYTES >> 1));

@@ -137,7 +137,9 @@ impl PostgresWriter {
             from = rows.end;
             let before = self.frame.len();
             let Some(encoding) = self.encoders.get_mut(batch.table()) else { break };
+            let coerced = encoding.encoder.coerced();
             let faults = encoding.encoder.encode(batch, rows.clone(), &mut self.frame)?;
+            settled.coerced += encoding.encoder.coerced() - coerced;
             let sent = (rows.len() - faults.len()) as u64;
             let bytes = self.frame.len() - before;
             if let Some(copy) = &mut self.copy {
@@ -180,8 +182,7 @@ impl PostgresWriter {
         }
         let schema = Arc::clone(batch.schema());
         let columns = target::copy_columns(&table, &schema)?;
-        let options = self.shared.options.copy_options();
-        let encoder = CopyEncoder::try_new(&schema, batch.batch().schema_ref(), &columns, &options)?;
+        let encoder = CopyEncoder::try_new(&schema, &columns, self.shared.options.copy_options())?;
         let statement = target::copy_statement(&table, &schema)?;
         self.encoders.insert(batch.table().clone(), Encoding { schema, table, encoder, statement });
         Ok(())

@@ -76,7 +76,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     timed(&format!("{psql} -c '\\copy cpu to {} (format binary)'", binary.display()))?;
     let rows = server.psql(&database, "SELECT count(*) FROM cpu");
-    println!("{} rows, {bytes} bytes of line protocol, {} bytes of COPY BINARY", rows.trim(), binary.metadata()?.len());
+    println!(
+        "{} rows, {bytes} bytes of line protocol, {} bytes of COPY BINARY",
+        rows.trim(),
+        binary.metadata()?.len()
+    );
 
     let (mut ours, mut theirs) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     for _ in 0..rounds.max(1) {

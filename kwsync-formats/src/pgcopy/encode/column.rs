@@ -407,9 +407,7 @@ pub(super) fn prepare<'a>(
             let nanos = |nanos| pg_time(seconds.micros(nanos, false, &coerced)?);
             let micros = |micros| pg_time(seconds.steps(micros, &coerced)?);
             match (strings, arrow) {
-                (Some(strings), _) => {
-                    read(strings, array, out, faults, |text| nanos(calendar::time(text)?))
-                }
+                (Some(strings), _) => read(strings, array, out, faults, |text| nanos(calendar::time(text)?)),
                 (_, Arrow::Time32(TimeUnit::Second)) => {
                     convert(array.as_primitive::<Time32SecondType>(), out, faults, |value| {
                         micros(i64::from(value) * 1_000_000)
@@ -445,8 +443,7 @@ pub(super) fn prepare<'a>(
             let seconds = Seconds::new(*digits, options, "timestamp_precision");
             let out = &mut scratch.eight;
             let micros = |micros: i64| pg_timestamp(seconds.steps(micros, &coerced)?);
-            let times =
-                |value: i64, by: i64| micros(value.checked_mul(by).ok_or_else(out_of_range)?);
+            let times = |value: i64, by: i64| micros(value.checked_mul(by).ok_or_else(out_of_range)?);
             match (strings, arrow) {
                 (Some(strings), _) => read(strings, array, out, faults, |text| {
                     let (whole, nanos, offset) = calendar::timestamp(text)?;
@@ -618,29 +615,29 @@ fn numerics<'a>(
 ) -> Result<Column<'a>> {
     let infinity = options.numeric_infinity;
     if let Some(strings) = Strings::of(array) {
-        return Ok(scratch.variable.fill(array, faults, |row, out| {
-            numeric::from_text(strings.value(row), infinity, bounds, out)
-        }));
+        return Ok(scratch
+            .variable
+            .fill(array, faults, |row, out| numeric::from_text(strings.value(row), infinity, bounds, out)));
     }
     Ok(match array.data_type() {
         Arrow::Float32 => {
             let values = array.as_primitive::<Float32Type>().values();
-            scratch.variable.fill(array, faults, |row, out| {
-                numeric::from_float(values[row], infinity, bounds, out)
-            })
+            scratch
+                .variable
+                .fill(array, faults, |row, out| numeric::from_float(values[row], infinity, bounds, out))
         }
         Arrow::Float64 => {
             let values = array.as_primitive::<Float64Type>().values();
-            scratch.variable.fill(array, faults, |row, out| {
-                numeric::from_float(values[row], infinity, bounds, out)
-            })
+            scratch
+                .variable
+                .fill(array, faults, |row, out| numeric::from_float(values[row], infinity, bounds, out))
         }
         Arrow::Decimal128(_, scale) => {
             let values = array.as_primitive::<Decimal128Type>().values();
             match u32::try_from(*scale) {
-                Ok(scale) => scratch.variable.fill(array, faults, |row, out| {
-                    numeric::from_i128(values[row], scale, bounds, out)
-                }),
+                Ok(scale) => scratch
+                    .variable
+                    .fill(array, faults, |row, out| numeric::from_i128(values[row], scale, bounds, out)),
                 Err(_) => scratch.variable.fill(array, faults, |row, out| {
                     numeric::from_i256(i256::from_i128(values[row]), i64::from(*scale), bounds, out)
                 }),
@@ -668,11 +665,17 @@ fn numerics<'a>(
 fn money<'a>(array: &'a dyn Array, scratch: &'a mut Scratch, faults: &mut Faults) -> Result<Column<'a>> {
     let cents = |value: Option<i128>| {
         value.and_then(|value| i64::try_from(value).ok()).ok_or_else(|| {
-            Fault::new("numeric_overflow", "the value has more digits than money takes; make the column numeric")
+            Fault::new(
+                "numeric_overflow",
+                "the value has more digits than money takes; make the column numeric",
+            )
         })
     };
     let fine = || {
-        Fault::new("numeric_scale", "the value has more than the two digits that money keeps; make the column numeric")
+        Fault::new(
+            "numeric_scale",
+            "the value has more than the two digits that money keeps; make the column numeric",
+        )
     };
     let scaled = |value: i128, scale: i8| {
         let steps = 10_i128.checked_pow(u32::from((scale - 2).unsigned_abs()));
@@ -696,7 +699,8 @@ fn money<'a>(array: &'a dyn Array, scratch: &'a mut Scratch, faults: &mut Faults
         }
         _ => match Strings::of(array) {
             Some(strings) => read(strings, array, out, faults, |text| {
-                let (value, scale) = numeric::small(text).ok_or_else(|| Fault::text("bad_numeric", text, "amount of money"))?;
+                let (value, scale) = numeric::small(text)
+                    .ok_or_else(|| Fault::text("bad_numeric", text, "amount of money"))?;
                 scaled(value, scale)
             }),
             None => downcast_integer_array!(
@@ -748,7 +752,11 @@ fn bytes<'a>(
                     faults.add(row, fault);
                 }
             }
-            Column { cells: Cells::View(views.views(), views.data_buffers()), nulls: array.nulls(), bytes: all }
+            Column {
+                cells: Cells::View(views.views(), views.data_buffers()),
+                nulls: array.nulls(),
+                bytes: all,
+            }
         }
         Arrow::Binary => {
             let values = array.as_binary::<i32>();
