@@ -13,6 +13,7 @@
 //!
 //! Byte positions of gzip files count the uncompressed bytes.
 
+mod ahead;
 mod config;
 mod identity;
 mod input;

@@ -9,14 +9,11 @@ use kwsync_core::{
     ByteReader, ByteSource, Chunk, Error, ErrorKind, Input, Position, Result, Split, SplitPosition,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
+use super::ahead::Ahead;
 use super::identity::Identity;
-use super::input::{self, Piece};
+use super::input::{self, Piece, STDIN, shown};
 use super::{FileOptions, SplitMode, paths};
-
-/// The path that means standard input.
-const STDIN: &str = "-";
 
 /// Most pieces of one file for each lane: enough that a slow lane leaves little for the others to wait for.
 const PIECES_PER_LANE: u64 = 4;
@@ -197,18 +194,10 @@ impl ByteSource for FileSource {
                         "begin anew with --restart; write the input to a file to make the job resumable",
                     ));
                 }
-                let input: Box<dyn std::io::Read + Send> = if path == Path::new(STDIN) {
-                    if self.stdin_taken.swap(true, Ordering::Relaxed) {
-                        return Err(Error::new(
-                            ErrorKind::Unsupported,
-                            "standard input can be read only once",
-                        ));
-                    }
-                    Box::new(std::io::stdin())
-                } else {
-                    Box::new(input::open(&path)?)
-                };
-                Piece::Pipe { input, compression: self.options.compression }
+                if path == Path::new(STDIN) && self.stdin_taken.swap(true, Ordering::Relaxed) {
+                    return Err(Error::new(ErrorKind::Unsupported, "standard input can be read only once"));
+                }
+                Piece::Pipe { compression: self.options.compression }
             }
             Some(identity) => {
                 let mut file = input::open(&path)?;
@@ -235,25 +224,18 @@ impl ByteSource for FileSource {
     }
 }
 
-fn shown(path: &Path) -> String {
-    if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() }
-}
-
 /// Reads one split of a [`FileSource`].
 #[derive(Debug)]
 pub struct FileReader {
-    chunks: mpsc::Receiver<Result<Bytes>>,
+    chunks: Ahead<Bytes>,
     begin: Option<(Arc<Input>, Position)>,
     spec: Spec,
 }
 
 impl ByteReader for FileReader {
     async fn next_chunk(&mut self) -> Result<Option<Chunk>> {
-        match self.chunks.recv().await {
-            Some(Ok(bytes)) => Ok(Some(Chunk { bytes, end_of_record: false, begin: self.begin.take() })),
-            Some(Err(error)) => Err(error),
-            None => Ok(None),
-        }
+        let Some(bytes) = self.chunks.next().await? else { return Ok(None) };
+        Ok(Some(Chunk { bytes, end_of_record: false, begin: self.begin.take() }))
     }
 
     fn position(&self, at: Position) -> SplitPosition {

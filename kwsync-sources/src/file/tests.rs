@@ -361,6 +361,93 @@ fn dropping_a_future_loses_nothing() {
 }
 
 #[test]
+fn a_file_truncated_while_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp");
+    std::fs::write(&path, lines(50_000)).unwrap();
+    let source = source(&path, FileOptions::new().with_chunk_bytes(4 << 10));
+    let split = splits(&source, 1, &[]).remove(0);
+    let error = block_on(async {
+        let mut reader = source.open(&split, None).await.unwrap();
+        // The thread is a few chunks ahead at most.
+        reader.next_chunk().await.unwrap().unwrap();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(100_000).unwrap();
+        loop {
+            match reader.next_chunk().await {
+                Ok(chunk) => assert!(chunk.is_some(), "the end of input was told"),
+                Err(error) => return error,
+            }
+        }
+    });
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("truncated while it was read: it ends at byte 100000"), "{error}");
+    assert!(error.hint().unwrap().contains("--restart"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_without_a_writer_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reading = path.clone();
+    std::thread::spawn(move || {
+        let source = source(&reading, cut_small());
+        let split = splits(&source, 1, &[]).remove(0);
+        let mut reader = block_on(source.open(&split, None)).unwrap();
+        sender.send(None).unwrap();
+        sender.send(block_on(reader.next_chunk()).unwrap()).unwrap();
+    });
+    // It fails after this, rather than to hang.
+    let wait = std::time::Duration::from_secs(30);
+    assert!(receiver.recv_timeout(wait).expect("open() blocks").is_none());
+    std::fs::write(&path, "first\n").unwrap();
+    assert_eq!(receiver.recv_timeout(wait).unwrap().unwrap().bytes, "first\n");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_that_became_a_pipe_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp");
+    std::fs::write(&path, "cpu usage=1\n").unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let source = source(&path, cut_small());
+        let known = splits(&source, 1, &[]);
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        sender.send(block_on(source.splits(1, &known)).unwrap_err()).unwrap();
+        sender.send(block_on(source.open(&known[0], None)).unwrap_err()).unwrap();
+    });
+    for _ in 0..2 {
+        let error = receiver.recv_timeout(std::time::Duration::from_secs(30)).expect("it blocks");
+        assert!(error.to_string().contains("is no regular file"), "{error}");
+    }
+}
+
+#[test]
+fn a_thread_that_breaks_off_is_no_end() {
+    let mut ahead = ahead::Ahead::spawn("x.lp".to_owned(), |send| {
+        assert!(send(1) && !send(2), "broken off on purpose");
+        Ok(())
+    })
+    .unwrap();
+    block_on(async {
+        assert_eq!(ahead.next().await.unwrap(), Some(1));
+        assert_eq!(ahead.next().await.unwrap(), Some(2));
+        for _ in 0..2 {
+            let error = ahead.next().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal);
+            assert_eq!(error.to_string(), "the reading of x.lp broke off before its end");
+        }
+    });
+    let mut ahead = ahead::Ahead::<u8>::spawn("x.lp".to_owned(), |_| Ok(())).unwrap();
+    assert_eq!(block_on(async { (ahead.next().await.unwrap(), ahead.next().await.unwrap()) }), (None, None));
+}
+
+#[test]
 fn registered() {
     let mut registry = Registry::new();
     register(&mut registry);
@@ -421,6 +508,17 @@ fn parquet_by_row_groups() {
         let mut reader = Source::open(&source, &cut[0], middle.as_ref()).await.unwrap();
         let first = reader.next().await.unwrap().unwrap();
         assert_eq!(first.decoded.batches[0].row(0).get("n").unwrap(), Value::Int(16 << 10));
+        // A row group that ends early is no end of input.
+        let mut short = cut[1].clone();
+        short.spec["rows"] = 20_001.into();
+        let mut reader = Source::open(&source, &short, None).await.unwrap();
+        let error = loop {
+            match reader.next().await {
+                Ok(batch) => assert!(batch.is_some(), "the end of input was told"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("row group 1 ends after 20000 of its 20001 rows"), "{error}");
         std::fs::write(&path, "no Parquet").unwrap();
         assert!(Source::open(&source, &cut[0], None).await.unwrap_err().to_string().contains("was changed"));
     });
