@@ -195,6 +195,32 @@ pub(super) fn line_start(path: &Path, file: &mut File, at: u64, len: u64) -> Res
     Ok(len)
 }
 
+/// Where the lines begin that were appended to a file that was read up to `end`. A line end that came late belongs
+/// to the last line that was read.
+pub(super) fn appended(path: &Path, file: &mut File, end: u64) -> Result<u64> {
+    let failed = |error| Error::io(format_args!("cannot read {}", path.display()), error);
+    let Some(last) = end.checked_sub(1) else { return Ok(end) };
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(last)).map_err(failed)?;
+    file.take(3).read_to_end(&mut bytes).map_err(failed)?;
+    match *bytes.as_slice() {
+        [b'\n', ..] => Ok(end),
+        [_, b'\n', ..] => Ok(end + 1),
+        [_, b'\r', b'\n'] => Ok(end + 2),
+        _ => {
+            let text = format!(
+                "{} has grown from the middle of a line: it ended at byte {end} without a line end, and the job took \
+                 what was there for a whole record",
+                path.display()
+            );
+            Err(Error::new(ErrorKind::Unsupported, text).with_hint(
+                "remove that record from the target if it is wrong, and load the file anew with --restart; let \
+                 whoever writes it end a line before a job reads it",
+            ))
+        }
+    }
+}
+
 /// Line ends before byte `to`; of a file that is gone, none.
 pub(super) fn count_lines(path: &Path, to: u64) -> u64 {
     let Ok(file) = File::open(path) else { return 0 };

@@ -244,7 +244,7 @@ fn what_is_appended_is_a_further_piece() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.lp");
     let text = lines(2_000);
-    let (old, new) = text.split_at(20_011);
+    let (old, new) = text.split_at(lines(800).len());
     std::fs::write(&path, old).unwrap();
     let source = source(&path, cut_small());
     let first = splits(&source, 2, &[]);
@@ -360,6 +360,57 @@ fn dropping_a_future_loses_nothing() {
     assert!(bytes == lines(5_000));
 }
 
+fn append(path: &Path, bytes: &[u8]) {
+    std::fs::OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
+}
+
+#[test]
+fn an_empty_file_that_grows_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp");
+    std::fs::write(&path, "").unwrap();
+    let source = source(&path, cut_small());
+    let first = splits(&source, 2, &[]);
+    assert_eq!(first, []);
+    append(&path, b"cpu usage=1\n");
+    let second = splits(&source, 2, &first);
+    assert_eq!(second.len(), 1);
+    assert_eq!(read(&source, &second[0], None).unwrap().1, b"cpu usage=1\n");
+}
+
+#[test]
+fn growth_from_the_middle_of_a_line_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp");
+    let grown = |old: &str, more: &str, options: FileOptions| {
+        std::fs::write(&path, old).unwrap();
+        let source = source(&path, options);
+        let first = splits(&source, 1, &[]);
+        append(&path, more.as_bytes());
+        let second = block_on(source.splits(1, &first))?;
+        Ok::<_, Error>(
+            second[1..].iter().flat_map(|split| read(&source, split, None).unwrap().1).collect::<Vec<_>>(),
+        )
+    };
+    for more in ["2 1000\n", "\r2\n", "\r"] {
+        let error = grown("cpu usage=0\ncpu usage=1", more, cut_small()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("x.lp has grown from the middle of a line"), "{error}");
+        assert!(
+            error.to_string().contains("byte 23") && error.hint().unwrap().contains("--restart"),
+            "{error}"
+        );
+    }
+    // A line end that came late belongs to the record that was read.
+    for (more, rest) in [("\n", ""), ("\ncpu usage=2\n", "cpu usage=2\n"), ("\r\ncpu usage=3", "cpu usage=3")]
+    {
+        assert_eq!(grown("cpu usage=1", more, cut_small()).unwrap(), rest.as_bytes(), "{more:?}");
+    }
+    assert_eq!(grown("cpu usage=1\n", "\ncpu usage=2", cut_small()).unwrap(), b"\ncpu usage=2");
+    // Not so where records are no lines.
+    assert_eq!(grown("ab", "cd", FileOptions::new().with_lines(false)).unwrap(), b"cd");
+}
+
 #[test]
 fn a_file_truncated_while_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
@@ -425,6 +476,31 @@ fn a_file_that_became_a_pipe_is_refused() {
         let error = receiver.recv_timeout(std::time::Duration::from_secs(30)).expect("it blocks");
         assert!(error.to_string().contains("is no regular file"), "{error}");
     }
+}
+
+#[test]
+fn the_length_of_gzip_data_is_not_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp.gz");
+    std::fs::write(&path, gzip(&lines(1_000))).unwrap();
+    assert_eq!(splits(&source(&path, FileOptions::new()), 1, &[])[0].bytes, None);
+}
+
+#[test]
+fn many_known_files() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..300 {
+        std::fs::write(dir.path().join(format!("{n:03}.lp")), lines(20)).unwrap();
+    }
+    let source = source(dir.path(), cut_small().with_split_bytes(100));
+    let known = splits(&source, 2, &[]);
+    assert!(known.len() > 600, "{}", known.len());
+    assert_eq!(splits(&source, 2, &known), known);
+    append(&dir.path().join("123.lp"), b"more\n");
+    let grown = splits(&source, 2, &known);
+    assert_eq!(grown[..known.len()], known);
+    assert_eq!(grown.len(), known.len() + 1);
+    assert_eq!(read(&source, &grown[known.len()], None).unwrap().1, b"more\n");
 }
 
 #[test]
