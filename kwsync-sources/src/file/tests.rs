@@ -595,7 +595,13 @@ fn parquet_by_row_groups() {
             }
         };
         assert!(error.to_string().contains("row group 1 ends after 20000 of its 20001 rows"), "{error}");
-        std::fs::write(&path, "no Parquet").unwrap();
-        assert!(Source::open(&source, &cut[0], None).await.unwrap_err().to_string().contains("was changed"));
+        let whole = std::fs::read(&path).unwrap();
+        for other in [b"no Parquet".to_vec(), [&whole[..], b"more"].concat()] {
+            std::fs::write(&path, other).unwrap();
+            let error = Source::open(&source, &cut[0], None).await.unwrap_err();
+            assert!(error.to_string().contains("was changed"), "{error}");
+            let error = Source::splits(&source, 1, &cut).await.unwrap_err();
+            assert!(error.to_string().contains("was changed") && error.hint().is_some(), "{error}");
+        }
     });
 }
