@@ -210,6 +210,8 @@ async fn a_dropped_exchange_breaks_the_session_and_a_statement_can_be_cancelled(
     canceller.abort();
     assert_eq!(error.code(), Some("57014"));
 
+    // Another session: a request to cancel the first may still be on its way.
+    let mut session = connect(server, "postgres").await;
     let dropped =
         tokio::time::timeout(Duration::from_millis(50), session.simple_query("SELECT pg_sleep(60)")).await;
     assert!(dropped.is_err() && session.is_broken());

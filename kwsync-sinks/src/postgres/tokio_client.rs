@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use kwsync_core::system::postgres::ddl;
 use kwsync_core::system::postgres::types::{PgKind, PgType};
-use kwsync_core::{Error, ErrorKind, Reject, Result, Stage, TableBatch};
+use kwsync_core::{Delivered, Error, ErrorKind, Reject, Result, Stage, TableBatch};
 use kwsync_formats::pgcopy::{CopyColumn, CopyEncoder, CopyOptions};
 use tokio_postgres::types::{Kind, Type};
 use tokio_postgres::{CopyInSink, GenericClient};
@@ -43,7 +43,8 @@ impl CopyClient for tokio_postgres::Transaction<'_> {
 /// itself.
 ///
 /// # Errors
-/// What the server says; `Schema` when columns do not fit; in both cases no row has been written.
+/// What the server says; `Schema` when columns do not fit. No row has been written, unless the error's
+/// [`delivered`](Error::delivered) says that this is in doubt.
 ///
 /// # Cancel safety
 /// Dropping the future breaks the COPY off; the server takes none of its rows.
@@ -95,7 +96,10 @@ pub async fn copy_into<C: CopyClient>(
     }
     CopyEncoder::write_trailer(&mut message);
     sink.as_mut().send(Bytes::from(message)).await.map_err(fault)?;
-    let written = sink.as_mut().finish().await.map_err(fault)?;
+    let written = sink.as_mut().finish().await.map_err(|error| {
+        let answered = error.as_db_error().is_some();
+        fault(error).with_delivered(if answered { Delivered::No } else { Delivered::InDoubt })
+    })?;
     Ok((written, rejects))
 }
 
