@@ -21,10 +21,12 @@ const MASKS: [u128; INLINE + 1] = {
     masks
 };
 
-/// The input bytes that values may be left in.
+/// A piece of input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Chunk<'a> {
-    pub(crate) bytes: &'a Bytes,
+    pub(crate) bytes: &'a [u8],
+    /// The same bytes, if values may be left in them
+    pub(crate) shared: Option<&'a Bytes>,
     /// Tells one chunk from the next.
     pub(crate) id: u64,
 }
@@ -115,13 +117,14 @@ impl Text {
     /// Appends bytes of the chunk; they stay where they are if they are long.
     #[inline(always)]
     pub(crate) fn push_ref(&mut self, chunk: Chunk<'_>, start: usize, end: usize) {
-        if end - start <= INLINE || self.copy {
-            return self.push_copy(chunk.bytes, start, end);
-        }
+        let shared = match chunk.shared {
+            Some(shared) if end - start > INLINE && !self.copy => shared,
+            _ => return self.push_copy(chunk.bytes, start, end),
+        };
         if self.last_chunk != chunk.id {
             self.last_chunk = chunk.id;
-            self.chunk_bytes += chunk.bytes.len();
-            self.chunks.push(Buffer::from(chunk.bytes.clone()));
+            self.chunk_bytes += shared.len();
+            self.chunks.push(Buffer::from(shared.clone()));
         }
         self.used += end - start;
         let value = chunk.bytes.get(start..end).unwrap_or_default();

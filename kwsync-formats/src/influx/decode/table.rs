@@ -40,7 +40,7 @@ pub(super) struct Table {
     version: u32,
     schema: Option<Arc<Schema>>,
     /// Bytes of the records since the last flush
-    input_bytes: usize,
+    pub(super) input_bytes: usize,
 }
 
 pub(super) fn data_type(value: &Value) -> DataType {
@@ -213,8 +213,9 @@ impl Table {
         Ok(schema)
     }
 
-    /// The rows as a batch.
-    pub(super) fn finish(&mut self, segments: &Arc<[Segment]>) -> Result<TableBatch> {
+    /// The rows as a batch. With `compact` it keeps copies of its records instead of the segments, unless it
+    /// makes up much of them itself.
+    pub(super) fn finish(&mut self, segments: &Arc<[Segment]>, compact: bool) -> Result<TableBatch> {
         let schema = self.schema()?;
         let rows = std::mem::take(&mut self.rows);
         let room = Vec::with_capacity(rows);
@@ -231,7 +232,9 @@ impl Table {
         arrays.extend(order.into_iter().map(|i| self.columns[i].finish(rows, input_bytes)));
         let room = Vec::with_capacity(rows);
         let refs = std::mem::replace(&mut self.refs, room);
-        TableBatch::from_columns(self.id.clone(), schema, arrays, Origin::new(Arc::clone(segments), refs))
+        let origin = Origin::new(Arc::clone(segments), refs);
+        let origin = if compact { origin.compact() } else { origin };
+        TableBatch::from_columns(self.id.clone(), schema, arrays, origin)
     }
 
     /// Forgets all rows.
