@@ -26,7 +26,7 @@ use super::Reason;
 use super::error::runs_on;
 use super::lines::{BOM, is_blank};
 use super::parse::{self, Outcome, Record};
-use crate::build::Chunk;
+use crate::build::{Chunk, Pool};
 use crate::utf8::Checked;
 
 /// The format's name in rejects and reports.
@@ -83,6 +83,7 @@ pub struct LineDecoder {
     skip: Option<Skip>,
     segments: Vec<Segment>,
     chunks: u64,
+    pool: Pool,
     rows: usize,
     record_bytes: usize,
     rejects: Vec<Reject>,
@@ -140,6 +141,7 @@ impl LineDecoder {
             skip: None,
             segments: Vec::new(),
             chunks: 0,
+            pool: Pool::default(),
             rows: 0,
             record_bytes: 0,
             rejects: Vec::new(),

@@ -251,7 +251,7 @@ impl LineDecoder {
                     return Err((Misfit { code: "too_many_tables", reason }, start));
                 }
                 let id = TableId::new(name(data, &record.measurement, Names::Measurement));
-                fresh.insert(Table::new(id, &self.options.time_column, nullable))
+                fresh.insert(Table::new(id, &self.options.time_column, nullable, self.pool.clone()))
             }
         };
         self.columns.clear();
