@@ -188,3 +188,33 @@ fn few_rows_keep_little() {
         assert_eq!(batch.origin().raw(0), Some(&b"m f=1i 1"[..]));
     }
 }
+
+/// Columns lie where those of batches that are gone lay, and never where a living one does.
+#[test]
+fn memory_comes_back() {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    let mut decoder = LineDecoder::new(options().with_batch_rows(100_000));
+    let mut next = |from: i64| {
+        let text: String = (from..from + 4000).map(|i| format!("m n={i}i {i}\n")).collect();
+        decoder.decode(&text.into()).unwrap();
+        decoder.flush().unwrap().batches.remove(0)
+    };
+    let values = |batch: &kwsync_core::TableBatch| {
+        let values = batch.batch().column(1).as_primitive::<Int64Type>().values().clone();
+        (values.as_ptr() as usize, values)
+    };
+    let (first, second) = (next(0), next(10_000));
+    let places = [values(&first).0, values(&second).0];
+    assert_ne!(places[0], places[1]);
+    assert!(values(&first).1.iter().copied().eq(0..4000));
+    assert!(values(&second).1.iter().copied().eq(10_000..14_000));
+    let kept = values(&second).1;
+    drop((first, second));
+    let third = next(20_000);
+    assert!(values(&third).1.iter().copied().eq(20_000..24_000));
+    // Times and values are of one type and share the memory that came back.
+    let fourth = next(30_000);
+    assert!([&third, &fourth].iter().any(|batch| values(batch).0 == places[0]), "nothing came back");
+    assert!(kept.iter().copied().eq(10_000..14_000), "a column that is still held stays as it was");
+}

@@ -1,5 +1,5 @@
 //! Runs kwsync and its peer in turn over the same data and prints the medians by CPU time, and their ratio.
-//! Arguments: megabytes of data (default 8), rounds (default 15), kinds (default all).
+//! Arguments: megabytes of data (default 32), rounds (default 9), kinds (default all).
 
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ fn median(mut times: Vec<Duration>) -> f64 {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let megabytes: usize = args.first().and_then(|a| a.parse().ok()).unwrap_or(8);
-    let rounds: usize = args.get(1).and_then(|a| a.parse().ok()).unwrap_or(15);
+    let megabytes: usize = args.first().and_then(|a| a.parse().ok()).unwrap_or(32);
+    let rounds: usize = args.get(1).and_then(|a| a.parse().ok()).unwrap_or(9);
     println!(
         "{:6} {:>7} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>8}",
         "data",
