@@ -16,6 +16,8 @@ mod source;
 #[cfg(feature = "jobs")]
 pub mod spec;
 pub mod system;
+#[cfg(all(feature = "testkit", unix))]
+pub mod testkit;
 #[cfg(feature = "runtime")]
 mod transform;
 

@@ -189,9 +189,18 @@ pub struct Settled {
     pub rejects: Vec<Reject>,
     /// Bytes sent or written.
     pub bytes: u64,
+    /// Values changed because an option allows it.
+    pub coerced: u64,
 }
 
 impl Settled {
+    /// `rows` rows that are new in `table`, and nothing else.
+    pub fn written(table: &TableId, rows: usize) -> Self {
+        let mut settled = Self::default();
+        settled.add(table, RowCounts { written: rows as u64, ..RowCounts::default() });
+        settled
+    }
+
     /// Adds rows of a table.
     pub fn add(&mut self, table: &TableId, counts: RowCounts) {
         match self.tables.get_mut(table) {
@@ -217,6 +226,7 @@ impl Settled {
         }
         self.rejects.extend(other.rejects);
         self.bytes += other.bytes;
+        self.coerced += other.coerced;
     }
 }
 
@@ -242,11 +252,19 @@ pub trait Sink: Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// What writing rows of `schema` to `table` will do. Looks, but changes nothing.
-    fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<Plan>> + Send;
+    fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<Plan>> + Send {
+        let _ = schema;
+        let Capabilities { name, delivery, .. } = self.capabilities();
+        let plan = Plan::new(table.to_string(), name, delivery);
+        async { Ok(plan) }
+    }
 
     /// Makes the table ready: runs the plan's statements. Called before the first batch of each table and of
     /// each newer version of its schema; calls for one table do not overlap.
-    fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<()>> + Send;
+    fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<()>> + Send {
+        let _ = (table, schema);
+        async { Ok(()) }
+    }
 
     /// Called before a split is read: takes it over for this run of the job, and discards what an earlier run
     /// wrote behind `checkpoint` and could not record, where the target allows that. Returns where to start: the

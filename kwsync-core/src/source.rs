@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use crate::{Decoded, Decoder, Error, ErrorKind, Input, Position, Result, Split, SplitPosition};
+use crate::{
+    DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Position, Result, Split, SplitPosition,
+    TableBatch,
+};
 
 /// A future in a box, as the boxed twins of the contracts return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -122,6 +125,15 @@ pub struct SourceBatch {
     pub position: SplitPosition,
     /// Bytes of input that were read for them.
     pub bytes: u64,
+}
+
+impl SourceBatch {
+    /// Batches of good rows, and the position behind them.
+    pub fn new(batches: Vec<TableBatch>, position: SplitPosition) -> Self {
+        let records = batches.iter().map(|batch| batch.rows() as u64).sum();
+        let counts = DecodeCounts { records, ..DecodeCounts::default() };
+        Self { decoded: Decoded { batches, rejects: Vec::new(), counts }, position, bytes: 0 }
+    }
 }
 
 /// Makes a decoder; one for every split that is opened.

@@ -8,6 +8,8 @@ mod interval;
 pub mod json;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+#[cfg(feature = "pgcopy")]
+pub mod pgcopy;
 #[cfg(feature = "arrow")]
 mod register;
 mod utf8;

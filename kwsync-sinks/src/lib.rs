@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `file` | directories of Parquet files, JSON lines and other formats | yes |
 //! | `discard` | counts rows and drops them | yes |
+//! | `postgres` | PostgreSQL, by COPY BINARY | in `full` |
+//! | `tokio-postgres` | the same over a client of tokio-postgres that the caller brings | no |
 //!
 //! [`register`] adds all of them to a registry.
 
@@ -11,6 +13,8 @@
 pub mod discard;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 use kwsync_core::config::Registry;
 
@@ -20,6 +24,8 @@ pub fn register(registry: &mut Registry) {
     discard::register(registry);
     #[cfg(feature = "file")]
     file::register(registry);
-    #[cfg(not(any(feature = "discard", feature = "file")))]
+    #[cfg(feature = "postgres")]
+    postgres::register(registry);
+    #[cfg(not(any(feature = "discard", feature = "file", feature = "postgres")))]
     let _ = registry;
 }

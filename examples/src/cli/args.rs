@@ -54,10 +54,10 @@ pub(crate) enum ReportForm {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Where data comes from: a file, a pattern, '-', or driver://...
-    #[arg(short, long, value_name = "DSN")]
+    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true)]
     pub(crate) from: String,
     /// Where data goes
-    #[arg(short, long, value_name = "DSN")]
+    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true)]
     pub(crate) to: String,
     /// The parser configuration as JSON, or @FILE
     #[arg(short, long, value_name = "JSON|@FILE")]

@@ -1,8 +1,11 @@
 //! The command as its users run it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
 mod convert;
 mod demo;
 mod faults;
 mod kill;
 mod load;
+mod postgres;
 mod support;

@@ -51,6 +51,13 @@ pub struct Split {
     pub resumable: bool,
 }
 
+impl Split {
+    /// The one piece of a source that is not cut, and that can be read again from a position.
+    pub fn whole(id: impl Into<Arc<str>>) -> Self {
+        Self { id: id.into(), spec: serde_json::Value::Null, bytes: None, resumable: true }
+    }
+}
+
 /// A place in a split where reading can go on. Only the source understands it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 
 use crate::{Error, ErrorKind, Origin, Result, TableBatch, TableId};
 
+/// A batch of this many rows is written as it is: putting it together with others would only copy it.
+const LARGE_ROWS: usize = 4_096;
+
 /// Batches that wait for others of their table.
 pub(super) struct Coalescer {
     max_rows: usize,
@@ -41,9 +44,16 @@ impl Coalescer {
         let waiting = self.tables.entry(table.clone()).or_default();
         let mut due = Vec::new();
         let differs = |last: &TableBatch| last.batch().schema_ref() != batch.batch().schema_ref();
-        if waiting.batches.last().is_some_and(differs) || waiting.rows + batch.rows() > 2 * self.max_rows {
+        let large = batch.rows() >= LARGE_ROWS.min(self.max_rows);
+        if large || waiting.batches.last().is_some_and(differs) {
             self.bytes -= waiting.bytes;
             due.extend(std::mem::take(waiting).join()?);
+        }
+        if large {
+            due.push(batch);
+            self.tables.remove(&table);
+            self.since = self.since.filter(|_| !self.tables.is_empty());
+            return Ok(due);
         }
         waiting.rows += batch.rows();
         waiting.bytes += bytes;
@@ -59,11 +69,7 @@ impl Coalescer {
         if self.bytes >= self.max_bytes {
             due.extend(self.drain()?);
         }
-        if self.tables.is_empty() {
-            self.since = None;
-        } else {
-            self.since.get_or_insert_with(Instant::now);
-        }
+        self.since = if self.tables.is_empty() { None } else { self.since.or_else(|| Some(Instant::now())) };
         Ok(due)
     }
 

@@ -162,7 +162,12 @@ async fn read_split(
             };
             let rows: usize = batch.decoded.batches.iter().map(TableBatch::rows).sum();
             Progress::add(&shared.progress.bytes_read, batch.bytes);
-            shared.rate.take(rows as u64, batch.bytes).await;
+            tokio::select! {
+                biased;
+                () = shared.rate.take(rows as u64, batch.bytes) => {}
+                // What was read and not passed on is read again by the next run.
+                () = shared.stop.cancelled() => return Ok(false),
+            }
             let bytes = TableBatch::retained_together(&batch.decoded.batches);
             if !queue.send(Message::Batch { split: Arc::clone(id), batch, bytes }, bytes).await {
                 return Ok(false);

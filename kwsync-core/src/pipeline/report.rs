@@ -123,6 +123,7 @@ impl Progress {
         Self::add(&self.rows_settled, settled.total().rows());
         Self::add(&self.bytes_written, settled.bytes);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.decode.coerced += settled.coerced;
         for (table, counts) in &settled.tables {
             tables.of(table).rows += *counts;
         }

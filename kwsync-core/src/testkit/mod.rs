@@ -1,0 +1,6 @@
+//! What tests of more than one crate share: real servers that start in a temporary folder and never outlive the
+//! test process. Behind the feature `testkit`; no part of the stable API.
+
+mod postgres;
+
+pub use postgres::PgServer;

@@ -1,0 +1,168 @@
+//! Plan and preparation: what the catalog has, and what is made.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kwsync_core::system::postgres::catalog::{self, CatalogTable};
+use kwsync_core::system::postgres::wire::Connection;
+use kwsync_core::{
+    Capabilities, Cast, Delivery, Error, ErrorKind, Lane, Plan, Result, Schema, Sink, TableId,
+};
+use kwsync_formats::pgcopy::CopyEncoder;
+use tokio::sync::Mutex;
+
+use super::config::{PostgresOptions, TimestampNs};
+use super::target;
+use super::writer::PostgresWriter;
+
+/// Writes to PostgreSQL by COPY BINARY.
+///
+/// # Examples
+/// ```no_run
+/// use kwsync_core::system::postgres::wire::ConnectConfig;
+/// use kwsync_sinks::postgres::{PostgresOptions, PostgresSink};
+///
+/// let connect = ConnectConfig::new("localhost", 5432, "me", "metrics");
+/// let sink = PostgresSink::new(PostgresOptions::new(connect).with_schema("raw"));
+/// ```
+#[derive(Debug)]
+pub struct PostgresSink {
+    shared: Arc<Shared>,
+    /// The session for looking at the catalog and for DDL; it never holds a transaction.
+    control: Mutex<Option<Connection>>,
+}
+
+/// What the writers of a sink share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) options: PostgresOptions,
+    /// What the catalog had of each table when it was prepared last.
+    tables: RwLock<HashMap<TableId, Arc<CatalogTable>>>,
+}
+
+impl Shared {
+    /// The table as it was prepared last.
+    pub(super) fn table(&self, table: &TableId) -> Option<Arc<CatalogTable>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
+    }
+
+    fn learn(&self, table: TableId, found: CatalogTable) {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner).insert(table, Arc::new(found));
+    }
+}
+
+impl PostgresSink {
+    /// A sink for the server and with the options given. Nothing is connected yet.
+    pub fn new(options: PostgresOptions) -> Self {
+        Self { shared: Arc::new(Shared { options, tables: RwLock::default() }), control: Mutex::new(None) }
+    }
+
+    /// What the catalog has of `table`, and how to make it ready for `schema`.
+    async fn look(
+        &self,
+        control: &mut Connection,
+        table: &TableId,
+        schema: &Schema,
+    ) -> Result<(Option<CatalogTable>, target::Change)> {
+        let options = &self.shared.options;
+        let found = catalog::table(control, table, options.schema.as_deref()).await?;
+        let change = target::change(table, schema, found.as_ref(), options)?;
+        Ok((found, change))
+    }
+
+    /// The control session, connected.
+    async fn control(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Connection>>> {
+        let mut control = self.control.lock().await;
+        if control.as_ref().is_none_or(Connection::is_broken) {
+            *control = Some(Connection::connect(&self.shared.options.connect).await?);
+        }
+        Ok(control)
+    }
+}
+
+fn connected(control: &mut Option<Connection>) -> Result<&mut Connection> {
+    control.as_mut().ok_or_else(|| Error::new(ErrorKind::Internal, "the control session is gone"))
+}
+
+impl Sink for PostgresSink {
+    type Writer = PostgresWriter;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("postgres").with_exclusive_prepare(true)
+    }
+
+    async fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> Result<Plan> {
+        let table = target::renamed(table, &self.shared.options);
+        let mut control = self.control().await?;
+        let (found, change) = self.look(connected(&mut control)?, &table, schema).await?;
+        let mut plan = Plan::new(change.name, "COPY BINARY, one transaction a commit", Delivery::AtLeastOnce);
+        plan.statements = change.statements;
+        let known: Vec<_> = schema
+            .columns()
+            .iter()
+            .zip(&change.created)
+            .map(|(column, created)| match (created, &found) {
+                (Some(created), _) => created.clone(),
+                (None, Some(found)) => {
+                    found.column(column.name()).map(|known| known.pg_type.name.clone()).unwrap_or_default()
+                }
+                _ => String::new(),
+            })
+            .collect();
+        let mut lossy = HashMap::new();
+        // Which ways may lose something is known when all columns are there.
+        if let (Some(found), true) = (&found, change.created.iter().all(Option::is_none)) {
+            let columns = target::copy_columns(found, schema)?;
+            let encoder = CopyEncoder::try_new(schema, &columns, self.shared.options.copy_options())?;
+            lossy.extend(encoder.casts().iter().map(|cast| (cast.column.clone(), cast.lossy.clone())));
+        }
+        plan.casts = schema
+            .columns()
+            .iter()
+            .zip(known)
+            .map(|(column, to)| Cast {
+                column: column.name().to_owned(),
+                from: column.data_type().to_string(),
+                to,
+                lossy: lossy.remove(column.name()).flatten(),
+            })
+            .collect();
+        if self.shared.options.timestamp_ns == TimestampNs::Truncate {
+            plan.notes.push("nanoseconds are cut off (timestamp_ns=truncate)".to_owned());
+        }
+        Ok(plan)
+    }
+
+    async fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> Result<()> {
+        let table = target::renamed(table, &self.shared.options);
+        let mut control = self.control().await?;
+        let control = connected(&mut control)?;
+        let (found, change) = self.look(control, &table, schema).await?;
+        let mut found = found;
+        if !change.statements.is_empty() {
+            for statement in &change.statements {
+                tracing::info!(table = %table, "{statement}");
+                match control.simple_query(statement).await {
+                    Ok(_) => {}
+                    // Somebody else made it between our look and our statement.
+                    Err(error) if matches!(error.code(), Some("23505" | "42P07" | "42701")) => {}
+                    Err(error) => return Err(error.context(format!("cannot make {} ready", change.name))),
+                }
+            }
+            found = self.look(control, &table, schema).await?.0;
+        }
+        let found = found.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("{} was made, and is gone again", change.name))
+        })?;
+        // A way that does not exist is found here, before the first row.
+        let columns = target::copy_columns(&found, schema)?;
+        CopyEncoder::try_new(schema, &columns, self.shared.options.copy_options())
+            .map_err(|error| error.context(format!("cannot write to {}", change.name)))?;
+        self.shared.learn(table, found);
+        Ok(())
+    }
+
+    async fn open(&self, _lane: &Lane) -> Result<PostgresWriter> {
+        PostgresWriter::connect(Arc::clone(&self.shared)).await
+    }
+}

@@ -1,0 +1,123 @@
+//! A table as rows are written to it: which columns, of which types, by which COPY.
+
+use kwsync_core::system::postgres::catalog::{CatalogColumn, CatalogTable};
+use kwsync_core::system::postgres::ddl;
+use kwsync_core::{Column, DataType, Error, ErrorKind, Location, Result, Schema, TableId, TimeUnit};
+use kwsync_formats::pgcopy::CopyColumn;
+
+use super::config::{Create, PostgresOptions, TimestampNs};
+
+/// What has to happen before rows of some columns can be written to a table.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// The table as SQL names it.
+    pub(super) name: String,
+    pub(super) statements: Vec<String>,
+    /// The type that each column of the schema is created with, where it is created.
+    pub(super) created: Vec<Option<String>>,
+}
+
+/// The table that rows of `table` go to.
+pub(super) fn renamed(table: &TableId, options: &PostgresOptions) -> TableId {
+    options.table.as_ref().map_or_else(|| table.clone(), |name| table.renamed(name.as_str()))
+}
+
+/// The statements that make `table` ready for `schema`, given what the catalog has.
+pub(super) fn change(
+    table: &TableId,
+    schema: &Schema,
+    found: Option<&CatalogTable>,
+    options: &PostgresOptions,
+) -> Result<Change> {
+    let at = |error: Error| error.with_location(Location::new().with_table(table.name()));
+    let name = match found {
+        // With the schema it was found in, so that no other table can slip in between.
+        Some(found) => {
+            ddl::table_name(&TableId::with_schema(found.schema.as_str(), found.name.as_str()), None)
+        }
+        None => ddl::table_name(table, options.schema.as_deref()),
+    }
+    .map_err(at)?;
+    let mut change = Change { name, statements: Vec::new(), created: vec![None; schema.columns().len()] };
+    let Some(found) = found else {
+        if options.create == Create::Never {
+            return Err(at(Error::new(ErrorKind::NotFound, format!("there is no table {}", change.name))
+                .with_hint("create it, or let it be created: create=missing")));
+        }
+        let columns: Vec<_> =
+            schema.columns().iter().map(|column| (column, create_type(column, options))).collect();
+        change.created = columns.iter().map(|(_, data_type)| Some(data_type.clone())).collect();
+        change.statements.push(ddl::create_table(&change.name, columns, options.unlogged).map_err(at)?);
+        return Ok(change);
+    };
+    for (column, created) in schema.columns().iter().zip(&mut change.created) {
+        match found.column(column.name()) {
+            Some(known) if known.generated => {
+                let text =
+                    format!("column {:?} of {} is filled in by the server", column.name(), change.name);
+                return Err(at(Error::new(ErrorKind::Schema, text)
+                    .with_hint(format!("leave it out: -T drop-columns:{}", column.name()))));
+            }
+            Some(_) => {}
+            None if options.create == Create::Never => {
+                let text = format!("{} has no column {:?}", change.name, column.name());
+                return Err(at(Error::new(ErrorKind::Schema, text).with_hint(format!(
+                    "add it, let it be added with create=missing, or leave it out: -T drop-columns:{}",
+                    column.name()
+                ))));
+            }
+            None => {
+                let data_type = create_type(column, options);
+                change.statements.push(ddl::add_column(&change.name, column, &data_type).map_err(at)?);
+                *created = Some(data_type);
+            }
+        }
+    }
+    let lacking = found.columns.iter().find(|known| is_lacking(known, schema));
+    match lacking {
+        Some(known) => {
+            let text = format!("{} wants column {:?}, which the rows do not have", change.name, known.name);
+            Err(at(Error::new(ErrorKind::Schema, text).with_hint("give it a default, or let it be null")))
+        }
+        None => Ok(change),
+    }
+}
+
+fn is_lacking(known: &CatalogColumn, schema: &Schema) -> bool {
+    known.not_null && !known.has_default && !known.generated && schema.column(&known.name).is_none()
+}
+
+fn create_type(column: &Column, options: &PostgresOptions) -> String {
+    match column.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond) | DataType::TimestampTz(TimeUnit::Nanosecond)
+            if options.timestamp_ns == TimestampNs::BigInt =>
+        {
+            "bigint".to_owned()
+        }
+        _ => ddl::column_type(column),
+    }
+}
+
+/// The columns of the target that rows of `schema` fill, in the order of the schema.
+pub(super) fn copy_columns(found: &CatalogTable, schema: &Schema) -> Result<Vec<CopyColumn>> {
+    schema
+        .columns()
+        .iter()
+        .map(|column| match found.column(column.name()) {
+            Some(known) => Ok(CopyColumn::new(known.name.as_str(), known.pg_type.clone())),
+            None => Err(Error::new(
+                ErrorKind::Schema,
+                format!("table {} has lost its column {:?}", found.name, column.name()),
+            )
+            .with_hint("somebody changed the table while it was being written; run again")),
+        })
+        .collect()
+}
+
+/// `COPY table (columns) FROM STDIN BINARY`.
+pub(super) fn copy_statement(found: &CatalogTable, schema: &Schema) -> Result<String> {
+    let table = TableId::with_schema(found.schema.as_str(), found.name.as_str());
+    let names: Vec<_> =
+        schema.columns().iter().map(|column| ddl::quote(column.name())).collect::<Result<_>>()?;
+    Ok(format!("COPY {} ({}) FROM STDIN (FORMAT binary)", ddl::table_name(&table, None)?, names.join(", ")))
+}
