@@ -5,7 +5,9 @@ use std::sync::Arc;
 use kwsync_core::config::{ConnectorInfo, Param, Params, Registry};
 use kwsync_core::{Decoder, DecoderFactory, Error, Result};
 
-use crate::influx::{DEFAULT_MAX_LINE_BYTES, LineDecoder, LineOptions, MissingTimestamp, Precision};
+use crate::influx::{
+    DEFAULT_MAX_LINE_BYTES, LineDecoder, LineOptions, MissingTimestamp, Precision, TagEncoding,
+};
 
 static LINE_INFLUXDB: &[Param] = &[
     Param::choice("precision", &["s", "ms", "us", "ns"], "the unit of the timestamps").with_default("ns"),
@@ -17,6 +19,7 @@ static LINE_INFLUXDB: &[Param] = &[
         "what a record without a timestamp gets: the time of receipt, null, or a reject",
     )
     .with_default("receive"),
+    Param::choice("tags", &["view", "dictionary"], "how tags lie in memory").with_default("view"),
     Param::size("max_line_bytes", "the longest line that is read; a longer one is a reject")
         .with_default("64MiB"),
 ];
@@ -38,11 +41,16 @@ fn line_options(params: &Params) -> Result<LineOptions> {
     if time_column.is_empty() {
         return Err(Error::config("time_column needs a name"));
     }
+    let tags = match params.choice("tags") {
+        Some("dictionary") => TagEncoding::Dictionary,
+        _ => TagEncoding::View,
+    };
     let longest = params.size("max_line_bytes").and_then(|bytes| usize::try_from(bytes).ok());
     Ok(LineOptions::default()
         .with_precision(precision)
         .with_missing_timestamp(missing)
         .with_time_column(time_column)
+        .with_tag_encoding(tags)
         .with_max_line_bytes(longest.unwrap_or(DEFAULT_MAX_LINE_BYTES)))
 }
 

@@ -5,15 +5,23 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, UInt64Array};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
 
-use super::Text;
+use super::dictionary::Refused;
+use super::{Dictionary, Text};
 
 /// How tags lie in memory.
+///
+/// Views are the default because they are quicker to make: 1.4 times where a line has ten short tags, 1.1 to 1.2
+/// times where it has two or three. A dictionary takes a quarter of the memory, and spares a sink that groups
+/// rows by tag, or writes Parquet, the work of finding the distinct values again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum TagEncoding {
-    /// As `Utf8View`
+    /// As `Utf8View`, short values in the view itself
     #[default]
     View,
+    /// As `Dictionary(UInt32, Utf8)`. A later batch's dictionary extends an earlier one; a column that has more
+    /// than 65,536 values or 4 MiB of them is `Utf8View` for the rest of the stream.
+    Dictionary,
 }
 
 /// The values. With a tag of its own, which is quicker to look at than a niche in one of the vectors.
@@ -25,6 +33,7 @@ pub(crate) enum Data {
     F64(Vec<f64>),
     Bool(Vec<bool>),
     Text(Text),
+    Dictionary(Dictionary),
 }
 
 /// A builder: values and, once there is a null, which of them are valid.
@@ -48,6 +57,7 @@ impl Column {
             Data::F64(v) => v.len(),
             Data::Bool(v) => v.len(),
             Data::Text(v) => v.views.len(),
+            Data::Dictionary(v) => v.keys.len(),
         }
     }
 
@@ -56,6 +66,7 @@ impl Column {
         match &self.data {
             Data::Bool(v) => v.len(),
             Data::Text(v) => v.bytes(),
+            Data::Dictionary(v) => v.bytes(),
             _ => self.len() * 8,
         }
     }
@@ -68,7 +79,36 @@ impl Column {
             Data::F64(v) => v.truncate(len),
             Data::Bool(v) => v.truncate(len),
             Data::Text(v) => v.views.truncate(len),
+            Data::Dictionary(v) => v.keys.truncate(len),
         }
+    }
+
+    /// Forgets all values.
+    pub(crate) fn clear(&mut self) {
+        self.valid = None;
+        match &mut self.data {
+            Data::Text(v) => v.clear(),
+            _ => self.truncate(0),
+        }
+    }
+
+    /// Appends a text that what holds it will not outlive. `None` if it is not UTF-8 and that matters.
+    pub(crate) fn push_text(&mut self, value: &[u8]) -> Option<()> {
+        if let Data::Dictionary(values) = &mut self.data {
+            match values.push(value) {
+                Ok(()) => return Some(()),
+                Err(Refused::NotText) => return None,
+                Err(Refused::Full) => {
+                    let valid = self.valid.as_ref();
+                    let is_valid = |row| valid.is_none_or(|valid| row >= valid.len() || valid.get_bit(row));
+                    self.data = Data::Text(values.to_plain(is_valid));
+                }
+            }
+        }
+        if let Data::Text(values) = &mut self.data {
+            values.push_copy(value, 0, value.len());
+        }
+        Some(())
     }
 
     /// Fills up with nulls.
@@ -90,6 +130,7 @@ impl Column {
             Data::F64(v) => v.resize(to, 0.0),
             Data::Bool(v) => v.resize(to, false),
             Data::Text(v) => v.views.resize(to, 0),
+            Data::Dictionary(v) => v.keys.resize(to, 0),
         }
     }
 
@@ -110,6 +151,7 @@ impl Column {
             Data::F64(v) => Arc::new(Float64Array::new(ScalarBuffer::from(take(v)), nulls)),
             Data::Bool(v) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(v)), nulls)),
             Data::Text(v) => v.finish(nulls, input_bytes),
+            Data::Dictionary(v) => v.finish(nulls),
         }
     }
 }

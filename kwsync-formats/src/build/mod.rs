@@ -2,8 +2,10 @@
 //! row does not mention catch up with nulls later.
 
 mod column;
+mod dictionary;
 mod text;
 
 pub use column::TagEncoding;
 pub(crate) use column::{Column, Data};
+pub(crate) use dictionary::Dictionary;
 pub(crate) use text::{Chunk, INLINE, Text};

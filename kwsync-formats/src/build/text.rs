@@ -46,7 +46,7 @@ pub(crate) struct Text {
 }
 
 #[inline(always)]
-fn short_view(word: u128, len: usize) -> u128 {
+pub(super) fn short_view(word: u128, len: usize) -> u128 {
     ((word & MASKS[len]) << 32) | len as u128
 }
 
@@ -126,6 +126,11 @@ impl Text {
         self.used += end - start;
         let value = chunk.bytes.get(start..end).unwrap_or_default();
         self.views.push(long_view(value, self.chunks.len() as u32, start));
+    }
+
+    /// Forgets all values.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { copy: self.copy, ..Self::default() };
     }
 
     /// Bytes held beside the input's.

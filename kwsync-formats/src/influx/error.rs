@@ -62,7 +62,7 @@ reasons! {
     /// `1e400`.
     FloatOverflow => "float_overflow", "a number is too large for a 64-bit float";
     /// A string whose closing quote never comes.
-    UnterminatedString => "unterminated_string", "a string has no closing double quote before the end of the input";
+    UnterminatedString => "unterminated_string", "a string has no closing double quote";
     /// `f="a"b`.
     TextAfterString => "text_after_string", "text follows the closing quote of a string; escape a quote inside with a backslash";
     /// One field twice, with different types.
@@ -87,6 +87,14 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message())
     }
+}
+
+/// What is wrong with a line whose string runs on into `line`, where it turns out that no record goes on.
+pub(crate) fn runs_on(reason: Reason, line: Option<u64>) -> String {
+    let place = line.map(|line| format!(" on line {line}")).unwrap_or_default();
+    format!(
+        "the string that begins here is not closed on this line, and what follows{place} is no record: {reason}"
+    )
 }
 
 /// A place in the input.
@@ -114,6 +122,7 @@ pub struct LineError<'a> {
     pub(crate) reason: Reason,
     pub(crate) position: Position,
     pub(crate) raw: &'a [u8],
+    pub(crate) later: Option<(Reason, u64)>,
 }
 
 impl<'a> LineError<'a> {
@@ -123,7 +132,7 @@ impl<'a> LineError<'a> {
         self.reason
     }
 
-    /// Where the fault is (not where the record begins).
+    /// Where the fault is (not where the record begins): always on the line of [`raw`](Self::raw).
     #[must_use]
     pub const fn position(&self) -> Position {
         self.position
@@ -134,11 +143,21 @@ impl<'a> LineError<'a> {
     pub const fn raw(&self) -> &'a [u8] {
         self.raw
     }
+
+    /// Of a string that is not closed on its line: what is wrong on which later line, where the record would go
+    /// on. `None` for every other fault, and where the string has no end at all.
+    #[must_use]
+    pub const fn later(&self) -> Option<(Reason, u64)> {
+        self.later
+    }
 }
 
 impl fmt::Display for LineError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.position, self.reason)
+        match self.later {
+            Some((reason, line)) => write!(f, "{}: {}", self.position, runs_on(reason, Some(line))),
+            None => write!(f, "{}: {}", self.position, self.reason),
+        }
     }
 }
 

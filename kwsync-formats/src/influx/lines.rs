@@ -86,20 +86,16 @@ impl<'a> Lines<'a> {
     /// Gives up the physical line that begins at `start`.
     fn give_up(&mut self, start: usize, reason: Reason, fault: usize) -> LineError<'a> {
         self.records += 1;
-        // A fault may lie on a later physical line, inside a record with line feeds in its strings.
-        let before = self.data.get(start..fault).unwrap_or_default();
-        let (line, line_start) = match memchr::memrchr(b'\n', before) {
-            Some(n) => (self.line + memchr::memchr_iter(b'\n', before).count() as u64, start + n + 1),
-            None => (self.line, self.line_start),
-        };
-        let position = self.place(fault, line, line_start);
+        let fault = self.record.fault(self.data, start, reason, fault);
+        let position = self.place(fault.at, self.line, self.line_start);
+        let later = fault.later.map(|(reason, lines)| (reason, self.line + lines));
         let rest = &self.data[start..];
         let (raw, next) = match memchr::memchr(b'\n', rest) {
             Some(n) => (&rest[..n], start + n + 1),
             None => (rest, self.data.len()),
         };
         self.next_line(next, 1);
-        LineError { reason, position, raw: raw.strip_suffix(b"\r").unwrap_or(raw) }
+        LineError { reason: fault.reason, position, raw: raw.strip_suffix(b"\r").unwrap_or(raw), later }
     }
 
     #[allow(unsafe_code)]

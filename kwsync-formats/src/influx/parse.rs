@@ -99,6 +99,8 @@ pub(crate) struct Record {
     pub(crate) end: usize,
     /// Line feeds inside strings
     pub(crate) inner_lines: u64,
+    /// Opening quote of the string with the first of them
+    open_quote: usize,
     /// How many fields repeat an earlier one of the same record
     pub(crate) repeated: usize,
     order: Vec<u32>,
@@ -374,6 +376,9 @@ impl Parser<'_> {
             match self.byte(at) {
                 Some(b'"') => break,
                 Some(b'\n') => {
+                    if record.inner_lines == 0 {
+                        record.open_quote = quote;
+                    }
                     record.inner_lines += 1;
                     at += 1;
                 }
@@ -417,10 +422,32 @@ impl Parser<'_> {
     }
 }
 
+/// What a record is refused for, told of its first physical line, which is the one that it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) reason: Reason,
+    /// Offset in the data
+    pub(crate) at: usize,
+    /// What is wrong on a later line, so many lines on, that a string of the first one runs into
+    pub(crate) later: Option<(Reason, u64)>,
+}
+
 /// Up to this many keys are compared each with each; more are sorted.
 const FEW: usize = 24;
 
 impl Record {
+    /// The fault of the record at `start` that was read last.
+    #[cold]
+    pub(crate) fn fault(&self, data: &[u8], start: usize, reason: Reason, at: usize) -> Fault {
+        match memchr::memchr_iter(b'\n', data.get(start..at).unwrap_or_default()).count() {
+            0 => Fault { reason, at, later: None },
+            lines => {
+                let later = Some((reason, lines as u64));
+                Fault { reason: Reason::UnterminatedString, at: self.open_quote, later }
+            }
+        }
+    }
+
     /// Repeated keys, and keys that are tag and field at once. Raw spellings decide: a text has only one.
     #[inline]
     fn check(&mut self, data: &[u8]) -> Step<()> {

@@ -68,14 +68,17 @@ fn seen(output: &Output) -> Expected {
     Expected { tables: tables.collect(), refused: output.rejects.iter().map(|r| r.position.line).collect() }
 }
 
+/// The first lines of the records refused: where their raw bytes begin. The fault itself lies on a later line
+/// only where the record as a whole was refused, by its table.
 fn first_lines(input: &[u8], output: &Output) -> Vec<u64> {
-    // A reject points at the fault; the record's first line is where its raw bytes begin.
     output
         .rejects
         .iter()
         .map(|reject| {
             let start = reject.position.byte as usize - reject.at.map_or(0, |at| at as usize);
-            input[..start].iter().filter(|&&b| b == b'\n').count() as u64 + 1
+            let line = input[..start].iter().filter(|&&b| b == b'\n').count() as u64 + 1;
+            assert!(reject.table.is_some() || reject.position.line == line, "{reject:?}");
+            line
         })
         .collect()
 }
@@ -248,6 +251,10 @@ fn columns_are_time_tags_fields() {
 fn stray_quotes_cost_one_line() {
     let output =
         text("# don't \"\nm f=1 1\nm,t=\" f=2 2\nm f=\"open 3\nm f=4 4\nm f=\"x\"y 5\nm f=6 6\n", options());
-    assert_eq!(codes(&output), [("text_after_string", 6), ("text_after_string", 6)]);
+    assert_eq!(codes(&output), [("unterminated_string", 4), ("text_after_string", 6)]);
     assert_eq!(output.tables["m"].len(), 4);
+    let (open, text) = (&output.rejects[0], &output.rejects[1]);
+    assert_eq!((open.position.column, open.at, &open.raw[..]), (5, Some(4), &b"m f=\"open 3"[..]));
+    assert!(open.reason.contains("on line 6 is no record: text follows"), "{}", open.reason);
+    assert_eq!((text.position.column, text.at), (8, Some(7)));
 }

@@ -1,7 +1,7 @@
 //! The borrowed layer against the reference parser.
 
 use kwsync_formats::influx::reference::{self, Point, Value, Verdict};
-use kwsync_formats::influx::{FieldValue, lines};
+use kwsync_formats::influx::{FieldValue, Reason, lines};
 use proptest::prelude::*;
 
 use crate::inputs;
@@ -31,12 +31,19 @@ fn fast(input: &[u8]) -> Vec<Verdict> {
                 }),
             },
             Err(error) => {
-                // A record's first line; the fault itself may lie further on.
                 let raw = error.raw();
                 let start = raw.as_ptr() as usize - input.as_ptr() as usize;
-                let line = input[..start].iter().filter(|&&b| b == b'\n').count() as u64 + 1;
-                assert!(error.position().line >= line);
-                Verdict { line, point: None }
+                let at = error.position().byte as usize - start;
+                // The fault lies within the one line that it costs; where a string runs on, at its quote.
+                assert!(at <= raw.len() + 1, "{error} in {raw:?}");
+                if let Some((_, line)) = error.later() {
+                    assert_eq!(error.reason(), Reason::UnterminatedString);
+                    assert!(line > error.position().line);
+                }
+                if error.reason() == Reason::UnterminatedString {
+                    assert_eq!(raw.get(at), Some(&b'"'));
+                }
+                Verdict { line: error.position().line, point: None }
             }
         })
         .collect()

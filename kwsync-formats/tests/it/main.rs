@@ -12,3 +12,5 @@ mod output;
 mod samples;
 #[cfg(feature = "arrow")]
 mod steady;
+#[cfg(feature = "arrow")]
+mod tags;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kwsync_bench::line_protocol::{Kind, generate};
-use kwsync_formats::influx::LineOptions;
+use kwsync_formats::influx::{LineOptions, TagEncoding};
 
 /// CPU time of this thread so far, by the kernel's own count, which it brings up to date when one yields.
 fn cpu_time() -> Duration {
@@ -31,8 +31,17 @@ fn main() {
     let megabytes: usize = args.first().and_then(|a| a.parse().ok()).unwrap_or(8);
     let rounds: usize = args.get(1).and_then(|a| a.parse().ok()).unwrap_or(15);
     println!(
-        "{:6} {:>9} {:>12} {:>12} {:>12} {:>8} {:>8}",
-        "data", "B/line", "arrow GB/s", "lines GB/s", "peer GB/s", "arrow/x", "lines/x"
+        "{:6} {:>7} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>8}",
+        "data",
+        "B/line",
+        "arrow GB/s",
+        "Mrows/s",
+        "dict GB/s",
+        "lines GB/s",
+        "peer GB/s",
+        "arrow/x",
+        "dict/x",
+        "lines/x"
     );
     for kind in Kind::ALL {
         if args.len() > 2 && !args[2..].iter().any(|name| name == kind.name()) {
@@ -40,25 +49,31 @@ fn main() {
         }
         let text = generate(kind, megabytes << 20);
         let bytes = Bytes::from(text.clone());
-        let (mut arrow, mut lines, mut peer) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut arrow, mut dict, mut lines, mut peer) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut rows = 0;
         for _ in 0..rounds.max(1) {
             let (time, n) = timed(|| kwsync_peers::kwsync(&bytes, LineOptions::default()));
             arrow.push(time);
+            let options = LineOptions::default().with_tag_encoding(TagEncoding::Dictionary);
+            let (time, d) = timed(|| kwsync_peers::kwsync(&bytes, options));
+            dict.push(time);
             let (time, m) = timed(|| kwsync_peers::kwsync_lines(&bytes));
             lines.push(time);
             let (time, k) = timed(|| kwsync_peers::influxdb_line_protocol(&text));
             peer.push(time);
-            assert!(n == m && m == k, "{n}, {m} and {k} rows");
+            assert!(n == d && d == m && m == k, "{n}, {d}, {m} and {k} rows");
             rows = n;
         }
         let size = text.len() as f64 / 1e9;
-        let (arrow, lines, peer) = (size / median(arrow), size / median(lines), size / median(peer));
+        let speed = |times| size / median(times);
+        let (arrow, dict, lines, peer) = (speed(arrow), speed(dict), speed(lines), speed(peer));
+        let line = text.len() as f64 / rows as f64;
         println!(
-            "{:6} {:>9.1} {arrow:>12.3} {lines:>12.3} {peer:>12.3} {:>8.2} {:>8.2}",
+            "{:6} {line:>7.1} {arrow:>10.3} {:>10.2} {dict:>10.3} {lines:>10.3} {peer:>10.3} {:>8.2} {:>8.2} {:>8.2}",
             kind.name(),
-            text.len() as f64 / rows as f64,
+            arrow * 1000.0 / line,
             arrow / peer,
+            dict / peer,
             lines / peer
         );
     }

@@ -2,7 +2,7 @@
 
 use super::shape::{Kind, Shape};
 use super::table::Table;
-use crate::build::{Chunk, Data, INLINE, Text};
+use crate::build::{Chunk, Column, Data, INLINE, Text};
 use crate::influx::number::{self, Number};
 use crate::influx::parse::{self, Names};
 use crate::influx::scan::{Window, name_mask, name_stop, string_stop};
@@ -60,6 +60,17 @@ fn read_some(shape: &Shape, table: &mut Table, chunk: Chunk<'_>, start: usize) -
                     at += len;
                 } else {
                     at = long_tag(values, data, at)?;
+                }
+            }
+            (Kind::Tag, Data::Dictionary(values)) => {
+                let block = window.block(value);
+                let mask = name_mask(block);
+                let len = mask.trailing_zeros() as usize;
+                let short = mask != 0 && len.wrapping_sub(1) < INLINE && block[len & 15] != b'\\';
+                if short && values.push_short(block, len) {
+                    at += len;
+                } else {
+                    at = dictionary_tag(column, data, at)?;
                 }
             }
             (Kind::I64, Data::I64(values)) => {
@@ -121,6 +132,24 @@ fn long_tag(values: &mut Text, data: &[u8], at: usize) -> Option<usize> {
         return None;
     }
     values.push_copy(data, at, stop);
+    Some(stop)
+}
+
+/// A tag value that the dictionary has to look for; returns its end.
+#[inline(never)]
+fn dictionary_tag(column: &mut Column, data: &[u8], at: usize) -> Option<usize> {
+    let stop = name_stop(data, at);
+    if data.get(stop) == Some(&b'\\') {
+        let (end, _) = parse::name_end(data, at, Names::Key);
+        let mut text = Vec::with_capacity(end - at);
+        parse::unescape(data.get(at..end)?, Names::Key, &mut text);
+        column.push_text(&text)?;
+        return Some(end);
+    }
+    if stop == at {
+        return None;
+    }
+    column.push_text(data.get(at..stop)?)?;
     Some(stop)
 }
 

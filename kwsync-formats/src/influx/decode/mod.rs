@@ -21,6 +21,7 @@ pub use self::options::{LineOptions, MissingTimestamp};
 use self::shape::Shapes;
 use self::table::Table;
 use super::Reason;
+use super::error::runs_on;
 use super::lines::{BOM, is_blank};
 use super::parse::{self, Outcome, Record};
 use crate::build::Chunk;
@@ -267,21 +268,23 @@ impl LineDecoder {
         };
         let raw = rest.get(..len).unwrap_or_default();
         let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
-        // The fault may lie on a later line, where a string goes on.
-        let before = data.get(start..fault).unwrap_or_default();
-        let (lines, column) = match memchr::memrchr(b'\n', before) {
-            Some(n) => (memchr::memchr_iter(b'\n', before).count() as u64, (before.len() - n) as u64),
-            None => (0, progress.column + (fault - start) as u64),
-        };
+        let fault = self.record.fault(data, start, reason, fault);
         progress.record += 1;
         let position = Position {
-            byte: self.at.byte + fault as u64,
-            line: if self.at.line == 0 { 0 } else { self.at.line + u64::from(progress.line) + lines },
-            column,
+            byte: self.at.byte + fault.at as u64,
+            line: if self.at.line == 0 { 0 } else { self.at.line + u64::from(progress.line) },
+            column: progress.column + (fault.at - start) as u64,
             record: self.at.record + u64::from(progress.record),
         };
+        let message = match fault.later {
+            Some((later, lines)) => {
+                let line = self.input.resolve(position).line;
+                runs_on(later, (line != 0).then_some(line + lines))
+            }
+            None => reason.message().to_owned(),
+        };
         let raw = raw.get(..self.raw_limit(reason)).unwrap_or(raw);
-        self.reject(position, None, reason.code(), reason.message().to_owned(), raw, fault - start);
+        self.reject(position, None, fault.reason.code(), message, raw, fault.at - start);
         progress.next_line(next, 1);
         true
     }

@@ -322,6 +322,16 @@ fn push(table: &mut Table, column: u32, chunk: Chunk<'_>, value: Value, kind: Na
             values.push_copy(chunk.bytes, span.start, span.end);
         }
         (Data::Text(values), Value::Str(span)) => values.push_ref(chunk, span.start, span.end),
+        (Data::Dictionary(_), Value::Str(span)) => {
+            let raw = span.of(chunk.bytes);
+            if span.escaped {
+                let mut text = Vec::with_capacity(raw.len());
+                parse::unescape(raw, kind, &mut text);
+                column.push_text(&text);
+            } else {
+                column.push_text(raw);
+            }
+        }
         // Columns were looked up by type.
         _ => {}
     }

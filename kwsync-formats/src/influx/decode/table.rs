@@ -11,7 +11,7 @@ use kwsync_core::{
 };
 
 use super::shape::NONE;
-use crate::build::{Column, Data, TagEncoding, Text};
+use crate::build::{Column, Data, Dictionary, TagEncoding, Text};
 use crate::influx::parse::Value;
 
 /// Why a well-formed record does not fit its table.
@@ -135,7 +135,8 @@ impl Table {
             (DataType::UInt64, ..) => Data::U64(Vec::new()),
             (DataType::Float64, ..) => Data::F64(Vec::new()),
             (DataType::Bool, ..) => Data::Bool(Vec::new()),
-            (_, _, TagEncoding::View) => Data::Text(Text::default()),
+            (_, Role::Tag, TagEncoding::Dictionary) => Data::Dictionary(Dictionary::default()),
+            _ => Data::Text(Text::default()),
         };
         let index = self.columns.len() as u32;
         self.columns.push(Column::new(data));
@@ -241,6 +242,6 @@ impl Table {
         self.valid_times = None;
         self.refs.clear();
         self.input_bytes = 0;
-        self.columns.iter_mut().for_each(|column| drop(column.finish(0, 0)));
+        self.columns.iter_mut().for_each(Column::clear);
     }
 }
