@@ -62,14 +62,20 @@ impl Rows {
                 arrays.push(match tags {
                     Tags::View => Arc::clone(array),
                     Tags::Utf8 => Arc::new(views.iter().collect::<StringArray>()),
-                    Tags::Dictionary => Arc::new(views.iter().collect::<DictionaryArray<types::UInt32Type>>()),
+                    Tags::Dictionary => {
+                        Arc::new(views.iter().collect::<DictionaryArray<types::UInt32Type>>())
+                    }
                 });
                 targets.push(CopyColumn::new(name, PgType::base(oid::TEXT, -1, "text")));
                 // pgpq takes no dictionaries of 32-bit keys: it gets plain text then.
-                peer.push((name.to_owned(), match tags {
-                    Tags::View => Arc::new(views.iter().collect::<arrow_array_59::StringViewArray>()),
-                    _ => Arc::new(views.iter().collect::<arrow_array_59::StringArray>()) as arrow_array_59::ArrayRef,
-                }));
+                peer.push((
+                    name.to_owned(),
+                    match tags {
+                        Tags::View => Arc::new(views.iter().collect::<arrow_array_59::StringViewArray>()),
+                        _ => Arc::new(views.iter().collect::<arrow_array_59::StringArray>())
+                            as arrow_array_59::ArrayRef,
+                    },
+                ));
             } else if let Some(values) = array.as_primitive_opt::<Int64Type>() {
                 columns.push(Column::new(name, DataType::Int64));
                 arrays.push(Arc::clone(array));
@@ -77,7 +83,8 @@ impl Rows {
                 let theirs: arrow_array_59::Int64Array = values.iter().collect();
                 peer.push((name.to_owned(), Arc::new(theirs)));
             } else {
-                let values: Vec<i64> = (0..rows as i64).map(|row| 1_700_000_000_000_000 + row * 1_000).collect();
+                let values: Vec<i64> =
+                    (0..rows as i64).map(|row| 1_700_000_000_000_000 + row * 1_000).collect();
                 columns.push(Column::new(name, DataType::TimestampTz(TimeUnit::Microsecond)));
                 arrays.push(Arc::new(TimestampMicrosecondArray::from(values.clone()).with_timezone("UTC")));
                 targets.push(CopyColumn::new(name, PgType::base(oid::TIMESTAMPTZ, -1, "timestamptz")));
@@ -119,8 +126,7 @@ impl Rows {
     /// When it fails.
     pub fn pgpq(&self, out: &mut BytesMut) -> usize {
         out.clear();
-        let mut encoder =
-            pgpq::ArrowToPostgresBinaryEncoder::try_new(&self.peer.schema()).expect("encoder");
+        let mut encoder = pgpq::ArrowToPostgresBinaryEncoder::try_new(&self.peer.schema()).expect("encoder");
         encoder.write_header(out).expect("header");
         encoder.write_batch(&self.peer, out).expect("batch");
         encoder.write_footer(out).expect("footer");

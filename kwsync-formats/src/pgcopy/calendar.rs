@@ -65,7 +65,8 @@ impl Reader<'_> {
             while self.one_of(b"0").is_some() {}
         }
         let whole = hour * 3600 + minute * 60 + second;
-        (minute < 60 && second < 60 && (hour < 24 || (whole == 86_400 && nanos == 0))).then_some((whole, nanos))
+        (minute < 60 && second < 60 && (hour < 24 || (whole == 86_400 && nanos == 0)))
+            .then_some((whole, nanos))
     }
 
     /// Seconds east of UTC: `Z`, `+02`, `+02:30`, `+0230`, `-02:30:15`.

@@ -84,9 +84,7 @@ impl Form {
             oid::MONEY => Self::Money,
             oid::TEXT | oid::JSON | oid::XML => Self::Text(text),
             oid::VARCHAR => Self::Text(TextForm { characters: pg_type.length(), ..text }),
-            oid::BPCHAR => {
-                Self::Text(TextForm { characters: pg_type.length(), blank_padded: true, ..text })
-            }
+            oid::BPCHAR => Self::Text(TextForm { characters: pg_type.length(), blank_padded: true, ..text }),
             oid::NAME => Self::Text(TextForm { bytes: Some(63), ..text }),
             oid::JSONB => Self::Text(TextForm { versioned: true, ..text }),
             oid::BYTEA => Self::Bytea,
@@ -150,8 +148,7 @@ pub(crate) fn plan(
 const INTEGER_RANGE: &str = "integers out of range are rejected (integer_overflow)";
 const WHOLE: &str = "values with a fraction or out of range are rejected (not_an_integer, integer_overflow)";
 const FLOAT: &str = "values that the float cannot hold exactly are rejected (float_precision)";
-const NUMERIC: &str =
-    "values with too many digits, and infinities before PostgreSQL 14, are rejected (numeric_overflow, numeric_scale, numeric_infinity)";
+const NUMERIC: &str = "values with too many digits, and infinities before PostgreSQL 14, are rejected (numeric_overflow, numeric_scale, numeric_infinity)";
 const READ: &str = "text that does not read as this type is rejected";
 const LENGTH: &str = "text that is too long is rejected (text_too_long)";
 const SECONDS: &str = "finer parts of a second are rejected unless timestamp_ns=truncate|bigint";
@@ -301,7 +298,10 @@ fn way(from: &DataType, form: &Form, options: &CopyOptions) -> Result<Option<&'s
         {
             Ok(Some(READ))
         }
-        _ => Err("cast the column before, by a transform; or make it of the type that it has in the batch".into()),
+        _ => {
+            Err("cast the column before, by a transform; or make it of the type that it has in the batch"
+                .into())
+        }
     }
 }
 

@@ -9,7 +9,10 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let megabytes: usize = args.first().and_then(|a| a.parse().ok()).unwrap_or(8);
     let rounds: usize = args.get(1).and_then(|a| a.parse().ok()).unwrap_or(15);
-    println!("{:10} {:>7} {:>14} {:>14} {:>14} {:>8}", "tags", "B/row", "kwsync Mrow/s", "pgpq Mrow/s", "memcpy Mrow/s", "ratio");
+    println!(
+        "{:10} {:>7} {:>14} {:>14} {:>14} {:>8}",
+        "tags", "B/row", "kwsync Mrow/s", "pgpq Mrow/s", "memcpy Mrow/s", "ratio"
+    );
     for tags in [Tags::View, Tags::Utf8, Tags::Dictionary] {
         let rows = Rows::generate(megabytes << 20, tags);
         let (mut ours, mut theirs) = (Vec::new(), BytesMut::new());
@@ -21,10 +24,18 @@ fn main() {
         for _ in 0..rounds.max(1) {
             kwsync.push(timed(|| rows.kwsync(&mut ours)).0);
             pgpq.push(timed(|| rows.pgpq(&mut theirs)).0);
-            memcpy.push(timed(|| { ours.copy_from_slice(&copy); std::hint::black_box(&ours); 0 }).0);
+            memcpy.push(
+                timed(|| {
+                    ours.copy_from_slice(&copy);
+                    std::hint::black_box(&ours);
+                    0
+                })
+                .0,
+            );
         }
         let million = rows.rows() as f64 / 1e6;
-        let (kwsync, pgpq, memcpy) = (million / median(kwsync), million / median(pgpq), million / median(memcpy));
+        let (kwsync, pgpq, memcpy) =
+            (million / median(kwsync), million / median(pgpq), million / median(memcpy));
         println!(
             "{:10} {:>7.1} {kwsync:>14.2} {pgpq:>14.2} {memcpy:>14.2} {:>8.2}",
             format!("{tags:?}"),

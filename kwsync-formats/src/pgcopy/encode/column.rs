@@ -16,7 +16,7 @@ use super::super::fault::{Fault, Faults};
 use super::super::form::Form;
 use super::super::options::{CopyOptions, TimestampNs, TimestampZone};
 use super::super::{DATES, EPOCH_DAYS, EPOCH_MICROS, MAX_VALUE, TIMESTAMPS, calendar, numeric, parse};
-use super::cell::{Cells, Column, Table};
+use super::cell::{Cells, Column, Table, Views};
 use super::text::{self, Strings};
 use super::{list, unexpected};
 
@@ -65,6 +65,7 @@ impl Variable {
             bytes: self.bytes.len(),
             cells: Cells::Offsets(&self.offsets, &self.bytes),
             nulls: array.nulls(),
+            text: false,
         }
     }
 }
@@ -270,7 +271,7 @@ pub(super) fn keyed<'a>(
         other => return Err(unexpected(other, &Form::Int4))
     );
     if table.offsets.len() < 2 {
-        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0 });
+        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0, text: false });
     }
     if !bad.found.is_empty() {
         for (row, key) in out.iter().enumerate() {
@@ -283,7 +284,7 @@ pub(super) fn keyed<'a>(
         }
     }
     let bytes = out.iter().map(|key| table.offsets[*key as usize + 1] - table.offsets[*key as usize]).sum();
-    Ok(Column { cells: Cells::Keyed(out, table), nulls: array.nulls(), bytes })
+    Ok(Column { cells: Cells::Keyed(out, table), nulls: array.nulls(), bytes, text: false })
 }
 
 /// Prepares one column; `faults` counts from its first row.
@@ -297,10 +298,11 @@ pub(super) fn prepare<'a>(
     let rows = array.len();
     let arrow = array.data_type();
     let nulls = array.nulls();
-    let fixed = |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width });
+    let fixed =
+        |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width, text: false });
     let coerced = std::cell::Cell::new(0);
     if *arrow == Arrow::Null {
-        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0 });
+        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0, text: false });
     }
     let strings = Strings::of(array);
     let column = match form {
@@ -407,9 +409,7 @@ pub(super) fn prepare<'a>(
             let nanos = |nanos| pg_time(seconds.micros(nanos, false, &coerced)?);
             let micros = |micros| pg_time(seconds.steps(micros, &coerced)?);
             match (strings, arrow) {
-                (Some(strings), _) => {
-                    read(strings, array, out, faults, |text| nanos(calendar::time(text)?))
-                }
+                (Some(strings), _) => read(strings, array, out, faults, |text| nanos(calendar::time(text)?)),
                 (_, Arrow::Time32(TimeUnit::Second)) => {
                     convert(array.as_primitive::<Time32SecondType>(), out, faults, |value| {
                         micros(i64::from(value) * 1_000_000)
@@ -445,8 +445,7 @@ pub(super) fn prepare<'a>(
             let seconds = Seconds::new(*digits, options, "timestamp_precision");
             let out = &mut scratch.eight;
             let micros = |micros: i64| pg_timestamp(seconds.steps(micros, &coerced)?);
-            let times =
-                |value: i64, by: i64| micros(value.checked_mul(by).ok_or_else(out_of_range)?);
+            let times = |value: i64, by: i64| micros(value.checked_mul(by).ok_or_else(out_of_range)?);
             match (strings, arrow) {
                 (Some(strings), _) => read(strings, array, out, faults, |text| {
                     let (whole, nanos, offset) = calendar::timestamp(text)?;
@@ -529,7 +528,8 @@ fn integers<'a>(
     use arrow_array::types::{Int16Type, Int32Type, Int64Type};
     let (rows, nulls, arrow) = (array.len(), array.nulls(), array.data_type());
     let target = integer_name(form);
-    let fixed = |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width });
+    let fixed =
+        |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width, text: false });
     /// Any source into integers of one width.
     fn into<V: Default + TryFrom<i128>>(
         array: &dyn Array,
@@ -618,29 +618,29 @@ fn numerics<'a>(
 ) -> Result<Column<'a>> {
     let infinity = options.numeric_infinity;
     if let Some(strings) = Strings::of(array) {
-        return Ok(scratch.variable.fill(array, faults, |row, out| {
-            numeric::from_text(strings.value(row), infinity, bounds, out)
-        }));
+        return Ok(scratch
+            .variable
+            .fill(array, faults, |row, out| numeric::from_text(strings.value(row), infinity, bounds, out)));
     }
     Ok(match array.data_type() {
         Arrow::Float32 => {
             let values = array.as_primitive::<Float32Type>().values();
-            scratch.variable.fill(array, faults, |row, out| {
-                numeric::from_float(values[row], infinity, bounds, out)
-            })
+            scratch
+                .variable
+                .fill(array, faults, |row, out| numeric::from_float(values[row], infinity, bounds, out))
         }
         Arrow::Float64 => {
             let values = array.as_primitive::<Float64Type>().values();
-            scratch.variable.fill(array, faults, |row, out| {
-                numeric::from_float(values[row], infinity, bounds, out)
-            })
+            scratch
+                .variable
+                .fill(array, faults, |row, out| numeric::from_float(values[row], infinity, bounds, out))
         }
         Arrow::Decimal128(_, scale) => {
             let values = array.as_primitive::<Decimal128Type>().values();
             match u32::try_from(*scale) {
-                Ok(scale) => scratch.variable.fill(array, faults, |row, out| {
-                    numeric::from_i128(values[row], scale, bounds, out)
-                }),
+                Ok(scale) => scratch
+                    .variable
+                    .fill(array, faults, |row, out| numeric::from_i128(values[row], scale, bounds, out)),
                 Err(_) => scratch.variable.fill(array, faults, |row, out| {
                     numeric::from_i256(i256::from_i128(values[row]), i64::from(*scale), bounds, out)
                 }),
@@ -668,11 +668,17 @@ fn numerics<'a>(
 fn money<'a>(array: &'a dyn Array, scratch: &'a mut Scratch, faults: &mut Faults) -> Result<Column<'a>> {
     let cents = |value: Option<i128>| {
         value.and_then(|value| i64::try_from(value).ok()).ok_or_else(|| {
-            Fault::new("numeric_overflow", "the value has more digits than money takes; make the column numeric")
+            Fault::new(
+                "numeric_overflow",
+                "the value has more digits than money takes; make the column numeric",
+            )
         })
     };
     let fine = || {
-        Fault::new("numeric_scale", "the value has more than the two digits that money keeps; make the column numeric")
+        Fault::new(
+            "numeric_scale",
+            "the value has more than the two digits that money keeps; make the column numeric",
+        )
     };
     let scaled = |value: i128, scale: i8| {
         let steps = 10_i128.checked_pow(u32::from((scale - 2).unsigned_abs()));
@@ -696,7 +702,8 @@ fn money<'a>(array: &'a dyn Array, scratch: &'a mut Scratch, faults: &mut Faults
         }
         _ => match Strings::of(array) {
             Some(strings) => read(strings, array, out, faults, |text| {
-                let (value, scale) = numeric::small(text).ok_or_else(|| Fault::text("bad_numeric", text, "amount of money"))?;
+                let (value, scale) = numeric::small(text)
+                    .ok_or_else(|| Fault::text("bad_numeric", text, "amount of money"))?;
                 scaled(value, scale)
             }),
             None => downcast_integer_array!(
@@ -705,7 +712,7 @@ fn money<'a>(array: &'a dyn Array, scratch: &'a mut Scratch, faults: &mut Faults
             ),
         },
     }
-    Ok(Column { cells: Cells::Eight(out), nulls: array.nulls(), bytes: array.len() * 8 })
+    Ok(Column { cells: Cells::Eight(out), nulls: array.nulls(), bytes: array.len() * 8, text: false })
 }
 
 /// Bytes that travel as they are, if `check` says so.
@@ -734,6 +741,7 @@ fn bytes<'a>(
                 cells: Cells::Fixed(values.value_data(), *width as usize),
                 nulls: array.nulls(),
                 bytes: array.len() * *width as usize,
+                text: false,
             }
         }
         Arrow::BinaryView => {
@@ -748,7 +756,12 @@ fn bytes<'a>(
                     faults.add(row, fault);
                 }
             }
-            Column { cells: Cells::View(views.views(), views.data_buffers()), nulls: array.nulls(), bytes: all }
+            Column {
+                cells: Cells::View(Views::new(views.views(), views.data_buffers())),
+                nulls: array.nulls(),
+                bytes: all,
+                text: false,
+            }
         }
         Arrow::Binary => {
             let values = array.as_binary::<i32>();
