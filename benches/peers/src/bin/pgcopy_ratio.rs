@@ -5,6 +5,9 @@ use bytes::BytesMut;
 use kwsync_peers::measure::{median, timed};
 use kwsync_peers::pgcopy::{Rows, Tags};
 
+/// Encodings under one look at the clock, which itself costs some microseconds.
+const REPEAT: usize = 16;
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let megabytes: usize = args.first().and_then(|a| a.parse().ok()).unwrap_or(8);
@@ -22,18 +25,16 @@ fn main() {
         let copy = ours.clone();
         let (mut kwsync, mut pgpq, mut memcpy) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds.max(1) {
-            kwsync.push(timed(|| rows.kwsync(&mut ours)).0);
-            pgpq.push(timed(|| rows.pgpq(&mut theirs)).0);
-            memcpy.push(
-                timed(|| {
-                    ours.copy_from_slice(&copy);
-                    std::hint::black_box(&ours);
-                    0
-                })
-                .0,
-            );
+            kwsync.push(timed(|| (0..REPEAT).map(|_| rows.kwsync(&mut ours)).sum::<usize>()).0);
+            pgpq.push(timed(|| (0..REPEAT).map(|_| rows.pgpq(&mut theirs)).sum::<usize>()).0);
+            let copying = timed(|| {
+                for _ in 0..REPEAT {
+                    ours.copy_from_slice(std::hint::black_box(&copy));
+                }
+            });
+            memcpy.push(copying.0);
         }
-        let million = rows.rows() as f64 / 1e6;
+        let million = (rows.rows() * REPEAT) as f64 / 1e6;
         let (kwsync, pgpq, memcpy) =
             (million / median(kwsync), million / median(pgpq), million / median(memcpy));
         println!(

@@ -1,2 +1,3 @@
 mod faults;
+mod round_trip;
 mod server;

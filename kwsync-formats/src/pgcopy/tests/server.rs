@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use kwsync_core::system::postgres::types::{PgKind, PgType};
 use kwsync_core::testkit::PgServer;
-use kwsync_core::{Column, DataType, Schema, TableBatch, Value};
+use kwsync_core::{Column, DataType, Decoder, Schema, TableBatch, Value};
 
-use super::super::{CopyColumn, CopyEncoder, CopyOptions};
+use super::super::{CopyColumn, CopyDecoder, CopyEncoder, CopyOptions};
 
 /// The type of a column as the catalog has it.
 pub(super) fn pg_type(server: &PgServer, db: &str, table: &str, column: &str) -> PgType {
@@ -38,6 +38,11 @@ pub(super) fn pg_type(server: &PgServer, db: &str, table: &str, column: &str) ->
 
 fn text(texts: &[&'static str]) -> Vec<Value<'static>> {
     texts.iter().map(|text| Value::Text((*text).into())).collect()
+}
+
+/// Types of which one value has several texts.
+fn lenient(sql: &str) -> bool {
+    matches!(sql, "numeric" | "timetz" | "jsonb" | "cidr")
 }
 
 #[test]
@@ -272,6 +277,22 @@ fn the_server_reads_our_bytes_and_writes_the_same() {
             wrong.push(format!("{data_type} into {sql}: {shown:?}, not {expected:?}"));
         }
         let theirs = server.try_psql(&db, &format!("COPY {table} TO STDOUT (FORMAT binary)"), b"").unwrap();
+        let target = CopyColumn::new("c", pg_type(server, &db, &table, "c"));
+        let own = target.pg_type.data_type();
+        let nested = matches!(&data_type, DataType::Array(item) if matches!(**item, DataType::Array(_)));
+        // What is of the column's own type comes back as it went.
+        if own == data_type || nested {
+            let mut decoder = CopyDecoder::try_new("t", &schema, &[target]).unwrap();
+            decoder.decode_slice(&theirs).unwrap();
+            decoder.finish().unwrap();
+            let decoded = decoder.flush().unwrap();
+            let back: Vec<Vec<Value<'_>>> = (0..decoded.batches.first().map_or(0, TableBatch::rows))
+                .map(|row| vec![decoded.batches[0].row(row).get("c").unwrap()])
+                .collect();
+            if format!("{back:?}") != format!("{rows:?}") && !lenient(sql) {
+                wrong.push(format!("{sql} back: {back:?}, not {rows:?}; {:?}", decoded.rejects));
+            }
+        }
         if ours != theirs {
             wrong.push(format!("{data_type} into {sql}: we {ours:x?}, the server {theirs:x?}"));
         }
