@@ -1,5 +1,8 @@
 //! What is measured: the same work by kwsync and by its peers.
 
+pub mod measure;
+pub mod pgcopy;
+
 use bytes::{Buf, Bytes};
 use kwsync_core::{Decoder, Encoder, TableBatch};
 use kwsync_formats::influx::{LineDecoder, LineEncoder, LineOptions, Precision};

@@ -16,7 +16,7 @@ use super::super::fault::{Fault, Faults};
 use super::super::form::Form;
 use super::super::options::{CopyOptions, TimestampNs, TimestampZone};
 use super::super::{DATES, EPOCH_DAYS, EPOCH_MICROS, MAX_VALUE, TIMESTAMPS, calendar, numeric, parse};
-use super::cell::{Cells, Column, Table};
+use super::cell::{Cells, Column, Table, Views};
 use super::text::{self, Strings};
 use super::{list, unexpected};
 
@@ -65,6 +65,7 @@ impl Variable {
             bytes: self.bytes.len(),
             cells: Cells::Offsets(&self.offsets, &self.bytes),
             nulls: array.nulls(),
+            text: false,
         }
     }
 }
@@ -270,7 +271,7 @@ pub(super) fn keyed<'a>(
         other => return Err(unexpected(other, &Form::Int4))
     );
     if table.offsets.len() < 2 {
-        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0 });
+        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0, text: false });
     }
     if !bad.found.is_empty() {
         for (row, key) in out.iter().enumerate() {
@@ -283,7 +284,7 @@ pub(super) fn keyed<'a>(
         }
     }
     let bytes = out.iter().map(|key| table.offsets[*key as usize + 1] - table.offsets[*key as usize]).sum();
-    Ok(Column { cells: Cells::Keyed(out, table), nulls: array.nulls(), bytes })
+    Ok(Column { cells: Cells::Keyed(out, table), nulls: array.nulls(), bytes, text: false })
 }
 
 /// Prepares one column; `faults` counts from its first row.
@@ -297,10 +298,11 @@ pub(super) fn prepare<'a>(
     let rows = array.len();
     let arrow = array.data_type();
     let nulls = array.nulls();
-    let fixed = |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width });
+    let fixed =
+        |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width, text: false });
     let coerced = std::cell::Cell::new(0);
     if *arrow == Arrow::Null {
-        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0 });
+        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0, text: false });
     }
     let strings = Strings::of(array);
     let column = match form {
@@ -526,7 +528,8 @@ fn integers<'a>(
     use arrow_array::types::{Int16Type, Int32Type, Int64Type};
     let (rows, nulls, arrow) = (array.len(), array.nulls(), array.data_type());
     let target = integer_name(form);
-    let fixed = |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width });
+    let fixed =
+        |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width, text: false });
     /// Any source into integers of one width.
     fn into<V: Default + TryFrom<i128>>(
         array: &dyn Array,
@@ -709,7 +712,7 @@ fn money<'a>(array: &'a dyn Array, scratch: &'a mut Scratch, faults: &mut Faults
             ),
         },
     }
-    Ok(Column { cells: Cells::Eight(out), nulls: array.nulls(), bytes: array.len() * 8 })
+    Ok(Column { cells: Cells::Eight(out), nulls: array.nulls(), bytes: array.len() * 8, text: false })
 }
 
 /// Bytes that travel as they are, if `check` says so.
@@ -738,6 +741,7 @@ fn bytes<'a>(
                 cells: Cells::Fixed(values.value_data(), *width as usize),
                 nulls: array.nulls(),
                 bytes: array.len() * *width as usize,
+                text: false,
             }
         }
         Arrow::BinaryView => {
@@ -753,9 +757,10 @@ fn bytes<'a>(
                 }
             }
             Column {
-                cells: Cells::View(views.views(), views.data_buffers()),
+                cells: Cells::View(Views::new(views.views(), views.data_buffers())),
                 nulls: array.nulls(),
                 bytes: all,
+                text: false,
             }
         }
         Arrow::Binary => {
