@@ -8,8 +8,8 @@ use libmimalloc_sys::{mi_option_set, mi_option_t};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `mi_option_purge_delay`, which the crate has no name for: it stands between 14 and 16.
-const PURGE_DELAY: mi_option_t = libmimalloc_sys::mi_option_eager_commit_delay + 1;
+/// `mi_option_purge_delay` of mimalloc.h, which the crate has no name for.
+const PURGE_DELAY: mi_option_t = 15;
 
 /// Keeps freed memory for the life of the process, which holds no more than it needed at its peak.
 pub(crate) fn keep() {
