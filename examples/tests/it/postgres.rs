@@ -347,8 +347,8 @@ fn kill_while_loading_and_run_again() {
         server.psql(&database, "SELECT count(DISTINCT n), min(n), max(n) FROM cpu"),
         format!("{ROWS}|0|{}\n", ROWS - 1)
     );
-    // At least once: what was committed after the last recorded checkpoint may be there twice, and no more.
-    assert!(count() < ROWS + 3 * 5_000 + 1, "{}", count());
+    // At least once: one commit a kill, which ends with a batch, may be there twice, and no more.
+    assert!(count() <= ROWS + 3 * (5_000 + 8_192), "{}", count());
 }
 
 #[track_caller]
