@@ -60,7 +60,9 @@ pub(super) fn array(value: &[u8]) -> Result<(Vec<usize>, &[u8]), Fault> {
 pub(super) fn numeric_text(value: &[u8]) -> Result<String, Fault> {
     let words: Vec<u16> = value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
     let [count, weight, sign, scale, groups @ ..] = words.as_slice() else { return Err(bad()) };
-    if value.len() % 2 != 0 || groups.len() != usize::from(*count) || groups.iter().any(|group| *group > 9999)
+    if !value.len().is_multiple_of(2)
+        || groups.len() != usize::from(*count)
+        || groups.iter().any(|group| *group > 9999)
     {
         return Err(bad());
     }

@@ -8,6 +8,7 @@ mod cell;
 mod column;
 mod list;
 mod nul;
+mod number;
 mod room;
 mod text;
 
