@@ -51,6 +51,8 @@ pub struct FileOptions {
     pub chunk_bytes: usize,
     /// How files are compressed.
     pub compression: Compression,
+    /// Whether records end at line ends. A file that has grown from the middle of a line is refused then.
+    pub lines: bool,
 }
 
 impl Default for FileOptions {
@@ -60,6 +62,7 @@ impl Default for FileOptions {
             split_bytes: 16 << 20,
             chunk_bytes: 1 << 20,
             compression: Compression::Auto,
+            lines: true,
         }
     }
 }
@@ -118,6 +121,13 @@ impl FileOptions {
     #[must_use]
     pub fn with_compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Sets whether records end at line ends; formats of text have such, and it is the default.
+    #[must_use]
+    pub fn with_lines(mut self, lines: bool) -> Self {
+        self.lines = lines;
         self
     }
 }

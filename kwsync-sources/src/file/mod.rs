@@ -9,10 +9,13 @@
 //! # Resuming
 //! A position knows the file: its inode, its length and a hash of its first 4 KiB. A file that was replaced or
 //! truncated since is refused, and the error says which of these changed. One that has grown is read on: what was
-//! appended is a further piece. Only what comes in order can be read again, so not standard input or a pipe.
+//! appended is a further piece. It is refused if it has grown from the middle of a line, since the part that was
+//! there has been read as a record. A Parquet file or a gzip file that has grown is refused, too. Only what comes in
+//! order can be read again, so not standard input or a pipe.
 //!
 //! Byte positions of gzip files count the uncompressed bytes.
 
+mod ahead;
 mod config;
 mod identity;
 mod input;

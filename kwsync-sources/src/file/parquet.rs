@@ -10,8 +10,8 @@ use kwsync_core::{
 };
 use kwsync_formats::parquet::{BatchReader, ReadOptions};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
+use super::ahead::Ahead;
 use super::identity::Identity;
 use super::{input, paths};
 
@@ -141,30 +141,29 @@ impl Source for ParquetSource {
                 Error::new(ErrorKind::NotFound, text).with_hint("begin anew with --restart or another --job")
             );
         }
-        let (sender, batches) = mpsc::channel(1);
-        let (group, path) = (spec.row_group, spec.path.clone());
-        std::thread::Builder::new()
-            .name("kwsync-parquet".to_owned())
-            .spawn(move || {
-                let options = ReadOptions::new()
-                    .with_batch_rows(BATCH_ROWS)
-                    .with_row_groups(group..group + 1)
-                    .with_skip_rows(usize::try_from(row).unwrap_or(usize::MAX));
-                let in_file = |error: Error| error.context(path.display());
-                match BatchReader::from_file(file, &options) {
-                    Ok(reader) => {
-                        for batch in reader {
-                            let failed = batch.is_err();
-                            if sender.blocking_send(batch.map_err(in_file)).is_err() || failed {
-                                return;
-                            }
-                        }
-                    }
-                    // Nobody listens any more, or the fault arrives.
-                    Err(error) => drop(sender.blocking_send(Err(in_file(error)))),
+        let (group, rows, path) = (spec.row_group, spec.rows, spec.path.clone());
+        let batches = Ahead::spawn(path.display().to_string(), move |send| {
+            let options = ReadOptions::new()
+                .with_batch_rows(BATCH_ROWS)
+                .with_row_groups(group..group + 1)
+                .with_skip_rows(usize::try_from(row).unwrap_or(usize::MAX));
+            let in_file = |error: Error| error.context(path.display());
+            let mut end = row;
+            for batch in BatchReader::from_file(file, &options).map_err(in_file)? {
+                let batch = batch.map_err(in_file)?;
+                end += batch.num_rows() as u64;
+                if !send(batch) {
+                    return Ok(());
                 }
-            })
-            .map_err(|error| Error::io("cannot start a thread", error))?;
+            }
+            if end < rows {
+                let text = format!("row group {group} ends after {end} of its {rows} rows");
+                return Err(in_file(Error::new(ErrorKind::Io, text).with_hint(
+                    "the file is damaged or was changed while it was read: fetch or write it again",
+                )));
+            }
+            Ok(())
+        })?;
         Ok(ParquetReader { batches, schema: None, spec, row })
     }
 }
@@ -180,7 +179,7 @@ fn spec(split: &Split) -> Result<Spec> {
 /// Reads one row group of a [`ParquetSource`]. The reading itself is done by a thread of its own.
 #[derive(Debug)]
 pub struct ParquetReader {
-    batches: mpsc::Receiver<Result<RecordBatch>>,
+    batches: Ahead<RecordBatch>,
     schema: Option<Arc<Schema>>,
     spec: Spec,
     row: u64,
@@ -188,7 +187,7 @@ pub struct ParquetReader {
 
 impl Reader for ParquetReader {
     async fn next(&mut self) -> Result<Option<SourceBatch>> {
-        let Some(batch) = self.batches.recv().await.transpose()? else { return Ok(None) };
+        let Some(batch) = self.batches.next().await? else { return Ok(None) };
         let schema = match &self.schema {
             Some(schema) => Arc::clone(schema),
             None => {

@@ -1,5 +1,6 @@
 //! Files as chunks of bytes.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +10,11 @@ use kwsync_core::{
     ByteReader, ByteSource, Chunk, Error, ErrorKind, Input, Position, Result, Split, SplitPosition,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
+use super::ahead::Ahead;
 use super::identity::Identity;
-use super::input::{self, Piece};
+use super::input::{self, Piece, STDIN, shown};
 use super::{FileOptions, SplitMode, paths};
-
-/// The path that means standard input.
-const STDIN: &str = "-";
 
 /// Most pieces of one file for each lane: enough that a slow lane leaves little for the others to wait for.
 const PIECES_PER_LANE: u64 = 4;
@@ -89,6 +87,10 @@ impl FileSource {
             splits.push(split(Spec { path: path.to_owned(), start: 0, end: None, file: Some(identity) })?);
             return Ok(());
         }
+        // No piece of nothing: the id of an empty one would be that of what is appended later.
+        if len <= from {
+            return Ok(());
+        }
         let pieces = lanes as u64 * PIECES_PER_LANE;
         let size = ((len - from) / pieces.max(1)).max(self.options.split_bytes);
         let whole = lanes < 2 || self.options.split == SplitMode::Never;
@@ -116,11 +118,8 @@ impl FileSource {
 fn split(spec: Spec) -> Result<Split> {
     let name = spec.path.display();
     let id = if spec.start == 0 { name.to_string() } else { format!("{name}@{}", spec.start) };
-    let bytes = match (spec.end, &spec.file) {
-        (Some(end), _) => Some(end - spec.start),
-        // Of gzip the compressed bytes, for want of better.
-        (None, file) => file.as_ref().map(|file| file.len),
-    };
+    // What is read is counted uncompressed, so that the length of a gzip file says nothing.
+    let bytes = spec.end.map(|end| end - spec.start);
     let resumable = spec.file.is_some();
     let spec = serde_json::to_value(spec).map_err(|error| {
         Error::new(ErrorKind::Unsupported, format!("the name of the file {id} is not UTF-8"))
@@ -143,25 +142,33 @@ impl ByteSource for FileSource {
 
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
         let mut splits = known.to_vec();
-        let known = known.iter().map(spec).collect::<Result<Vec<_>>>()?;
         if self.path == STDIN {
             if splits.is_empty() {
                 splits.push(split(Spec { path: STDIN.into(), start: 0, end: None, file: None })?);
             }
             return Ok(splits);
         }
+        // The pieces of one file were cut at different times if it has grown: the last says most.
+        let mut last_pieces: HashMap<PathBuf, Spec> = HashMap::with_capacity(known.len());
+        for split in known {
+            let spec = spec(split)?;
+            if last_pieces.get(&spec.path).is_none_or(|last| last.end < spec.end) {
+                last_pieces.insert(spec.path.clone(), spec);
+            }
+        }
         for path in paths::find(&self.path)? {
-            let mut pieces = known.iter().filter(|spec| spec.path == path).peekable();
-            if pieces.peek().is_none() {
+            let Some(last) = last_pieces.get(&path) else {
                 self.cut(&path, 0, lanes, &mut splits)?;
                 continue;
-            }
-            // The pieces of one file were cut at different times if it has grown: the last says most.
-            let Some(last) = pieces.max_by_key(|spec| spec.end) else { continue };
+            };
             let Some(identity) = &last.file else { continue };
-            let len = identity.verify(&path, &mut input::open(&path)?)?;
+            let mut file = input::open(&path)?;
+            let len = identity.verify(&path, &mut file)?;
             match last.end {
-                Some(end) if len > end => self.cut(&path, end, lanes, &mut splits)?,
+                Some(end) if len > end => {
+                    let from = if self.options.lines { input::appended(&path, &mut file, end)? } else { end };
+                    self.cut(&path, from, lanes, &mut splits)?;
+                }
                 None if len > identity.len => {
                     return Err(Error::new(
                         ErrorKind::Unsupported,
@@ -197,18 +204,10 @@ impl ByteSource for FileSource {
                         "begin anew with --restart; write the input to a file to make the job resumable",
                     ));
                 }
-                let input: Box<dyn std::io::Read + Send> = if path == Path::new(STDIN) {
-                    if self.stdin_taken.swap(true, Ordering::Relaxed) {
-                        return Err(Error::new(
-                            ErrorKind::Unsupported,
-                            "standard input can be read only once",
-                        ));
-                    }
-                    Box::new(std::io::stdin())
-                } else {
-                    Box::new(input::open(&path)?)
-                };
-                Piece::Pipe { input, compression: self.options.compression }
+                if path == Path::new(STDIN) && self.stdin_taken.swap(true, Ordering::Relaxed) {
+                    return Err(Error::new(ErrorKind::Unsupported, "standard input can be read only once"));
+                }
+                Piece::Pipe { compression: self.options.compression }
             }
             Some(identity) => {
                 let mut file = input::open(&path)?;
@@ -235,25 +234,18 @@ impl ByteSource for FileSource {
     }
 }
 
-fn shown(path: &Path) -> String {
-    if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() }
-}
-
 /// Reads one split of a [`FileSource`].
 #[derive(Debug)]
 pub struct FileReader {
-    chunks: mpsc::Receiver<Result<Bytes>>,
+    chunks: Ahead<Bytes>,
     begin: Option<(Arc<Input>, Position)>,
     spec: Spec,
 }
 
 impl ByteReader for FileReader {
     async fn next_chunk(&mut self) -> Result<Option<Chunk>> {
-        match self.chunks.recv().await {
-            Some(Ok(bytes)) => Ok(Some(Chunk { bytes, end_of_record: false, begin: self.begin.take() })),
-            Some(Err(error)) => Err(error),
-            None => Ok(None),
-        }
+        let Some(bytes) = self.chunks.next().await? else { return Ok(None) };
+        Ok(Some(Chunk { bytes, end_of_record: false, begin: self.begin.take() }))
     }
 
     fn position(&self, at: Position) -> SplitPosition {

@@ -244,7 +244,7 @@ fn what_is_appended_is_a_further_piece() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.lp");
     let text = lines(2_000);
-    let (old, new) = text.split_at(20_011);
+    let (old, new) = text.split_at(lines(800).len());
     std::fs::write(&path, old).unwrap();
     let source = source(&path, cut_small());
     let first = splits(&source, 2, &[]);
@@ -360,6 +360,169 @@ fn dropping_a_future_loses_nothing() {
     assert!(bytes == lines(5_000));
 }
 
+fn append(path: &Path, bytes: &[u8]) {
+    std::fs::OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
+}
+
+#[test]
+fn an_empty_file_that_grows_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp");
+    std::fs::write(&path, "").unwrap();
+    let source = source(&path, cut_small());
+    let first = splits(&source, 2, &[]);
+    assert_eq!(first, []);
+    append(&path, b"cpu usage=1\n");
+    let second = splits(&source, 2, &first);
+    assert_eq!(second.len(), 1);
+    assert_eq!(read(&source, &second[0], None).unwrap().1, b"cpu usage=1\n");
+}
+
+#[test]
+fn growth_from_the_middle_of_a_line_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp");
+    let grown = |old: &str, more: &str, options: FileOptions| {
+        std::fs::write(&path, old).unwrap();
+        let source = source(&path, options);
+        let first = splits(&source, 1, &[]);
+        append(&path, more.as_bytes());
+        let second = block_on(source.splits(1, &first))?;
+        Ok::<_, Error>(
+            second[1..].iter().flat_map(|split| read(&source, split, None).unwrap().1).collect::<Vec<_>>(),
+        )
+    };
+    for more in ["2 1000\n", "\r2\n", "\r"] {
+        let error = grown("cpu usage=0\ncpu usage=1", more, cut_small()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("x.lp has grown from the middle of a line"), "{error}");
+        assert!(
+            error.to_string().contains("byte 23") && error.hint().unwrap().contains("--restart"),
+            "{error}"
+        );
+    }
+    // A line end that came late belongs to the record that was read.
+    for (more, rest) in [("\n", ""), ("\ncpu usage=2\n", "cpu usage=2\n"), ("\r\ncpu usage=3", "cpu usage=3")]
+    {
+        assert_eq!(grown("cpu usage=1", more, cut_small()).unwrap(), rest.as_bytes(), "{more:?}");
+    }
+    assert_eq!(grown("cpu usage=1\n", "\ncpu usage=2", cut_small()).unwrap(), b"\ncpu usage=2");
+    // Not so where records are no lines.
+    assert_eq!(grown("ab", "cd", FileOptions::new().with_lines(false)).unwrap(), b"cd");
+}
+
+#[test]
+fn a_file_truncated_while_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp");
+    std::fs::write(&path, lines(50_000)).unwrap();
+    let source = source(&path, FileOptions::new().with_chunk_bytes(4 << 10));
+    let split = splits(&source, 1, &[]).remove(0);
+    let error = block_on(async {
+        let mut reader = source.open(&split, None).await.unwrap();
+        // The thread is a few chunks ahead at most.
+        reader.next_chunk().await.unwrap().unwrap();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(100_000).unwrap();
+        loop {
+            match reader.next_chunk().await {
+                Ok(chunk) => assert!(chunk.is_some(), "the end of input was told"),
+                Err(error) => return error,
+            }
+        }
+    });
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("truncated while it was read: it ends at byte 100000"), "{error}");
+    assert!(error.hint().unwrap().contains("--restart"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_without_a_writer_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reading = path.clone();
+    std::thread::spawn(move || {
+        let source = source(&reading, cut_small());
+        let split = splits(&source, 1, &[]).remove(0);
+        let mut reader = block_on(source.open(&split, None)).unwrap();
+        sender.send(None).unwrap();
+        sender.send(block_on(reader.next_chunk()).unwrap()).unwrap();
+    });
+    // It fails after this, rather than to hang.
+    let wait = std::time::Duration::from_secs(30);
+    assert!(receiver.recv_timeout(wait).expect("open() blocks").is_none());
+    std::fs::write(&path, "first\n").unwrap();
+    assert_eq!(receiver.recv_timeout(wait).unwrap().unwrap().bytes, "first\n");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_that_became_a_pipe_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp");
+    std::fs::write(&path, "cpu usage=1\n").unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let source = source(&path, cut_small());
+        let known = splits(&source, 1, &[]);
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        sender.send(block_on(source.splits(1, &known)).unwrap_err()).unwrap();
+        sender.send(block_on(source.open(&known[0], None)).unwrap_err()).unwrap();
+    });
+    for _ in 0..2 {
+        let error = receiver.recv_timeout(std::time::Duration::from_secs(30)).expect("it blocks");
+        assert!(error.to_string().contains("is no regular file"), "{error}");
+    }
+}
+
+#[test]
+fn the_length_of_gzip_data_is_not_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.lp.gz");
+    std::fs::write(&path, gzip(&lines(1_000))).unwrap();
+    assert_eq!(splits(&source(&path, FileOptions::new()), 1, &[])[0].bytes, None);
+}
+
+#[test]
+fn many_known_files() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..300 {
+        std::fs::write(dir.path().join(format!("{n:03}.lp")), lines(20)).unwrap();
+    }
+    let source = source(dir.path(), cut_small().with_split_bytes(100));
+    let known = splits(&source, 2, &[]);
+    assert!(known.len() > 600, "{}", known.len());
+    assert_eq!(splits(&source, 2, &known), known);
+    append(&dir.path().join("123.lp"), b"more\n");
+    let grown = splits(&source, 2, &known);
+    assert_eq!(grown[..known.len()], known);
+    assert_eq!(grown.len(), known.len() + 1);
+    assert_eq!(read(&source, &grown[known.len()], None).unwrap().1, b"more\n");
+}
+
+#[test]
+fn a_thread_that_breaks_off_is_no_end() {
+    let mut ahead = ahead::Ahead::spawn("x.lp".to_owned(), |send| {
+        assert!(send(1) && !send(2), "broken off on purpose");
+        Ok(())
+    })
+    .unwrap();
+    block_on(async {
+        assert_eq!(ahead.next().await.unwrap(), Some(1));
+        assert_eq!(ahead.next().await.unwrap(), Some(2));
+        for _ in 0..2 {
+            let error = ahead.next().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal);
+            assert_eq!(error.to_string(), "the reading of x.lp broke off before its end");
+        }
+    });
+    let mut ahead = ahead::Ahead::<u8>::spawn("x.lp".to_owned(), |_| Ok(())).unwrap();
+    assert_eq!(block_on(async { (ahead.next().await.unwrap(), ahead.next().await.unwrap()) }), (None, None));
+}
+
 #[test]
 fn registered() {
     let mut registry = Registry::new();
@@ -421,6 +584,17 @@ fn parquet_by_row_groups() {
         let mut reader = Source::open(&source, &cut[0], middle.as_ref()).await.unwrap();
         let first = reader.next().await.unwrap().unwrap();
         assert_eq!(first.decoded.batches[0].row(0).get("n").unwrap(), Value::Int(16 << 10));
+        // A row group that ends early is no end of input.
+        let mut short = cut[1].clone();
+        short.spec["rows"] = 20_001.into();
+        let mut reader = Source::open(&source, &short, None).await.unwrap();
+        let error = loop {
+            match reader.next().await {
+                Ok(batch) => assert!(batch.is_some(), "the end of input was told"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("row group 1 ends after 20000 of its 20001 rows"), "{error}");
         std::fs::write(&path, "no Parquet").unwrap();
         assert!(Source::open(&source, &cut[0], None).await.unwrap_err().to_string().contains("was changed"));
     });
