@@ -1,8 +1,10 @@
 //! Writing line protocol: texts with their escapes, numbers with their suffixes.
 
+#[cfg(feature = "arrow")]
 use std::io::Write;
 
 use super::Line;
+#[cfg(feature = "arrow")]
 use super::parse::Names;
 #[cfg(feature = "arrow")]
 use super::scan::name_mask;
@@ -35,6 +37,7 @@ pub fn write_line(line: &Line<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+#[cfg(feature = "arrow")]
 /// Appends `text` with the escapes of `kind`.
 pub(super) fn write_escaped(text: &[u8], kind: Names, out: &mut Vec<u8>) {
     let mut rest = text;
@@ -46,6 +49,7 @@ pub(super) fn write_escaped(text: &[u8], kind: Names, out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
+#[cfg(feature = "arrow")]
 /// Why `text` cannot be written as a name or a tag value.
 pub(super) fn name_fault(text: &[u8]) -> Option<&'static str> {
     match text.last() {
@@ -67,6 +71,7 @@ pub(super) fn write_short(block: &[u8; 16], len: usize, out: &mut Vec<u8>) -> bo
     plain
 }
 
+#[cfg(feature = "arrow")]
 /// Appends the first `len` bytes of `block`. A copy of fixed length is one instruction.
 #[inline(always)]
 fn put<const N: usize>(block: &[u8; N], len: usize, out: &mut Vec<u8>) {
@@ -125,6 +130,7 @@ pub(super) fn write_i64(value: i64, out: &mut Vec<u8>) {
     write_u64(value.unsigned_abs(), out);
 }
 
+#[cfg(feature = "arrow")]
 /// Appends a float, which is finite, with the fewest digits that read back the same.
 pub(super) fn write_f64(value: f64, out: &mut Vec<u8>) {
     const POW10: [f64; 7] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
@@ -154,6 +160,7 @@ pub(super) fn write_f64(value: f64, out: &mut Vec<u8>) {
     write_float(value, out);
 }
 
+#[cfg(feature = "arrow")]
 /// The same of any width, the slow way.
 pub(super) fn write_float(value: impl std::fmt::Debug, out: &mut Vec<u8>) {
     // Writing to a vector does not fail.
