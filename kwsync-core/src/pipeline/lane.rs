@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arrow_array::Array;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -12,9 +13,10 @@ use super::Shared;
 use super::coalesce::Coalescer;
 use super::ledger::Ledger;
 use super::queue::{Receiver, Sender, queue};
+use crate::transform::{without, without_column};
 use crate::{
-    Backoff, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Reject, Result, Retry,
-    RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
+    Backoff, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Reject,
+    Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
 };
 
 /// Finished splits that wait for one commit; more would only keep files open.
@@ -246,21 +248,29 @@ impl Transformed {
         Ok(Self { batches, rejects, counts: decoded.counts, rows, read: bytes, position })
     }
 
-    /// Makes the target ready for every batch. One that it cannot be made ready for because of a fault of the data, as
-    /// a name that it cannot have, is refused row by row; the others go on.
+    /// Makes the target ready for every batch. Where a fault of the data stands in the way, as a name that the target
+    /// cannot have, the rows that have that column are refused, or all of them if it is the table; the others go on.
     async fn prepare(&mut self, shared: &Shared) -> Result<()> {
         let mut ready = Vec::with_capacity(self.batches.len());
-        for batch in std::mem::take(&mut self.batches) {
-            if !shared.is_ready(batch.table(), batch.schema())
-                && let Err(error) = shared.prepare(batch.table(), batch.schema()).await
-            {
+        'batches: for mut batch in std::mem::take(&mut self.batches) {
+            while !shared.is_ready(batch.table(), batch.schema()) {
+                let Err(error) = shared.prepare(batch.table(), batch.schema()).await else { break };
                 if error.kind() != ErrorKind::Data {
                     return Err(error);
                 }
+                let named = error.location().and_then(Location::column);
+                let column = named.and_then(|name| batch.schema().index_of(name));
+                let has =
+                    |row: &usize| column.is_none_or(|column| batch.batch().column(column).is_valid(*row));
+                let refused: Vec<usize> = (0..batch.rows()).filter(has).collect();
                 let (code, reason) = (error.code().unwrap_or("cannot_prepare"), error.message());
-                self.rejects
-                    .extend((0..batch.rows()).map(|row| batch.reject(row, Stage::Write, code, reason)));
-                continue;
+                self.rejects.extend(refused.iter().map(|row| batch.reject(*row, Stage::Write, code, reason)));
+                match column {
+                    Some(column) if refused.len() < batch.rows() => {
+                        batch = without_column(without(batch, &refused)?, column)?;
+                    }
+                    _ => continue 'batches,
+                }
             }
             ready.push(batch);
         }

@@ -249,3 +249,10 @@ pub(crate) fn without(batch: TableBatch, gone: &[usize]) -> Result<TableBatch> {
     let origin: Origin = origin.take((0..rows).filter(keep));
     TableBatch::new(table, schema, kept, origin)
 }
+
+/// The batch without one of its columns.
+pub(crate) fn without_column(batch: TableBatch, column: usize) -> Result<TableBatch> {
+    let mut kept = pairs(&batch);
+    kept.remove(column);
+    rebuild(batch, kept)
+}

@@ -12,7 +12,7 @@ use kwsync_core::{
 };
 use kwsync_formats::pgcopy::CopyEncoder;
 
-use super::sink::Shared;
+use super::shared::Shared;
 use super::target;
 
 /// Bytes of a COPY message.
@@ -21,7 +21,7 @@ const MESSAGE_BYTES: usize = 1 << 20;
 const PIECE_ROWS: usize = 2_048;
 /// Bytes behind what was sent for which rows are kept, to name the one that the server refuses. The server is never
 /// further behind than the buffers of both sockets.
-const RECENT_BYTES: usize = 32 << 20;
+const RECENT_BYTES: usize = 12 << 20;
 
 /// Writes one lane's rows. See [`PostgresSink`](super::PostgresSink).
 #[derive(Debug)]
