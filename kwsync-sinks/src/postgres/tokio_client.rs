@@ -129,3 +129,53 @@ fn fault(error: tokio_postgres::Error) -> Error {
         None => made,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kwsync_core::testkit::PgServer;
+    use kwsync_core::{Column, DataType, Schema, Value};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_and_a_transaction_of_the_callers_take_a_batch() {
+        let Some(server) = PgServer::shared() else { return };
+        let database = server.create_database();
+        server.psql(&database, "CREATE TABLE \"T t\" (n smallint, s varchar(3), m numeric(6,2))");
+        let config = format!(
+            "host=127.0.0.1 port={} user={} password='{}' dbname={database}",
+            server.port(),
+            server.superuser(),
+            server.password()
+        );
+        let (mut client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let columns = [("n", DataType::Int64), ("s", DataType::Text), ("m", DataType::Numeric(Some((6, 2))))];
+        let columns = columns.map(|(name, data_type)| Column::new(name, data_type));
+        let schema = Arc::new(Schema::new(columns.to_vec()).unwrap());
+        let row = |n: i64, s: &'static str| {
+            vec![
+                Value::Int(n),
+                Value::Text(s.into()),
+                Value::Decimal(kwsync_core::arrow::buffer::i256::from(-105), 2),
+            ]
+        };
+        let rows = [row(1, "a"), row(70_000, "b"), row(3, "long"), row(4, "d")];
+        let batch = TableBatch::from_rows("T t", schema, &rows).unwrap();
+
+        let (written, refused) = copy_into(&client, &batch, CopyOptions::default()).await.unwrap();
+        let codes: Vec<_> = refused.iter().map(|reject| reject.code.as_str()).collect();
+        assert_eq!((written, codes), (2, vec!["integer_overflow", "text_too_long"]));
+
+        let transaction = client.transaction().await.unwrap();
+        copy_into(&transaction, &batch, CopyOptions::default()).await.unwrap();
+        transaction.rollback().await.unwrap();
+        assert_eq!(server.psql(&database, "TABLE \"T t\""), "1|a|-1.05\n4|d|-1.05\n");
+
+        let other = batch.with_table("nowhere");
+        let error = copy_into(&client, &other, CopyOptions::default()).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::NotFound, Some("42P01")));
+    }
+}
