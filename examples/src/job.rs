@@ -66,6 +66,7 @@ impl Job {
         let id = spec.job_id()?;
         let mut pipeline = Pipeline::new(id.clone(), Arc::clone(&source), Arc::clone(&sink))
             .with_store(Arc::clone(&store))
+            .with_schemas(Arc::clone(&options.schemas))
             .with_options(spec.options());
         for transform in spec.build_transforms()? {
             pipeline = pipeline.with_transform(transform);

@@ -21,7 +21,7 @@ pub mod testkit;
 #[cfg(feature = "runtime")]
 mod transform;
 
-pub use checkpoint::{Checkpoint, JobId, JobState, Split, SplitPosition};
+pub use checkpoint::{Checkpoint, JobId, JobState, SavedTable, Split, SplitPosition};
 #[cfg(feature = "runtime")]
 pub use checkpoint::{CheckpointStore, FileStore, MemoryStore};
 pub use data::{

@@ -269,7 +269,12 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
     }
 
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
-        if self.decoder.buffered_rows() == 0 { Ok(None) } else { self.flush().map(Some) }
+        let batch = self.flush()?;
+        if batch.decoded.batches.is_empty() && batch.decoded.rejects.is_empty() {
+            self.read += batch.bytes;
+            return Ok(None);
+        }
+        Ok(Some(batch))
     }
 
     async fn commit(&mut self, position: &SplitPosition) -> Result<()> {

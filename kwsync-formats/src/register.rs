@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use kwsync_core::config::{ConnectorInfo, Param, Params, Registry};
-use kwsync_core::{Decoder, DecoderFactory, Error, Result};
+use kwsync_core::config::{ConnectorInfo, EncoderFactory, Param, Params, Registry};
+use kwsync_core::{Decoder, DecoderFactory, Encoder, Error, Result};
 
 use crate::influx::{
-    DEFAULT_MAX_LINE_BYTES, LineDecoder, LineOptions, MissingTimestamp, Precision, TagEncoding,
+    DEFAULT_MAX_LINE_BYTES, LineDecoder, LineEncoder, LineOptions, MissingTimestamp, Precision, TagEncoding,
 };
 
 static LINE_INFLUXDB: &[Param] = &[
@@ -24,14 +24,17 @@ static LINE_INFLUXDB: &[Param] = &[
         .with_default("64MiB"),
 ];
 
-/// The options of a line-protocol decoder from checked parameters.
-fn line_options(params: &Params) -> Result<LineOptions> {
-    let precision = match params.choice("precision") {
+fn precision(params: &Params) -> Precision {
+    match params.choice("precision") {
         Some("s") => Precision::S,
         Some("ms") => Precision::Ms,
         Some("us") => Precision::Us,
         _ => Precision::Ns,
-    };
+    }
+}
+
+/// The options of a line-protocol decoder from checked parameters.
+fn line_options(params: &Params) -> Result<LineOptions> {
     let missing = match params.choice("missing_timestamp") {
         Some("null") => MissingTimestamp::Null,
         Some("reject") => MissingTimestamp::Reject,
@@ -47,7 +50,7 @@ fn line_options(params: &Params) -> Result<LineOptions> {
     };
     let longest = params.size("max_line_bytes").and_then(|bytes| usize::try_from(bytes).ok());
     Ok(LineOptions::default()
-        .with_precision(precision)
+        .with_precision(precision(params))
         .with_missing_timestamp(missing)
         .with_time_column(time_column)
         .with_tag_encoding(tags)
@@ -66,6 +69,12 @@ pub fn register(registry: &mut Registry) {
             let decoder = LineDecoder::new(options.clone()).with_registry(Arc::clone(&schemas));
             Ok(Box::new(decoder) as Box<dyn Decoder>)
         });
+        Ok(make)
+    });
+    registry.register_encoder(info, |request| {
+        let precision = precision(request.params);
+        let make: EncoderFactory =
+            Arc::new(move || Ok(Box::new(LineEncoder::new(precision)) as Box<dyn Encoder>));
         Ok(make)
     });
     #[cfg(feature = "json")]

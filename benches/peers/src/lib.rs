@@ -1,8 +1,11 @@
 //! What is measured: the same work by kwsync and by its peers.
 
+pub mod measure;
+pub mod pgcopy;
+
 use bytes::{Buf, Bytes};
-use kwsync_core::Decoder;
-use kwsync_formats::influx::{LineDecoder, LineOptions};
+use kwsync_core::{Decoder, Encoder, TableBatch};
+use kwsync_formats::influx::{LineDecoder, LineEncoder, LineOptions, Precision};
 
 /// Chunk size of the benchmarks, as a source would read.
 pub const CHUNK: usize = 512 << 10;
@@ -36,6 +39,37 @@ pub fn kwsync(input: &Bytes, options: LineOptions) -> usize {
     decoder.finish().expect("finish");
     flush(&mut decoder);
     rows
+}
+
+/// The batches that `input` decodes to.
+///
+/// # Panics
+///
+/// If a record is refused, or a decoder fails.
+#[must_use]
+pub fn batches(input: &Bytes) -> Vec<TableBatch> {
+    let mut decoder = LineDecoder::new(LineOptions::default());
+    let (mut rest, mut batches) = (input.clone(), Vec::new());
+    while !rest.is_empty() {
+        let used = decoder.decode(&rest).expect("decode");
+        rest.advance(used);
+        batches.extend(decoder.flush().expect("batches").batches);
+    }
+    batches
+}
+
+/// Encodes batches as line protocol into `out` and returns the number of rows.
+///
+/// # Panics
+///
+/// If a row cannot be written.
+pub fn encode(batches: &[TableBatch], out: &mut Vec<u8>) -> usize {
+    let mut encoder = LineEncoder::new(Precision::Ns);
+    out.clear();
+    for batch in batches {
+        encoder.encode(batch, 0..batch.rows(), out).expect("rows");
+    }
+    batches.iter().map(TableBatch::rows).sum()
 }
 
 /// Iterates over kwsync's borrowed lines and their values.

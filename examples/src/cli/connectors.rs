@@ -4,28 +4,40 @@ use kwsync_core::Result;
 use kwsync_core::config::{ConnectorInfo, ParamType};
 
 use super::args::ConnectorsArgs;
+use super::say;
 
 pub(crate) fn run(args: &ConnectorsArgs) -> Result<u8> {
     let registry = kwsync::registry();
+    let mut text = String::new();
     match &args.name {
         None => {
             for info in registry.connectors() {
-                println!("{:<7} {:<15} {}", info.kind().to_string(), info.name(), info.summary());
+                text.push_str(&format!(
+                    "{:<7} {:<15} {}\n",
+                    info.kind().to_string(),
+                    info.name(),
+                    info.summary()
+                ));
             }
-            println!("\n`kwsync connectors NAME` shows the parameters of one.");
+            text.push_str("\n`kwsync connectors NAME` shows the parameters of one.\n");
         }
-        Some(name) => registry.find(name)?.iter().for_each(show),
+        Some(name) => registry.find(name)?.iter().for_each(|info| show(info, &mut text)),
     }
+    say(&text)?;
     Ok(0)
 }
 
-fn show(info: &ConnectorInfo) {
-    println!("{} {}: {}", info.kind(), info.name(), info.summary());
+fn show(info: &ConnectorInfo, text: &mut String) {
+    let mut line = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    line(format!("{} {}: {}", info.kind(), info.name(), info.summary()));
     if !info.aliases().is_empty() {
-        println!("  also called {}", info.aliases().join(", "));
+        line(format!("  also called {}", info.aliases().join(", ")));
     }
     if info.takes_format() {
-        println!("  takes format=NAME and that format's parameters");
+        line("  takes format=NAME and that format's parameters".to_owned());
     }
     for param in info.params() {
         let kind = match param.kind() {
@@ -43,7 +55,7 @@ fn show(info: &ConnectorInfo) {
             (_, true) => " (ignored)",
             _ => "",
         };
-        println!("  {}={kind}{default}{flags}", param.name());
-        println!("      {}", param.help());
+        line(format!("  {}={kind}{default}{flags}", param.name()));
+        line(format!("      {}", param.help()));
     }
 }

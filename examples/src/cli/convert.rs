@@ -20,15 +20,17 @@ pub(crate) async fn run(args: &ConvertArgs) -> Result<u8> {
     if let Some(precision) = &args.precision {
         from = from.with_param("precision", Some(precision.clone()));
     }
-    let mut output = output(args, &registry)?;
     let source = registry.source(&from, &OpenOptions::new())?;
     let errors: ErrorPolicy = args.errors.parse()?;
+    // The input first: a slip in its name must not empty the output that is there.
+    let splits = source.splits(1, &[]).await?;
+    let mut output = output(args, &registry)?;
     let mut rejects = match &errors {
         ErrorPolicy::Reject(path) => Some(RejectWriter::open(path, 0)?),
         _ => None,
     };
     let mut rejected = 0;
-    for split in source.splits(1, &[]).await? {
+    for split in splits {
         let mut reader = source.open(&split, None).await?;
         while let Some(batch) = next(reader.as_mut()).await? {
             let mut refused = batch.decoded.rejects;
@@ -59,7 +61,7 @@ fn next(reader: &mut dyn DynReader) -> BoxFuture<'_, Result<Option<kwsync_core::
 enum Form {
     Points(Precision),
     Encoder(Box<dyn Encoder>),
-    Parquet(Option<ParquetOut>),
+    Parquet(Option<Box<ParquetOut>>),
 }
 
 struct ParquetOut {
@@ -76,6 +78,7 @@ struct Output {
 }
 
 fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Result<Output> {
+    let mut head = Vec::new();
     let form = match args.to.as_str() {
         "points" => {
             let known = registry.find(&args.from)?;
@@ -94,13 +97,18 @@ fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Resul
         name => {
             let plain = Dsn::of_path("file", "-");
             let mut encoder = registry.encoder(name, &plain, &OpenOptions::new())?()?;
-            let mut head = Vec::new();
             encoder.begin(&mut head)?;
             Form::Encoder(encoder)
         }
     };
     let path = args.output.as_deref().filter(|path| *path != Path::new("-"));
-    let (file, name): (Box<dyn Write + Send>, _) = match path {
+    if let (Some(path), Some(input)) = (path, args.input.as_deref())
+        && let (Ok(path), Ok(input)) = (path.canonicalize(), Path::new(input).canonicalize())
+        && path == input
+    {
+        return Err(Error::config("input and output are one file").with_hint("write to another one"));
+    }
+    let (mut file, name): (Box<dyn Write + Send>, _) = match path {
         Some(path) => {
             let file = File::create(path)
                 .map_err(|error| Error::io(format!("cannot create {}", path.display()), error))?;
@@ -108,6 +116,7 @@ fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Resul
         }
         None => (Box::new(std::io::stdout()), "standard output".to_owned()),
     };
+    file.write_all(&head).map_err(|error| Error::io(format!("cannot write {name}"), error))?;
     Ok(Output { form, file: Some(file), name, buffer: Vec::new() })
 }
 
@@ -153,7 +162,7 @@ impl Output {
         let options = kwsync_formats::parquet::WriteOptions::new();
         let mut writer = kwsync_formats::parquet::BatchWriter::try_new(file, &schema, &options)?;
         writer.write(batch.batch())?;
-        *open = Some(ParquetOut { table: batch.table().clone(), schema, writer });
+        *open = Some(Box::new(ParquetOut { table: batch.table().clone(), schema, writer }));
         Ok(())
     }
 
@@ -161,9 +170,13 @@ impl Output {
         self.buffer.clear();
         match &mut self.form {
             Form::Parquet(open) => {
-                if let Some(out) = open.take() {
-                    self.file = Some(out.writer.finish()?);
-                }
+                let Some(out) = open.take() else {
+                    return Err(Error::new(
+                        ErrorKind::Data,
+                        "there is no row, and without one no column is known",
+                    ));
+                };
+                self.file = Some(out.writer.finish()?);
             }
             Form::Encoder(encoder) => encoder.end(&mut self.buffer)?,
             Form::Points(_) => {}

@@ -9,6 +9,7 @@ use kwsync_core::{Column, Error, ErrorKind, Result, Value};
 use kwsync_formats::parquet::{BatchReader, ReadOptions};
 
 use super::args::DemoArgs;
+use super::say;
 
 /// Host metrics of a Linux machine under load, recorded by `examples/capture.rs`.
 static DATA: &[u8] = include_bytes!("../../data/host-metrics.lp.gz");
@@ -31,17 +32,17 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<u8> {
     let state = args.dir.join("state");
     let name = |path: &Path| path.display().to_string();
     let (from, to) = (name(&input), format!("file:{}?format=parquet", name(&output)));
-    println!("$ kwsync run --from {from} --to '{to}'\n");
+    say(&format!("$ kwsync run --from {from} --to '{to}'\n\n"))?;
     let mut spec = PipelineSpec::new(from, to).with_checkpoint(format!("file:{}", name(&state)));
     spec.restart = true;
     let outcome = Job::new(&spec, &kwsync::registry())?.run().await?;
     let status = outcome.exit_status();
     let report = outcome.into_result()?;
-    print!("{report}");
+    say(&report.to_string())?;
     for table in report.tables.keys() {
-        show(table, &output.join(table))?;
+        say(&show(table, &output.join(table))?)?;
     }
-    println!("\nThe files are under {}; any tool that reads Parquet opens them.", output.display());
+    say(&format!("\nThe files are under {}; any tool that reads Parquet opens them.\n", output.display()))?;
     Ok(status)
 }
 
@@ -56,7 +57,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn show(table: &str, dir: &Path) -> Result<()> {
+fn show(table: &str, dir: &Path) -> Result<String> {
     let Some(first) = files(dir)?.into_iter().next() else {
         return Err(Error::new(ErrorKind::NotFound, format!("no Parquet file in {}", dir.display())));
     };
@@ -65,10 +66,11 @@ fn show(table: &str, dir: &Path) -> Result<()> {
     let mut reader = BatchReader::from_file(file, &ReadOptions::new().with_batch_rows(SHOWN_ROWS))?;
     let columns: Vec<Column> =
         reader.schema().fields().iter().map(|field| Column::from_field(field)).collect::<Result<_>>()?;
-    println!("\n{table} ({} columns)", columns.len());
-    let Some(batch) = reader.next().transpose()? else { return Ok(()) };
-    print!("{}", grid(&columns, &batch)?);
-    Ok(())
+    let head = format!("\n{table} ({} columns)\n", columns.len());
+    Ok(match reader.next().transpose()? {
+        Some(batch) => head + &grid(&columns, &batch)?,
+        None => head,
+    })
 }
 
 fn grid(columns: &[Column], batch: &RecordBatch) -> Result<String> {

@@ -9,10 +9,11 @@ mod run;
 mod signals;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use kwsync_core::Error;
+use kwsync_core::{Error, Result};
 
 use args::{Cli, Command};
 
@@ -46,6 +47,17 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(status) => ExitCode::from(status),
         Err(error) => fail(&error),
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no fault.
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("cannot write to standard output", error))
+        }
+        _ => Ok(()),
     }
 }
 

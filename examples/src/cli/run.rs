@@ -6,13 +6,13 @@ use kwsync_core::{Error, Outcome, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ReportForm, RunArgs};
-use super::{progress, signals};
+use super::{progress, say, signals};
 
 pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
     let spec = args.spec()?;
     let job = Job::new(&spec, &kwsync::registry())?;
     if args.dry_run {
-        show(&job.preview().await?);
+        say(&shown(&job.preview().await?))?;
         return Ok(0);
     }
     if !args.quiet && job.resumes().await? {
@@ -45,9 +45,9 @@ fn report(outcome: &Outcome, args: &RunArgs) -> Result<()> {
                     object.insert("error_kind".into(), error.kind().as_str().into());
                 }
             }
-            println!("{value}");
+            say(&format!("{value}\n"))?;
         }
-        ReportForm::Text if !args.quiet => print!("{}", outcome.report),
+        ReportForm::Text if !args.quiet => say(&outcome.report.to_string())?,
         ReportForm::Text => {}
     }
     if let Some(error) = &outcome.error {
@@ -67,8 +67,13 @@ fn internal(error: serde_json::Error) -> Error {
     Error::new(kwsync_core::ErrorKind::Internal, "cannot write the report").with_source(error)
 }
 
-fn show(preview: &Preview) {
-    println!("job {}: nothing is done (dry run)", preview.job);
+fn shown(preview: &Preview) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    line(format!("job {}: nothing is done (dry run)", preview.job));
     for (kind, params) in &preview.params {
         for setting in params.settings() {
             let note = match setting.provenance {
@@ -77,27 +82,28 @@ fn show(preview: &Preview) {
             };
             if let Some(value) = setting.value {
                 let value = if setting.param.is_secret() { "***" } else { value };
-                println!("  {kind} {}={value}{note}", setting.param.name());
+                line(format!("  {kind} {}={value}{note}", setting.param.name()));
             }
         }
         for name in params.ignored() {
-            println!("  {kind} {name} is ignored: it means nothing here");
+            line(format!("  {kind} {name} is ignored: it means nothing here"));
         }
     }
-    println!("splits: {}", preview.splits.len());
+    line(format!("splits: {}", preview.splits.len()));
     for split in preview.splits.iter().take(20) {
         match split.bytes {
-            Some(bytes) => println!("  {} ({bytes} bytes)", split.id),
-            None => println!("  {}", split.id),
+            Some(bytes) => line(format!("  {} ({bytes} bytes)", split.id)),
+            None => line(format!("  {}", split.id)),
         }
     }
     if preview.splits.len() > 20 {
-        println!("  ... and {} more", preview.splits.len() - 20);
+        line(format!("  ... and {} more", preview.splits.len() - 20));
     }
     if preview.plans.is_empty() {
-        println!("tables: known only when data is read");
+        line("tables: known only when data is read".to_owned());
     }
     for plan in &preview.plans {
-        print!("{plan}");
+        line(plan.to_string().trim_end().to_owned());
     }
+    text
 }

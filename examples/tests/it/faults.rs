@@ -63,7 +63,8 @@ fn fail_stops_with_a_caret_below_the_fault() {
     let lines: Vec<_> = err.lines().collect();
     let at = lines.iter().position(|line| line.trim() == "cpu usage=1x 2").unwrap();
     let caret = lines[at + 1].find('^').unwrap();
-    assert!(lines[at][..caret].ends_with("usage=") || lines[at][..caret].ends_with("usage=1"), "{err}");
+    let before = lines[at].get(..caret).unwrap();
+    assert!(before.ends_with("usage=") || before.ends_with("usage=1"), "{err}");
     assert!(err.contains("--errors"), "{err}");
 }
 
@@ -78,6 +79,54 @@ fn too_many_rejects_stop_the_job() {
     assert!(ran.err().contains("10 of 10 records rejected, 9 allowed"), "{}", ran.err());
     run("10").expect(3);
     run("50%").expect(4);
+}
+
+#[test]
+fn a_job_that_stops_for_its_rejects_shows_them_and_no_other_file_is_taken_for_them() {
+    let place = Place::new();
+    place.write("in.lp", "bad\n".repeat(10));
+    let run = |path: &str| {
+        let errors = format!("reject:{path}");
+        place.run(&["-f", "in.lp", "-t", "discard:", "--errors", &errors, "--max-errors", "3"])
+    };
+    run("bad.jsonl").expect(4);
+    let kept = std::fs::read_to_string(place.path("bad.jsonl")).unwrap();
+    assert!(kept.lines().count() > 3 && kept.contains("missing_fields"), "{kept}");
+    // Again: the same rejects, not twice.
+    run("bad.jsonl").expect(4);
+    assert_eq!(std::fs::read_to_string(place.path("bad.jsonl")).unwrap(), kept);
+
+    let ran = run("in.lp").expect(2);
+    assert!(ran.err().contains("no reject file"), "{}", ran.err());
+    assert_eq!(std::fs::read_to_string(place.path("in.lp")).unwrap(), "bad\n".repeat(10));
+}
+
+#[test]
+fn a_resumed_job_judges_types_as_before() {
+    let place = Place::new();
+    // The first type of a column stands, also for a run that begins behind it.
+    place.write("in.lp", "cpu v=1.5 1\n");
+    let run = |errors: &str| {
+        place.run(&["-f", "in.lp", "-t", "file:out?format=parquet", "--job", "j", "--errors", errors])
+    };
+    run("fail").expect(0);
+    place.write("in.lp", "cpu v=1.5 1\ncpu v=2i 2\ncpu v=2.5 3\n");
+    let ran = run("skip").expect(3);
+    assert!(ran.out().contains("rejected               1 rows"), "{}", ran.out());
+    let values: Vec<_> =
+        parquet_points(&place.path("out")).into_iter().map(|point| point.fields["v"].1.clone()).collect();
+    assert_eq!(values.len(), 2);
+    assert!(values.contains(&"1.5".to_owned()) && values.contains(&"2.5".to_owned()), "{values:?}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let place = Place::new();
+    let script = format!("{} connectors | head -1; echo ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_kwsync"));
+    let ran = place.command_of("bash", &["-c", &script]).output().unwrap();
+    let out = String::from_utf8(ran.stdout).unwrap();
+    assert!(out.ends_with("\n0\n"), "{out}");
+    assert!(ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 /// Status, what the message must hold, and the arguments.

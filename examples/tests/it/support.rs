@@ -28,7 +28,11 @@ impl Place {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kwsync"));
+        self.command_of(env!("CARGO_BIN_EXE_kwsync"), arguments)
+    }
+
+    pub(crate) fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.dir.path()).env("XDG_STATE_HOME", self.path("state"));
         command
     }

@@ -7,9 +7,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::{Column, Result, Schema, SchemaRegistry, TableId};
 
 #[cfg(feature = "runtime")]
 pub use store::{CheckpointStore, FileStore, MemoryStore};
@@ -105,13 +108,61 @@ pub struct JobState {
     pub splits: Vec<Split>,
     /// How far each piece has come; a piece that is missing has not been begun.
     pub checkpoints: BTreeMap<Arc<str>, Checkpoint>,
+    /// Tells apart two runs of the same number, which began in the same moment.
+    #[serde(default)]
+    pub run: u64,
     /// Durable bytes of the reject file when this was written.
     pub rejects_len: u64,
+    /// The reject file.
+    #[serde(default)]
+    pub rejects_path: Option<PathBuf>,
+    /// The schemas that the job's decoders have agreed on.
+    #[serde(default)]
+    pub schemas: Vec<SavedTable>,
 }
 
 impl JobState {
     /// The state of a job that has not begun.
     pub fn new(job: JobId) -> Self {
-        Self { job, generation: 0, splits: Vec::new(), checkpoints: BTreeMap::new(), rejects_len: 0 }
+        Self {
+            job,
+            generation: 0,
+            splits: Vec::new(),
+            checkpoints: BTreeMap::new(),
+            run: 0,
+            rejects_len: 0,
+            rejects_path: None,
+            schemas: Vec::new(),
+        }
+    }
+}
+
+/// A table's columns as they are kept between runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedTable {
+    table: TableId,
+    /// Name, type and role, as text.
+    columns: Vec<(String, String, String)>,
+}
+
+impl SavedTable {
+    /// The columns of `table`.
+    pub fn of(table: &TableId, schema: &Schema) -> Self {
+        let text = |column: &Column| {
+            (column.name().to_owned(), column.data_type().to_string(), column.role().as_str().to_owned())
+        };
+        Self { table: table.clone(), columns: schema.columns().iter().map(text).collect() }
+    }
+
+    /// Tells `registry` of the columns again.
+    ///
+    /// # Errors
+    /// `Config` for a type or role that cannot be read: the state was written by a newer version.
+    pub fn restore(&self, registry: &SchemaRegistry) -> Result<()> {
+        for (name, data_type, role) in &self.columns {
+            let column = Column::new(name.as_str(), data_type.parse()?).with_role(role.parse()?);
+            registry.claim(&self.table, &column);
+        }
+        Ok(())
     }
 }

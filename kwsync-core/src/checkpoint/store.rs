@@ -56,7 +56,26 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     })?
 }
 
-fn read(path: &Path) -> Result<Option<JobState>> {
+/// Who has written a state: all of it that a writer must look at.
+#[derive(serde::Deserialize)]
+struct Fence {
+    generation: u64,
+    #[serde(default)]
+    run: u64,
+}
+
+impl Fence {
+    fn of(state: &JobState) -> Self {
+        Self { generation: state.generation, run: state.run }
+    }
+
+    /// Whether the run that wants to write `state` has been taken over.
+    fn fences(&self, state: &JobState) -> bool {
+        self.generation > state.generation || (self.generation == state.generation && self.run != state.run)
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -69,8 +88,8 @@ fn read(path: &Path) -> Result<Option<JobState>> {
 }
 
 fn write(path: &Path, state: &JobState) -> Result<()> {
-    if let Some(stored) = read(path)?
-        && stored.generation > state.generation
+    if let Some(stored) = read::<Fence>(path)?
+        && stored.fences(state)
     {
         return Err(fenced(state, stored.generation));
     }
@@ -143,7 +162,7 @@ impl CheckpointStore for MemoryStore {
     fn save<'a>(&'a self, state: &'a JobState) -> BoxFuture<'a, Result<()>> {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let saved = match states.get(&state.job) {
-            Some(stored) if stored.generation > state.generation => Err(fenced(state, stored.generation)),
+            Some(stored) if Fence::of(stored).fences(state) => Err(fenced(state, stored.generation)),
             _ => {
                 states.insert(state.job.clone(), state.clone());
                 Ok(())

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arrow_array::Array;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
+use super::Shared;
 use super::coalesce::Coalescer;
 use super::ledger::Ledger;
 use super::queue::{Receiver, Sender, queue};
-use super::{Progress, Readiness, Shared};
+use crate::transform::{without, without_column};
 use crate::{
-    Backoff, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Reject, Result, Retry,
-    Settled, SourceBatch, Split, SplitPosition, TableBatch, TableId,
+    Backoff, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Reject,
+    Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
 };
 
 /// Finished splits that wait for one commit; more would only keep files open.
@@ -66,16 +69,19 @@ async fn attempt(shared: &Arc<Shared>, index: usize, taken: &Taken, writing: &mu
     let mut writer = shared.sink.open(&lane).await?;
     let (sender, mut receiver) = queue(shared.options.queue_bytes);
     let (acks, acked) = mpsc::unbounded_channel();
-    let reading = tokio::spawn(read(Arc::clone(shared), Arc::clone(taken), sender, acked));
-    let abort = reading.abort_handle();
+    // Dropped with us, the reading task ends too.
+    let reading =
+        AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(shared), Arc::clone(taken), sender, acked)));
 
-    let written = writing.run(shared, writer.as_mut(), &mut receiver, &acks, taken).await;
-    if written.is_err() {
-        abort.abort();
+    if let Err(error) = writing.run(shared, writer.as_mut(), &mut receiver, &acks, taken).await {
+        if error.kind() == ErrorKind::Budget {
+            // Whoever has to find out why wants to see them; the next run meets them again and replaces these.
+            shared.ledger.spill(std::mem::take(&mut writing.rejects)).await?;
+        }
+        return Err(error);
     }
     drop((receiver, acks));
     let read = reading.await;
-    written?;
     read.map_err(|fault| Error::new(ErrorKind::Internal, "a reading task broke off").with_source(fault))??;
     let closed = writer.close().await?;
     writing.settle(shared, closed)
@@ -161,15 +167,18 @@ async fn read_split(
                 },
             };
             let rows: usize = batch.decoded.batches.iter().map(TableBatch::rows).sum();
-            Progress::add(&shared.progress.bytes_read, batch.bytes);
             tokio::select! {
                 biased;
                 () = shared.rate.take(rows as u64, batch.bytes) => {}
                 // What was read and not passed on is read again by the next run.
-                () = shared.stop.cancelled() => return Ok(false),
+                () = shared.stop.cancelled() => {
+                    readers.insert(Arc::clone(id), reader);
+                    return Ok(false);
+                }
             }
             let bytes = TableBatch::retained_together(&batch.decoded.batches);
-            if !queue.send(Message::Batch { split: Arc::clone(id), batch, bytes }, bytes).await {
+            let refused: usize = batch.decoded.rejects.iter().map(reject_bytes).sum();
+            if !queue.send(Message::Batch { split: Arc::clone(id), batch, bytes }, bytes + refused).await {
                 return Ok(false);
             }
         }
@@ -238,15 +247,56 @@ impl Transformed {
         }
         Ok(Self { batches, rejects, counts: decoded.counts, rows, read: bytes, position })
     }
+
+    /// Makes the target ready for every batch. Where a fault of the data stands in the way, as a name that the target
+    /// cannot have, the rows that have that column are refused, or all of them if it is the table; the others go on.
+    async fn prepare(&mut self, shared: &Shared) -> Result<()> {
+        let mut ready = Vec::with_capacity(self.batches.len());
+        'batches: for mut batch in std::mem::take(&mut self.batches) {
+            while !shared.is_ready(batch.table(), batch.schema()) {
+                let Err(error) = shared.prepare(batch.table(), batch.schema()).await else { break };
+                if error.kind() != ErrorKind::Data {
+                    return Err(error);
+                }
+                let named = error.location().and_then(Location::column);
+                let column = named.and_then(|name| batch.schema().index_of(name));
+                let has =
+                    |row: &usize| column.is_none_or(|column| batch.batch().column(column).is_valid(*row));
+                let refused: Vec<usize> = (0..batch.rows()).filter(has).collect();
+                let (code, reason) = (error.code().unwrap_or("cannot_prepare"), error.message());
+                self.rejects.extend(refused.iter().map(|row| batch.reject(*row, Stage::Write, code, reason)));
+                match column {
+                    Some(column) if refused.len() < batch.rows() => {
+                        batch = without_column(without(batch, &refused)?, column)?;
+                    }
+                    _ => continue 'batches,
+                }
+            }
+            ready.push(batch);
+        }
+        self.batches = ready;
+        Ok(())
+    }
+}
+
+/// What a reject takes in memory, about.
+fn reject_bytes(reject: &Reject) -> usize {
+    reject.raw.len() + reject.reason.len() + 256
 }
 
 /// Rows and records that the counters hold and no commit has confirmed.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pub(super) records: u64,
+    pub(super) counts: DecodeCounts,
     pub(super) bytes: u64,
+    /// Rows as they came from the source.
+    pub(super) rows_read: u64,
     pub(super) rejected: u64,
+    /// Rows of each table, behind the transforms.
     pub(super) rows: BTreeMap<TableId, u64>,
+    /// Rows that the writer has told the fate of and that will be written again all the same.
+    pub(super) settled: BTreeMap<TableId, RowCounts>,
+    pub(super) coerced: u64,
 }
 
 /// The writing loop's state.
@@ -316,15 +366,16 @@ impl Writing {
                     self.begun.insert(Arc::clone(&checkpoint.split), checkpoint);
                 }
                 Some(Message::Batch { split, batch, bytes }) => {
-                    let batch = Transformed::new(shared, batch)?;
+                    let mut batch = Transformed::new(shared, batch)?;
                     if self.prepare_conflicts(shared, &batch) {
                         self.commit(shared, writer, acks, taken).await?;
                     }
-                    for batch in &batch.batches {
-                        if shared.readiness(batch.table(), batch.schema()) != Readiness::Ready {
-                            shared.prepare(batch.table(), batch.schema()).await?;
-                        }
-                    }
+                    let prepared = tokio::select! {
+                        prepared = batch.prepare(shared) => prepared,
+                        // What was not taken is read again by the next run.
+                        () = shared.stop.cancelled() => break,
+                    };
+                    prepared?;
                     self.take(shared, writer, split, batch, bytes).await?;
                 }
                 Some(Message::End { split }) => {
@@ -346,15 +397,13 @@ impl Writing {
         self.commit(shared, writer, acks, taken).await
     }
 
-    /// Whether a table must be changed that this lane may be writing to: then what it holds is committed first, since
-    /// the change would wait for our own transaction.
+    /// Whether a table must be made or changed while this lane holds a transaction: then that is committed first. The
+    /// change would wait for it, if the table is one that this lane writes to; and while this lane waits for its turn
+    /// to prepare, another one's change may wait for it.
     fn prepare_conflicts(&self, shared: &Shared, batch: &Transformed) -> bool {
         self.since.is_some()
             && shared.sink.capabilities().exclusive_prepare
-            && batch
-                .batches
-                .iter()
-                .any(|batch| shared.readiness(batch.table(), batch.schema()) == Readiness::Changed)
+            && batch.batches.iter().any(|batch| !shared.is_ready(batch.table(), batch.schema()))
     }
 
     async fn take(
@@ -368,12 +417,13 @@ impl Writing {
         let Transformed { batches, rejects, counts, rows, read, position } = batch;
         self.since.get_or_insert_with(Instant::now);
         self.tally.bytes += read;
-        self.tally.records += counts.records;
+        self.tally.counts += counts;
+        self.tally.rows_read += rows;
         let mut by_table: BTreeMap<TableId, u64> = BTreeMap::new();
         for batch in &batches {
             *by_table.entry(batch.table().clone()).or_default() += batch.rows() as u64;
         }
-        shared.progress.decoded(counts, rows, &by_table);
+        shared.progress.decoded(counts, read, rows, &by_table);
         for (table, rows) in by_table {
             *self.tally.rows.entry(table).or_default() += rows;
         }
@@ -394,13 +444,11 @@ impl Writing {
         if rejects.is_empty() {
             return Ok(());
         }
-        let count = rejects.len() as u64;
+        self.tally.rejected += rejects.len() as u64;
         let kept = shared.ledger.judge(rejects)?;
-        self.tally.rejected += count;
-        self.reject_bytes +=
-            kept.iter().map(|reject| reject.raw.len() + reject.reason.len() + 256).sum::<usize>();
+        self.reject_bytes += kept.iter().map(reject_bytes).sum::<usize>();
         self.rejects.extend(kept);
-        Ok(())
+        shared.ledger.check_budget(false)
     }
 
     async fn write(
@@ -418,6 +466,10 @@ impl Writing {
 
     fn settle(&mut self, shared: &Shared, settled: Settled) -> Result<()> {
         shared.progress.settled(&settled);
+        for (table, counts) in &settled.tables {
+            *self.tally.settled.entry(table.clone()).or_default() += *counts;
+        }
+        self.tally.coerced += settled.coerced;
         self.judge(shared, settled.rejects)
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::{PipelineOptions, Progress};
 use crate::{
     Budget, Checkpoint, CheckpointStore, Error, ErrorPolicy, JobState, Reject, RejectWriter, Result,
+    SavedTable, SchemaRegistry,
 };
 
 pub(super) struct Ledger {
@@ -16,6 +17,7 @@ pub(super) struct Ledger {
     budget: Budget,
     progress: Arc<Progress>,
     store: Arc<dyn CheckpointStore>,
+    schemas: Arc<SchemaRegistry>,
     resumable: bool,
     books: Mutex<Books>,
 }
@@ -27,14 +29,20 @@ struct Books {
 
 impl Ledger {
     pub(super) async fn open(
-        state: JobState,
+        mut state: JobState,
         store: Arc<dyn CheckpointStore>,
+        schemas: Arc<SchemaRegistry>,
         resumable: bool,
         options: &PipelineOptions,
         progress: Arc<Progress>,
     ) -> Result<Self> {
         let rejects = match &options.errors {
-            ErrorPolicy::Reject(path) => Some(RejectWriter::open(path, state.rejects_len)?),
+            ErrorPolicy::Reject(path) => {
+                // The length belongs to the file that it was recorded of.
+                let keep = if state.rejects_path.as_ref() == Some(path) { state.rejects_len } else { 0 };
+                (state.rejects_path, state.rejects_len) = (Some(path.clone()), keep);
+                Some(RejectWriter::open(path, keep)?)
+            }
             _ => None,
         };
         if resumable {
@@ -46,6 +54,7 @@ impl Ledger {
             budget: options.max_errors,
             progress,
             store,
+            schemas,
             resumable,
             books: Mutex::new(Books { state, rejects }),
         })
@@ -73,7 +82,6 @@ impl Ledger {
             return Err(first.to_error());
         }
         Progress::add(&self.progress.rejected, rejects.len() as u64);
-        self.check_budget(false)?;
         match self.policy {
             ErrorPolicy::Reject(_) => Ok(rejects
                 .into_iter()
@@ -83,7 +91,8 @@ impl Ledger {
         }
     }
 
-    fn check_budget(&self, finished: bool) -> Result<()> {
+    /// Whether the rejects so far are still allowed; `finished` when no more records come.
+    pub(super) fn check_budget(&self, finished: bool) -> Result<()> {
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let rejected = get(&self.progress.rejected);
         let records = get(&self.progress.records).max(get(&self.progress.rows_read)).max(rejected);
@@ -98,20 +107,29 @@ impl Ledger {
         checkpoints: &HashMap<Arc<str>, Checkpoint>,
     ) -> Result<()> {
         let mut books = self.books.lock().await;
-        if let Some(file) = &mut books.rejects {
-            books.state.rejects_len = file.append(&rejects)?;
+        let Books { state, rejects: file } = &mut *books;
+        if let Some(file) = file {
+            state.rejects_len = file.append(&rejects)?;
         }
         for checkpoint in checkpoints.values() {
-            if checkpoint.done {
-                Progress::add(&self.progress.splits_done, 1);
-            }
-            books.state.checkpoints.insert(Arc::clone(&checkpoint.split), checkpoint.clone());
+            state.checkpoints.insert(Arc::clone(&checkpoint.split), checkpoint.clone());
         }
-        if self.resumable { self.store.save(&books.state).await } else { Ok(()) }
+        if self.resumable {
+            state.schemas =
+                self.schemas.tables().iter().map(|(table, schema)| SavedTable::of(table, schema)).collect();
+            self.store.save(state).await?;
+        }
+        let done = checkpoints.values().filter(|checkpoint| checkpoint.done).count();
+        Progress::add(&self.progress.splits_done, done as u64);
+        Ok(())
     }
 
-    pub(super) async fn finish(&self) -> Result<()> {
-        self.check_budget(true)
+    /// Writes rejects to their file without recording them, so that a job that stops for them shows them.
+    pub(super) async fn spill(&self, rejects: Vec<Reject>) -> Result<()> {
+        match &mut self.books.lock().await.rejects {
+            Some(file) => file.append(&rejects).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// The error for rows that were lost with a connection and cannot be read again.

@@ -76,6 +76,7 @@ pub struct Pipeline {
     options: PipelineOptions,
     progress: Arc<Progress>,
     cancel: CancellationToken,
+    schemas: Arc<SchemaRegistry>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -101,7 +102,16 @@ impl Pipeline {
             options: PipelineOptions::default(),
             progress: Arc::default(),
             cancel: CancellationToken::new(),
+            schemas: Arc::default(),
         }
+    }
+
+    /// Shares the schemas that the job's decoders agree on. They are kept with its checkpoints, so that a resumed job
+    /// judges types as the one that it goes on from did.
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: Arc<SchemaRegistry>) -> Self {
+        self.schemas = schemas;
+        self
     }
 
     /// Adds a transform behind those that are there.
@@ -171,6 +181,10 @@ impl Pipeline {
         let lanes = if self.sink.capabilities().parallel { self.options.lanes.max(1) } else { 1 };
         state.splits = self.source.splits(lanes, &state.splits).await?;
         state.generation += 1;
+        state.run = new_run();
+        for saved in &state.schemas {
+            saved.restore(&self.schemas)?;
+        }
         let resumable = state.splits.iter().any(|split| split.resumable);
 
         let open: VecDeque<_> = state
@@ -185,8 +199,15 @@ impl Pipeline {
         let lanes = lanes.min(open.len()).max(1);
 
         let stop = self.cancel.child_token();
-        let ledger =
-            Ledger::open(state, self.store, resumable, &self.options, Arc::clone(&self.progress)).await?;
+        let ledger = Ledger::open(
+            state,
+            self.store,
+            self.schemas,
+            resumable,
+            &self.options,
+            Arc::clone(&self.progress),
+        )
+        .await?;
         let shared = Arc::new(Shared {
             job: self.job,
             source: self.source,
@@ -197,7 +218,7 @@ impl Pipeline {
             progress: self.progress,
             stop: stop.clone(),
             splits: std::sync::Mutex::new(open),
-            schemas: SchemaRegistry::new(),
+            known: SchemaRegistry::new(),
             preparing: tokio::sync::Mutex::default(),
             prepared: RwLock::default(),
             ledger,
@@ -219,9 +240,17 @@ impl Pipeline {
         }
         match first {
             Some(error) => Err(error),
-            None => shared.ledger.finish().await,
+            // A share of rejects is judged by all records, which an interrupted run has not seen.
+            None if stop.is_cancelled() => Ok(()),
+            None => shared.ledger.check_budget(true),
         }
     }
+}
+
+/// A number that tells two runs of a job apart which began in the same moment.
+fn new_run() -> u64 {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    (now.as_nanos() as u64) ^ (u64::from(std::process::id()) << 40)
 }
 
 fn all_done(progress: &Progress) -> bool {
@@ -240,7 +269,8 @@ struct Shared {
     progress: Arc<Progress>,
     stop: CancellationToken,
     splits: std::sync::Mutex<VecDeque<crate::Split>>,
-    schemas: SchemaRegistry,
+    /// The columns of each table that the sink has agreed to.
+    known: SchemaRegistry,
     preparing: tokio::sync::Mutex<()>,
     /// What the sink has been told of each table. Read without waiting for a lane that prepares another table, or
     /// two lanes could wait for each other's transactions.
@@ -264,37 +294,29 @@ impl Shared {
         }
     }
 
-    /// How ready the target is for rows of `schema`.
-    fn readiness(&self, table: &TableId, schema: &Schema) -> Readiness {
+    /// Whether the target has been prepared for rows of `schema`.
+    fn is_ready(&self, table: &TableId, schema: &Schema) -> bool {
         let prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = prepared.get(table) else { return Readiness::New };
-        let covered = schema.columns().iter().all(|column| {
-            known.column(column.name()).is_some_and(|own| {
-                widen(own.data_type(), column.data_type()).as_ref() == Some(own.data_type())
+        prepared.get(table).is_some_and(|known| {
+            schema.columns().iter().all(|column| {
+                known.column(column.name()).is_some_and(|own| {
+                    widen(own.data_type(), column.data_type()).as_ref() == Some(own.data_type())
+                })
             })
-        });
-        if covered { Readiness::Ready } else { Readiness::Changed }
+        })
     }
 
     /// Prepares a table for all columns met so far; one lane at a time.
     async fn prepare(&self, table: &TableId, schema: &Schema) -> Result<()> {
         let _one_at_a_time = self.preparing.lock().await;
-        if self.readiness(table, schema) == Readiness::Ready {
+        if self.is_ready(table, schema) {
             return Ok(());
         }
-        let merged = self.schemas.merge(table, schema)?;
+        // Kept only once the sink has agreed: a column that it cannot have must not spoil the table for others.
+        let merged = self.known.merged(table, schema)?;
         self.sink.prepare(table, &merged).await?;
+        self.known.merge(table, schema)?;
         self.prepared.write().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), merged);
         Ok(())
     }
-}
-
-/// Whether a table has been prepared for some columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Readiness {
-    Ready,
-    /// The table has not been prepared at all.
-    New,
-    /// It has been, but for other columns.
-    Changed,
 }

@@ -55,7 +55,7 @@ impl Default for PipelineOptions {
             batch_rows: 65_536,
             batch_bytes: 16 << 20,
             linger: Duration::from_secs(1),
-            queue_bytes: 32 << 20,
+            queue_bytes: 8 << 20,
             commit_rows: 1_000_000,
             commit_bytes: 256 << 20,
             commit_interval: Duration::from_secs(10),

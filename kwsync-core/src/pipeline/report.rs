@@ -94,8 +94,9 @@ impl Progress {
         counter.fetch_add(n, Ordering::Relaxed);
     }
 
-    pub(super) fn decoded(&self, counts: DecodeCounts, rows: u64, read: &BTreeMap<TableId, u64>) {
+    pub(super) fn decoded(&self, counts: DecodeCounts, bytes: u64, rows: u64, read: &BTreeMap<TableId, u64>) {
         Self::add(&self.records, counts.records);
+        Self::add(&self.bytes_read, bytes);
         Self::add(&self.rows_read, rows);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.decode += counts;
@@ -107,15 +108,22 @@ impl Progress {
     /// Takes back what was counted of rows that will be read again.
     pub(super) fn take_back(&self, tally: &Tally) {
         let sub = |counter: &AtomicU64, n: u64| counter.fetch_sub(n, Ordering::Relaxed);
-        let rows: u64 = tally.rows.values().sum();
-        sub(&self.records, tally.records);
+        sub(&self.records, tally.counts.records);
         sub(&self.bytes_read, tally.bytes);
-        sub(&self.rows_read, rows);
+        sub(&self.rows_read, tally.rows_read);
         sub(&self.rejected, tally.rejected);
-        Self::add(&self.retried, rows);
+        Self::add(&self.retried, tally.rows_read);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.decode.missing_timestamps -= tally.counts.missing_timestamps;
+        tables.decode.duplicate_fields -= tally.counts.duplicate_fields;
+        tables.decode.coerced -= tally.counts.coerced + tally.coerced;
         for (table, rows) in &tally.rows {
             tables.of(table).rows_read -= rows;
+        }
+        for (table, counts) in &tally.settled {
+            // What the target has stays counted as written; what it refused, it will refuse again.
+            tables.of(table).rows.rejected -= counts.rejected;
+            sub(&self.rows_settled, counts.rejected);
         }
     }
 

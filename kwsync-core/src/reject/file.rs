@@ -1,7 +1,7 @@
 //! The reject file: JSON lines, appended, made durable before a checkpoint speaks of them, and readable again.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, Seek, SeekFrom, Write};
+use std::io::{BufRead, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -99,6 +99,9 @@ impl RejectWriter {
             .write(true)
             .open(&path)
             .map_err(|error| Error::io(what(), error))?;
+        if keep == 0 {
+            refuse_foreign(&path)?;
+        }
         let held = file.metadata().map_err(|error| Error::io(what(), error))?.len();
         let length = keep.min(held);
         file.set_len(length)
@@ -148,6 +151,19 @@ impl RejectWriter {
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
+}
+
+/// A slip of the finger must not empty somebody's data: what is there must be a reject file.
+fn refuse_foreign(path: &Path) -> Result<()> {
+    let fault = |error| Error::io(format!("cannot read {}", path.display()), error);
+    let mut first = Vec::new();
+    let mut start = std::io::BufReader::new(File::open(path).map_err(fault)?).take(1 << 20);
+    start.read_until(b'\n', &mut first).map_err(fault)?;
+    if first.is_empty() || serde_json::from_slice::<Line>(&first).is_ok() {
+        return Ok(());
+    }
+    Err(Error::config(format!("{} is there and is no reject file: it is left alone", path.display()))
+        .with_hint("name another file for the rejects, or move this one away"))
 }
 
 /// Reads a reject file again, one reject a line; for replaying it, or for looking at it.

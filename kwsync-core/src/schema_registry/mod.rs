@@ -4,7 +4,6 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::{Column, DataType, Error, ErrorKind, Result, Schema, TableId};
@@ -18,8 +17,8 @@ pub enum Claim {
     Conflict(Column),
 }
 
-/// The schemas of all tables of a job, shared by its lanes. They are seeded from the target's catalog and from
-/// what decoders meet, and are monotone: columns are added, types are widened, nothing is ever taken back.
+/// The schemas of all tables of a job, shared by its lanes. They hold what decoders have met, in this run
+/// and in those that it resumes, and are monotone: columns are added, types are widened, nothing is ever taken back.
 ///
 /// # Examples
 /// ```
@@ -86,51 +85,52 @@ impl SchemaRegistry {
     /// `Schema` when a column's types have no common exact type; then nothing has changed.
     pub fn merge(&self, table: &TableId, schema: &Schema) -> Result<Arc<Schema>> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        match tables.entry(table.clone()) {
-            Entry::Vacant(entry) => {
-                let schema = Arc::new(schema.clone().with_version(1));
-                entry.insert(Arc::clone(&schema));
-                Ok(schema)
+        let merged = merged(table, tables.get(table), schema)?;
+        tables.insert(table.clone(), Arc::clone(&merged));
+        Ok(merged)
+    }
+
+    /// What [`merge`](Self::merge) would return, without keeping it.
+    ///
+    /// # Errors
+    /// As [`merge`](Self::merge).
+    pub fn merged(&self, table: &TableId, schema: &Schema) -> Result<Arc<Schema>> {
+        merged(table, self.tables.read().unwrap_or_else(PoisonError::into_inner).get(table), schema)
+    }
+}
+
+fn merged(table: &TableId, known: Option<&Arc<Schema>>, schema: &Schema) -> Result<Arc<Schema>> {
+    let Some(known) = known else { return Ok(Arc::new(schema.clone().with_version(1))) };
+    let mut columns = known.columns().to_vec();
+    let mut changed = false;
+    for column in schema.columns() {
+        match known.index_of(column.name()) {
+            None => {
+                columns.push(column.clone().with_nullable(true));
+                changed = true;
             }
-            Entry::Occupied(mut entry) => {
-                let known = entry.get();
-                let mut columns = known.columns().to_vec();
-                let mut changed = false;
-                for column in schema.columns() {
-                    match known.index_of(column.name()) {
-                        None => {
-                            columns.push(column.clone().with_nullable(true));
-                            changed = true;
-                        }
-                        Some(index) => {
-                            let own = &mut columns[index];
-                            let wide = widen(own.data_type(), column.data_type()).ok_or_else(|| {
-                                Error::new(
-                                    ErrorKind::Schema,
-                                    format!(
-                                        "column {:?} of table {table} is {}, and {} cannot be stored in it without loss",
-                                        column.name(),
-                                        own.data_type(),
-                                        column.data_type()
-                                    ),
-                                )
-                                .with_code("type_conflict")
-                            })?;
-                            if wide != *own.data_type() {
-                                *own = own.clone().with_data_type(wide);
-                                changed = true;
-                            }
-                        }
-                    }
+            Some(index) => {
+                let own = &mut columns[index];
+                let wide = widen(own.data_type(), column.data_type()).ok_or_else(|| {
+                    let text = format!(
+                        "column {:?} of table {table} is {}, and {} cannot be stored in it without loss",
+                        column.name(),
+                        own.data_type(),
+                        column.data_type()
+                    );
+                    Error::new(ErrorKind::Schema, text).with_code("type_conflict")
+                })?;
+                if wide != *own.data_type() {
+                    *own = own.clone().with_data_type(wide);
+                    changed = true;
                 }
-                if changed {
-                    let version = known.version() + 1;
-                    entry.insert(Arc::new(Schema::new(columns)?.with_version(version)));
-                }
-                Ok(Arc::clone(entry.get()))
             }
         }
     }
+    if !changed {
+        return Ok(Arc::clone(known));
+    }
+    Ok(Arc::new(Schema::new(columns)?.with_version(known.version() + 1)))
 }
 
 fn compare(schema: &Schema, column: &Column) -> Option<Claim> {

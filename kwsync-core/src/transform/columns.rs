@@ -157,7 +157,8 @@ impl Transform for AddColumn {
     }
 }
 
-/// Casts a column to another type; a value that the type cannot hold exactly rejects its row.
+/// Casts a column to another type; a value that the type cannot hold exactly rejects its row. Text is read as Arrow's
+/// cast reads it, and digits of a second beyond the type's unit are dropped then.
 #[derive(Clone, Debug)]
 pub struct CastColumn {
     column: String,
@@ -193,8 +194,18 @@ impl Transform for CastColumn {
                 return Ok(true);
             }
             let (before, after) = (Value::of(old.as_ref(), row)?, Value::of(back.as_ref(), row)?);
-            // Text has many spellings of one value ("01", "1.0"): it is enough that it could be read.
-            Ok(before == after || (matches!(before, Value::Text(_)) && !new.is_null(row)))
+            let same = match (&before, &after) {
+                (Value::Float64(before), Value::Float64(after)) => {
+                    before == after || before.is_nan() && after.is_nan()
+                }
+                (Value::Float32(before), Value::Float32(after)) => {
+                    before == after || before.is_nan() && after.is_nan()
+                }
+                // Text has many spellings of one value ("01", "1.0"): it is enough that it could be read.
+                (Value::Text(_), _) => !new.is_null(row),
+                _ => before == after,
+            };
+            Ok(same)
         };
         let mut lost = Vec::new();
         for row in 0..old.len() {
@@ -237,4 +248,11 @@ pub(crate) fn without(batch: TableBatch, gone: &[usize]) -> Result<TableBatch> {
         .map_err(|error| Error::new(ErrorKind::Internal, "cannot filter a batch").with_source(error))?;
     let origin: Origin = origin.take((0..rows).filter(keep));
     TableBatch::new(table, schema, kept, origin)
+}
+
+/// The batch without one of its columns.
+pub(crate) fn without_column(batch: TableBatch, column: usize) -> Result<TableBatch> {
+    let mut kept = pairs(&batch);
+    kept.remove(column);
+    rebuild(batch, kept)
 }

@@ -8,6 +8,7 @@ mod tests;
 use std::fmt;
 
 pub use columns::{AddColumn, CastColumn, DropColumns, RenameColumn, SelectColumns};
+pub(crate) use columns::{without, without_column};
 pub use table::RenameTable;
 
 use crate::{Reject, Result, TableBatch};

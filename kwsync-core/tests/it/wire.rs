@@ -98,6 +98,27 @@ async fn every_way_to_sign_in_and_every_sslmode() {
     assert!(error.report().contains("sslrootcert"), "{}", error.report());
 }
 
+#[tokio::test]
+async fn md5_and_clear_passwords_sign_in_too() {
+    // A server of its own: who may sign in, and how, is changed.
+    let Some(server) = PgServer::start() else { return };
+    server.psql(
+        "postgres",
+        "SET password_encryption = 'md5'; CREATE ROLE by_md5 LOGIN PASSWORD 'x y'; CREATE ROLE in_clear LOGIN PASSWORD 'é'",
+    );
+    let hba = server.psql("postgres", "SHOW hba_file");
+    let rules = std::fs::read_to_string(hba.trim()).unwrap();
+    let more = "host all by_md5 127.0.0.1/32 md5\nhost all in_clear 127.0.0.1/32 password\n";
+    std::fs::write(hba.trim(), format!("{more}{rules}")).unwrap();
+    server.restart();
+    for (user, password) in [("by_md5", "x y"), ("in_clear", "é")] {
+        let config = ConnectConfig::new("127.0.0.1", server.port(), user, "postgres");
+        Connection::connect(&config.clone().with_password(Secret::new(password))).await.unwrap();
+        let error = Connection::connect(&config.with_password(Secret::new("wrong"))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Auth, "{user}");
+    }
+}
+
 /// Any certificate that did not sign the server's.
 fn foreign_authority() -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!("kwsync-foreign-{}.crt", std::process::id()));
@@ -210,6 +231,8 @@ async fn a_dropped_exchange_breaks_the_session_and_a_statement_can_be_cancelled(
     canceller.abort();
     assert_eq!(error.code(), Some("57014"));
 
+    // Another session: a request to cancel the first may still be on its way.
+    let mut session = connect(server, "postgres").await;
     let dropped =
         tokio::time::timeout(Duration::from_millis(50), session.simple_query("SELECT pg_sleep(60)")).await;
     assert!(dropped.is_err() && session.is_broken());

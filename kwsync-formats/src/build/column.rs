@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, UInt64Array}
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
 
 use super::dictionary::Refused;
-use super::{Dictionary, Text};
+use super::{Dictionary, Pool, Text};
 
 /// How tags lie in memory.
 ///
@@ -42,11 +42,13 @@ pub(crate) struct Column {
     pub(crate) data: Data,
     /// Bits for the values up to the last null; what follows is valid.
     valid: Option<BooleanBufferBuilder>,
+    /// Values of the last batch
+    usual: usize,
 }
 
 impl Column {
     pub(crate) const fn new(data: Data) -> Self {
-        Self { data, valid: None }
+        Self { data, valid: None, usual: 0 }
     }
 
     #[inline(always)]
@@ -134,23 +136,34 @@ impl Column {
         }
     }
 
-    /// The array of `rows` rows, and an empty builder with room for as many again.
-    pub(crate) fn finish(&mut self, rows: usize, input_bytes: usize) -> ArrayRef {
+    /// Makes room for as many values as the last batch had, if there is none.
+    pub(crate) fn prepare(&mut self, pool: &Pool) {
+        match &mut self.data {
+            Data::I64(v) if v.capacity() == 0 => *v = pool.i64s.take(self.usual),
+            Data::F64(v) if v.capacity() == 0 => *v = pool.f64s.take(self.usual),
+            Data::Text(v) if v.views.capacity() == 0 => v.views = pool.views.take(self.usual),
+            _ => {}
+        }
+    }
+
+    /// The array of `rows` rows, and an empty builder.
+    pub(crate) fn finish(&mut self, rows: usize, input_bytes: usize, pool: &Pool) -> ArrayRef {
         fn take<T>(values: &mut Vec<T>) -> Vec<T> {
             let room = Vec::with_capacity(values.len());
             std::mem::replace(values, room)
         }
         self.pad(rows);
+        self.usual = rows;
         let nulls = self.valid.take().map(|mut valid| {
             valid.append_n(rows - valid.len(), true);
             NullBuffer::new(valid.finish())
         });
         match &mut self.data {
-            Data::I64(v) => Arc::new(Int64Array::new(ScalarBuffer::from(take(v)), nulls)),
+            Data::I64(v) => Arc::new(Int64Array::new(pool.i64s.lend(std::mem::take(v)), nulls)),
             Data::U64(v) => Arc::new(UInt64Array::new(ScalarBuffer::from(take(v)), nulls)),
-            Data::F64(v) => Arc::new(Float64Array::new(ScalarBuffer::from(take(v)), nulls)),
+            Data::F64(v) => Arc::new(Float64Array::new(pool.f64s.lend(std::mem::take(v)), nulls)),
             Data::Bool(v) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(v)), nulls)),
-            Data::Text(v) => v.finish(nulls, input_bytes),
+            Data::Text(v) => v.finish(nulls, input_bytes, &pool.views),
             Data::Dictionary(v) => v.finish(nulls),
         }
     }

@@ -3,9 +3,11 @@
 
 mod column;
 mod dictionary;
+mod pool;
 mod text;
 
 pub use column::TagEncoding;
 pub(crate) use column::{Column, Data};
 pub(crate) use dictionary::Dictionary;
+pub(crate) use pool::{Pool, Stack};
 pub(crate) use text::{Chunk, INLINE, Text};

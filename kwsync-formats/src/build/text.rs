@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, StringViewArray};
-use arrow_buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow_buffer::{Buffer, NullBuffer};
 use bytes::Bytes;
+
+use super::Stack;
 
 /// Longest value that a view holds itself.
 pub(crate) const INLINE: usize = 12;
@@ -21,10 +23,12 @@ const MASKS: [u128; INLINE + 1] = {
     masks
 };
 
-/// The input bytes that values may be left in.
+/// A piece of input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Chunk<'a> {
-    pub(crate) bytes: &'a Bytes,
+    pub(crate) bytes: &'a [u8],
+    /// The same bytes, if values may be left in them
+    pub(crate) shared: Option<&'a Bytes>,
     /// Tells one chunk from the next.
     pub(crate) id: u64,
 }
@@ -115,13 +119,14 @@ impl Text {
     /// Appends bytes of the chunk; they stay where they are if they are long.
     #[inline(always)]
     pub(crate) fn push_ref(&mut self, chunk: Chunk<'_>, start: usize, end: usize) {
-        if end - start <= INLINE || self.copy {
-            return self.push_copy(chunk.bytes, start, end);
-        }
+        let shared = match chunk.shared {
+            Some(shared) if end - start > INLINE && !self.copy => shared,
+            _ => return self.push_copy(chunk.bytes, start, end),
+        };
         if self.last_chunk != chunk.id {
             self.last_chunk = chunk.id;
-            self.chunk_bytes += chunk.bytes.len();
-            self.chunks.push(Buffer::from(chunk.bytes.clone()));
+            self.chunk_bytes += shared.len();
+            self.chunks.push(Buffer::from(shared.clone()));
         }
         self.used += end - start;
         let value = chunk.bytes.get(start..end).unwrap_or_default();
@@ -130,7 +135,9 @@ impl Text {
 
     /// Forgets all values.
     pub(crate) fn clear(&mut self) {
-        *self = Self { copy: self.copy, ..Self::default() };
+        let mut views = std::mem::take(&mut self.views);
+        views.clear();
+        *self = Self { views, copy: self.copy, ..Self::default() };
     }
 
     /// Bytes held beside the input's.
@@ -141,7 +148,12 @@ impl Text {
     /// The column, and an empty builder. `input_bytes` is what the batch was made from.
     ///
     /// Every value must have been part of valid UTF-8, cut at ASCII characters.
-    pub(crate) fn finish(&mut self, nulls: Option<NullBuffer>, input_bytes: usize) -> ArrayRef {
+    pub(crate) fn finish(
+        &mut self,
+        nulls: Option<NullBuffer>,
+        input_bytes: usize,
+        pool: &Stack<u128>,
+    ) -> ArrayRef {
         let mut views = std::mem::take(&mut self.views);
         let mut own = std::mem::take(&mut self.own);
         let mut chunks = std::mem::take(&mut self.chunks);
@@ -166,7 +178,6 @@ impl Text {
         self.chunk_bytes = 0;
         self.used = 0;
         self.last_chunk = 0;
-        self.views = Vec::with_capacity(views.len());
         self.own = Vec::with_capacity(own.len());
         let mut buffers = Vec::with_capacity(chunks.len() + 1);
         if !own.is_empty() || !chunks.is_empty() {
@@ -178,6 +189,6 @@ impl Text {
         buffers.append(&mut chunks);
         // SAFETY: every view was made by this builder, from bytes that its user knows to be UTF-8; buffers and
         // offsets are those it was made with. Views of rolled-back rows are gone with their rows.
-        Arc::new(unsafe { StringViewArray::new_unchecked(ScalarBuffer::from(views), buffers.into(), nulls) })
+        Arc::new(unsafe { StringViewArray::new_unchecked(pool.lend(views), buffers.into(), nulls) })
     }
 }

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "arrow")]
 mod decode;
+#[cfg(feature = "arrow")]
+mod encode;
 mod error;
 mod line;
 mod lines;
@@ -14,12 +16,16 @@ mod points;
 #[cfg(feature = "reference")]
 pub mod reference;
 mod scan;
+mod write;
 
 #[cfg(feature = "arrow")]
 pub use crate::build::TagEncoding;
 #[cfg(feature = "arrow")]
 pub use decode::{LineDecoder, LineOptions, MissingTimestamp};
+#[cfg(feature = "arrow")]
+pub use encode::LineEncoder;
 pub use error::{LineError, Position, Reason};
 pub use line::{EscapedStr, FieldValue, Fields, Line, Precision, Tags};
 pub use lines::{DEFAULT_MAX_LINE_BYTES, Lines, lines};
 pub use points::write_point;
+pub use write::write_line;

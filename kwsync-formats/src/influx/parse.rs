@@ -17,7 +17,7 @@ pub(crate) enum Names {
 
 impl Names {
     #[inline(always)]
-    const fn escapes(self, byte: u8) -> bool {
+    pub(super) const fn escapes(self, byte: u8) -> bool {
         match self {
             Self::Measurement => matches!(byte, b',' | b' '),
             Self::Key => matches!(byte, b',' | b'=' | b' '),

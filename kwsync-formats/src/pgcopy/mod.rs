@@ -27,6 +27,7 @@
 //! Any value above a gigabyte is `value_too_large`.
 
 mod calendar;
+mod decode;
 mod encode;
 mod fault;
 mod form;
@@ -36,6 +37,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use decode::CopyDecoder;
 pub use encode::CopyEncoder;
 pub use fault::RowFault;
 pub use options::{CopyColumn, CopyOptions, TimestampNs, TimestampZone};

@@ -100,6 +100,8 @@ fn check(input: &[u8], cuts: &[prop::sample::Index], rows: usize) -> Result<(), 
     prop_assert_eq!(&decode(input, &cuts, options().with_batch_rows(rows), false), &whole);
     let every: Vec<usize> = (0..input.len()).collect();
     prop_assert_eq!(&decode(input, &every, options().with_batch_bytes(rows * 50), true), &whole);
+    prop_assert_eq!(&decode(input, &cuts, options().with_batch_rows(rows), true), &whole);
+    prop_assert_eq!(&decode(input, &[], options(), true), &whole);
     Ok(())
 }
 
@@ -150,6 +152,50 @@ fn text(input: &str, options: LineOptions) -> Output {
 
 fn codes(output: &Output) -> Vec<(&str, u64)> {
     output.rejects.iter().map(|reject| (reject.code.as_str(), reject.position.line)).collect()
+}
+
+/// Each piece a message: read from slices and from chunks alike.
+#[test]
+fn messages() {
+    use kwsync_core::Decoder;
+    use kwsync_formats::influx::LineDecoder;
+    let messages = [
+        "m f=1 1",
+        "m f=\"a\nb",
+        "# c",
+        "m,t=x f=2 2\r",
+        "m,t=y f=3 3\nm f=4",
+        "\u{e9} f=5\r\n",
+        "m f=\"a\nb\" 3",
+    ];
+    let run = |slices: bool| {
+        let mut decoder = LineDecoder::new(options());
+        for _ in 0..3 {
+            for message in messages {
+                let bytes = bytes::Bytes::from(message);
+                if slices { decoder.decode_slice(&bytes) } else { decoder.decode(&bytes) }.unwrap();
+                decoder.end_record().unwrap();
+            }
+        }
+        let decoded = decoder.flush().unwrap();
+        let rows: Vec<_> = decoded
+            .batches
+            .iter()
+            .flat_map(|batch| {
+                (0..batch.rows()).map(|i| {
+                    let raw = String::from_utf8_lossy(batch.origin().raw(i).unwrap()).into_owned();
+                    (batch.origin().position(i), raw, batch.row(i).to_json().to_string())
+                })
+            })
+            .collect();
+        (rows, decoded.rejects)
+    };
+    let (rows, rejects) = run(true);
+    assert_eq!((&rows, &rejects), (&run(false).0, &run(false).1));
+    let raw: Vec<_> = rows.iter().take(3).map(|row| row.1.as_str()).collect();
+    assert_eq!(raw, ["m f=1 1", "m,t=y f=3 3", "m f=4"]);
+    let codes: Vec<_> = rejects.iter().take(4).map(|reject| reject.code.as_str()).collect();
+    assert_eq!(codes, ["unterminated_string", "missing_fields", "control_character", "type_conflict"]);
 }
 
 #[test]

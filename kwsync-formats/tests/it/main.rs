@@ -4,6 +4,8 @@
 mod conformance;
 #[cfg(feature = "arrow")]
 mod decoder;
+#[cfg(feature = "arrow")]
+mod encode;
 mod inputs;
 mod line_reference;
 mod number;

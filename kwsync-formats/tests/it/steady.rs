@@ -141,3 +141,80 @@ fn a_long_line_takes_no_memory() {
     let whole = decode(b"m f=1 1", &[3], options(), false);
     assert_eq!(whole.tables["m"].len(), 1);
 }
+
+/// Messages as Kafka brings them: a line each, with or without its end, the bytes the caller's.
+#[test]
+fn no_allocation_per_message() {
+    let messages: Vec<String> = (0..8000)
+        .map(|i| format!("cpu,host=host_{} load={i}i,note=\"a text of some length {i}\" {i}", i % 50))
+        .collect();
+    for end in ["", "\n"] {
+        let messages: Vec<_> = messages.iter().map(|message| format!("{message}{end}")).collect();
+        let mut decoder = LineDecoder::new(options().with_batch_rows(100_000));
+        let feed = |decoder: &mut LineDecoder| {
+            for message in &messages {
+                assert_eq!(decoder.decode_slice(message.as_bytes()).unwrap(), message.len());
+                decoder.end_record().unwrap();
+            }
+        };
+        for _ in 0..2 {
+            feed(&mut decoder);
+            decoder.flush().unwrap();
+        }
+        let count = allocations(|| feed(&mut decoder));
+        assert!(count < 32, "{count} allocations for 8000 messages that end in {end:?}");
+        let decoded = decoder.flush().unwrap();
+        let origin = decoded.batches[0].origin();
+        assert_eq!((origin.segments().len(), origin.len()), (1, 8000));
+        assert_eq!(origin.raw(7999).unwrap(), messages[7999].trim_end().as_bytes());
+        assert_eq!(origin.position(7999).unwrap().record, 24_000);
+        let text: usize = messages.iter().map(String::len).sum();
+        let held = decoded.batches[0].retained_bytes();
+        assert!(held < 4 * text, "{held} bytes held for {text}");
+    }
+}
+
+/// A row keeps its own record, not the megabyte that it came in.
+#[test]
+fn few_rows_keep_little() {
+    let mut text = "m f=1i 1\n".to_owned();
+    text += &"# nothing to see\n".repeat(100_000);
+    let text = Bytes::from(text);
+    for slice in [false, true] {
+        let mut decoder = LineDecoder::new(options());
+        if slice { decoder.decode_slice(&text) } else { decoder.decode(&text) }.unwrap();
+        let batch = decoder.flush().unwrap().batches.remove(0);
+        assert!(batch.retained_bytes() < 2048, "{}", batch.retained_bytes());
+        assert_eq!(batch.origin().raw(0), Some(&b"m f=1i 1"[..]));
+    }
+}
+
+/// Columns lie where those of batches that are gone lay, and never where a living one does.
+#[test]
+fn memory_comes_back() {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    let mut decoder = LineDecoder::new(options().with_batch_rows(100_000));
+    let mut next = |from: i64| {
+        let text: String = (from..from + 4000).map(|i| format!("m n={i}i {i}\n")).collect();
+        decoder.decode(&text.into()).unwrap();
+        decoder.flush().unwrap().batches.remove(0)
+    };
+    let values = |batch: &kwsync_core::TableBatch| {
+        let values = batch.batch().column(1).as_primitive::<Int64Type>().values().clone();
+        (values.as_ptr() as usize, values)
+    };
+    let (first, second) = (next(0), next(10_000));
+    let places = [values(&first).0, values(&second).0];
+    assert_ne!(places[0], places[1]);
+    assert!(values(&first).1.iter().copied().eq(0..4000));
+    assert!(values(&second).1.iter().copied().eq(10_000..14_000));
+    let kept = values(&second).1;
+    drop((first, second));
+    let third = next(20_000);
+    assert!(values(&third).1.iter().copied().eq(20_000..24_000));
+    // Times and values are of one type and share the memory that came back.
+    let fourth = next(30_000);
+    assert!([&third, &fourth].iter().any(|batch| values(batch).0 == places[0]), "nothing came back");
+    assert!(kept.iter().copied().eq(10_000..14_000), "a column that is still held stays as it was");
+}

@@ -9,6 +9,7 @@
 //! server refuses (a constraint, a trigger) fails the job, and the error names its record in the input.
 
 mod config;
+mod shared;
 mod sink;
 mod target;
 #[cfg(feature = "tokio-postgres")]

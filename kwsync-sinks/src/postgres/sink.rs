@@ -1,7 +1,7 @@
 //! Plan and preparation: what the catalog has, and what is made.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use kwsync_core::system::postgres::catalog::{self, CatalogTable};
 use kwsync_core::system::postgres::wire::Connection;
@@ -12,6 +12,7 @@ use kwsync_formats::pgcopy::CopyEncoder;
 use tokio::sync::Mutex;
 
 use super::config::{PostgresOptions, TimestampNs};
+use super::shared::Shared;
 use super::target;
 use super::writer::PostgresWriter;
 
@@ -32,29 +33,10 @@ pub struct PostgresSink {
     control: Mutex<Option<Connection>>,
 }
 
-/// What the writers of a sink share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) options: PostgresOptions,
-    /// What the catalog had of each table when it was prepared last.
-    tables: RwLock<HashMap<TableId, Arc<CatalogTable>>>,
-}
-
-impl Shared {
-    /// The table as it was prepared last.
-    pub(super) fn table(&self, table: &TableId) -> Option<Arc<CatalogTable>> {
-        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
-    }
-
-    fn learn(&self, table: TableId, found: CatalogTable) {
-        self.tables.write().unwrap_or_else(PoisonError::into_inner).insert(table, Arc::new(found));
-    }
-}
-
 impl PostgresSink {
     /// A sink for the server and with the options given. Nothing is connected yet.
     pub fn new(options: PostgresOptions) -> Self {
-        Self { shared: Arc::new(Shared { options, tables: RwLock::default() }), control: Mutex::new(None) }
+        Self { shared: Arc::new(Shared::new(options)), control: Mutex::new(None) }
     }
 
     /// What the catalog has of `table`, and how to make it ready for `schema`.

@@ -2,7 +2,7 @@
 
 use kwsync_core::system::postgres::catalog::{CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl;
-use kwsync_core::{Column, DataType, Error, ErrorKind, Location, Result, Schema, TableId, TimeUnit};
+use kwsync_core::{Column, DataType, Error, ErrorKind, Result, Schema, TableId, TimeUnit};
 use kwsync_formats::pgcopy::CopyColumn;
 
 use super::config::{Create, PostgresOptions, TimestampNs};
@@ -29,7 +29,10 @@ pub(super) fn change(
     found: Option<&CatalogTable>,
     options: &PostgresOptions,
 ) -> Result<Change> {
-    let at = |error: Error| error.with_location(Location::new().with_table(table.name()));
+    let at = |error: Error| {
+        let place = error.location().cloned().unwrap_or_default();
+        error.with_location(place.with_table(table.name()))
+    };
     let name = match found {
         // With the schema it was found in, so that no other table can slip in between.
         Some(found) => {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use kwsync_core::system::postgres::ddl;
 use kwsync_core::system::postgres::types::{PgKind, PgType};
-use kwsync_core::{Error, ErrorKind, Reject, Result, Stage, TableBatch};
+use kwsync_core::{Delivered, Error, ErrorKind, Reject, Result, Stage, TableBatch};
 use kwsync_formats::pgcopy::{CopyColumn, CopyEncoder, CopyOptions};
 use tokio_postgres::types::{Kind, Type};
 use tokio_postgres::{CopyInSink, GenericClient};
@@ -43,7 +43,8 @@ impl CopyClient for tokio_postgres::Transaction<'_> {
 /// itself.
 ///
 /// # Errors
-/// What the server says; `Schema` when columns do not fit; in both cases no row has been written.
+/// What the server says; `Schema` when columns do not fit. No row has been written, unless the error's
+/// [`delivered`](Error::delivered) says that this is in doubt.
 ///
 /// # Cancel safety
 /// Dropping the future breaks the COPY off; the server takes none of its rows.
@@ -95,7 +96,10 @@ pub async fn copy_into<C: CopyClient>(
     }
     CopyEncoder::write_trailer(&mut message);
     sink.as_mut().send(Bytes::from(message)).await.map_err(fault)?;
-    let written = sink.as_mut().finish().await.map_err(fault)?;
+    let written = sink.as_mut().finish().await.map_err(|error| {
+        let answered = error.as_db_error().is_some();
+        fault(error).with_delivered(if answered { Delivered::No } else { Delivered::InDoubt })
+    })?;
     Ok((written, rejects))
 }
 
@@ -123,5 +127,55 @@ fn fault(error: tokio_postgres::Error) -> Error {
     match code {
         Some(code) => made.with_code(code),
         None => made,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kwsync_core::testkit::PgServer;
+    use kwsync_core::{Column, DataType, Schema, Value};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_and_a_transaction_of_the_callers_take_a_batch() {
+        let Some(server) = PgServer::shared() else { return };
+        let database = server.create_database();
+        server.psql(&database, "CREATE TABLE \"T t\" (n smallint, s varchar(3), m numeric(6,2))");
+        let config = format!(
+            "host=127.0.0.1 port={} user={} password='{}' dbname={database}",
+            server.port(),
+            server.superuser(),
+            server.password()
+        );
+        let (mut client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let columns = [("n", DataType::Int64), ("s", DataType::Text), ("m", DataType::Numeric(Some((6, 2))))];
+        let columns = columns.map(|(name, data_type)| Column::new(name, data_type));
+        let schema = Arc::new(Schema::new(columns.to_vec()).unwrap());
+        let row = |n: i64, s: &'static str| {
+            vec![
+                Value::Int(n),
+                Value::Text(s.into()),
+                Value::Decimal(kwsync_core::arrow::buffer::i256::from(-105), 2),
+            ]
+        };
+        let rows = [row(1, "a"), row(70_000, "b"), row(3, "long"), row(4, "d")];
+        let batch = TableBatch::from_rows("T t", schema, &rows).unwrap();
+
+        let (written, refused) = copy_into(&client, &batch, CopyOptions::default()).await.unwrap();
+        let codes: Vec<_> = refused.iter().map(|reject| reject.code.as_str()).collect();
+        assert_eq!((written, codes), (2, vec!["integer_overflow", "text_too_long"]));
+
+        let transaction = client.transaction().await.unwrap();
+        copy_into(&transaction, &batch, CopyOptions::default()).await.unwrap();
+        transaction.rollback().await.unwrap();
+        assert_eq!(server.psql(&database, "TABLE \"T t\""), "1|a|-1.05\n4|d|-1.05\n");
+
+        let other = batch.with_table("nowhere");
+        let error = copy_into(&client, &other, CopyOptions::default()).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::NotFound, Some("42P01")));
     }
 }

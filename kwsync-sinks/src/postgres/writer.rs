@@ -12,7 +12,7 @@ use kwsync_core::{
 };
 use kwsync_formats::pgcopy::CopyEncoder;
 
-use super::sink::Shared;
+use super::shared::Shared;
 use super::target;
 
 /// Bytes of a COPY message.
@@ -21,7 +21,7 @@ const MESSAGE_BYTES: usize = 1 << 20;
 const PIECE_ROWS: usize = 2_048;
 /// Bytes behind what was sent for which rows are kept, to name the one that the server refuses. The server is never
 /// further behind than the buffers of both sockets.
-const RECENT_BYTES: usize = 32 << 20;
+const RECENT_BYTES: usize = 12 << 20;
 
 /// Writes one lane's rows. See [`PostgresSink`](super::PostgresSink).
 #[derive(Debug)]
@@ -136,7 +136,12 @@ impl PostgresWriter {
             let rows = from..batch.rows().min(from + PIECE_ROWS);
             from = rows.end;
             let before = self.frame.len();
-            let Some(encoding) = self.encoders.get_mut(batch.table()) else { break };
+            let Some(encoding) = self.encoders.get_mut(batch.table()) else {
+                return Err(Error::new(
+                    ErrorKind::Internal,
+                    format!("no encoder for table {}", batch.table()),
+                ));
+            };
             let coerced = encoding.encoder.coerced();
             let faults = encoding.encoder.encode(batch, rows.clone(), &mut self.frame)?;
             settled.coerced += encoding.encoder.coerced() - coerced;
@@ -256,14 +261,16 @@ impl PostgresWriter {
             && connection.in_transaction()
         {
             self.state = State::Committing;
-            if let Err(error) = connection.simple_query("COMMIT").await {
-                // An answer of the server means that it has rolled back; without one nobody knows.
-                let answered = error.code().is_some();
-                return Err(error.context("cannot commit").with_delivered(if answered {
-                    Delivered::No
-                } else {
-                    Delivered::InDoubt
-                }));
+            match connection.simple_query("COMMIT").await {
+                Ok(results) if results.iter().all(|result| result.tag == "COMMIT") => {}
+                Ok(_) => return Err(Error::new(ErrorKind::Server, "the server rolled the transaction back")),
+                Err(error) => {
+                    // An answer of the server means that it has rolled back, but for the two codes that say that it
+                    // does not know; without an answer nobody knows.
+                    let rolled_back = !matches!(error.code(), None | Some("08007" | "40003"));
+                    let delivered = if rolled_back { Delivered::No } else { Delivered::InDoubt };
+                    return Err(error.context("cannot commit").with_delivered(delivered));
+                }
             }
         }
         for (table, rows) in self.copied.drain() {

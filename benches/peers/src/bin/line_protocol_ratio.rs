@@ -1,5 +1,5 @@
 //! Runs kwsync and its peer in turn over the same data and prints the medians by CPU time, and their ratio.
-//! Arguments: megabytes of data (default 8), rounds (default 15), kinds (default all).
+//! Arguments: megabytes of data (default 32), rounds (default 9), kinds (default all).
 
 use std::time::Duration;
 
@@ -28,10 +28,10 @@ fn median(mut times: Vec<Duration>) -> f64 {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let megabytes: usize = args.first().and_then(|a| a.parse().ok()).unwrap_or(8);
-    let rounds: usize = args.get(1).and_then(|a| a.parse().ok()).unwrap_or(15);
+    let megabytes: usize = args.first().and_then(|a| a.parse().ok()).unwrap_or(32);
+    let rounds: usize = args.get(1).and_then(|a| a.parse().ok()).unwrap_or(9);
     println!(
-        "{:6} {:>7} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>8}",
+        "{:6} {:>7} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>8}",
         "data",
         "B/line",
         "arrow GB/s",
@@ -39,6 +39,7 @@ fn main() {
         "dict GB/s",
         "lines GB/s",
         "peer GB/s",
+        "write GB/s",
         "arrow/x",
         "dict/x",
         "lines/x"
@@ -50,6 +51,7 @@ fn main() {
         let text = generate(kind, megabytes << 20);
         let bytes = Bytes::from(text.clone());
         let (mut arrow, mut dict, mut lines, mut peer) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (batches, mut out, mut write) = (kwsync_peers::batches(&bytes), Vec::new(), Vec::new());
         let mut rows = 0;
         for _ in 0..rounds.max(1) {
             let (time, n) = timed(|| kwsync_peers::kwsync(&bytes, LineOptions::default()));
@@ -61,15 +63,17 @@ fn main() {
             lines.push(time);
             let (time, k) = timed(|| kwsync_peers::influxdb_line_protocol(&text));
             peer.push(time);
+            write.push(timed(|| kwsync_peers::encode(&batches, &mut out)).0);
             assert!(n == d && d == m && m == k, "{n}, {d}, {m} and {k} rows");
             rows = n;
         }
         let size = text.len() as f64 / 1e9;
         let speed = |times| size / median(times);
         let (arrow, dict, lines, peer) = (speed(arrow), speed(dict), speed(lines), speed(peer));
+        let write = out.len() as f64 / 1e9 / median(write);
         let line = text.len() as f64 / rows as f64;
         println!(
-            "{:6} {line:>7.1} {arrow:>10.3} {:>10.2} {dict:>10.3} {lines:>10.3} {peer:>10.3} {:>8.2} {:>8.2} {:>8.2}",
+            "{:6} {line:>7.1} {arrow:>10.3} {:>10.2} {dict:>10.3} {lines:>10.3} {peer:>10.3} {write:>10.3} {:>8.2} {:>8.2} {:>8.2}",
             kind.name(),
             arrow * 1000.0 / line,
             arrow / peer,

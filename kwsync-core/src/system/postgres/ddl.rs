@@ -1,7 +1,7 @@
 //! Statements that make and change tables. Every name goes through [`quote`].
 
 use super::types::sql_type;
-use crate::{Column, Error, ErrorKind, Result, TableId};
+use crate::{Column, Error, ErrorKind, Location, Result, TableId};
 
 /// The longest name that PostgreSQL keeps, in bytes; it cuts longer ones off, and two of them may become one.
 pub const MAX_NAME_BYTES: usize = 63;
@@ -33,6 +33,11 @@ pub fn quote(name: &str) -> Result<String> {
         return fault("name_too_long", text, "rename it with a transform");
     }
     Ok(format!("\"{}\"", name.replace('"', "\"\"")))
+}
+
+/// [`quote`] for a column, which the error names.
+fn quote_column(column: &Column) -> Result<String> {
+    quote(column.name()).map_err(|error| error.with_location(Location::new().with_column(column.name())))
 }
 
 /// A text as a literal of SQL.
@@ -68,7 +73,7 @@ pub fn create_table<'a>(
     let mut lines = Vec::new();
     for (column, data_type) in columns {
         let null = if column.is_nullable() { "" } else { " NOT NULL" };
-        lines.push(format!("{} {data_type}{null}", quote(column.name())?));
+        lines.push(format!("{} {data_type}{null}", quote_column(column)?));
     }
     let unlogged = if unlogged { "UNLOGGED " } else { "" };
     Ok(format!("CREATE {unlogged}TABLE IF NOT EXISTS {table} ({})", lines.join(", ")))
@@ -79,7 +84,7 @@ pub fn create_table<'a>(
 /// # Errors
 /// As [`quote`].
 pub fn add_column(table: &str, column: &Column, data_type: &str) -> Result<String> {
-    Ok(format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {} {data_type}", quote(column.name())?))
+    Ok(format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {} {data_type}", quote_column(column)?))
 }
 
 /// The type that a column is created with, unless the caller chooses another.

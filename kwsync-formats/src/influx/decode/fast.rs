@@ -37,7 +37,7 @@ pub(super) fn begins(shape: &Shape, data: &[u8], start: usize) -> bool {
 
 #[inline(always)]
 fn read_some(shape: &Shape, table: &mut Table, chunk: Chunk<'_>, start: usize) -> Option<Tail> {
-    let data: &[u8] = chunk.bytes;
+    let data = chunk.bytes;
     let mut at = start;
     for op in &shape.ops {
         let mut window = Window::new(data, at)?;
@@ -171,7 +171,7 @@ fn long_float(data: &[u8], at: usize) -> Option<(f64, usize)> {
 
 #[inline]
 fn string(values: &mut Text, chunk: Chunk<'_>, at: usize) -> Option<usize> {
-    let data: &[u8] = chunk.bytes;
+    let data = chunk.bytes;
     if data.get(at) != Some(&b'"') {
         return None;
     }

@@ -1,5 +1,6 @@
 //! Line protocol to Arrow batches.
 
+mod arena;
 mod boundary;
 mod fast;
 mod options;
@@ -16,6 +17,7 @@ use kwsync_core::{
     DecodeCounts, Decoded, Decoder, Input, Position, Reject, Result, SchemaRegistry, Segment, Stage, TableId,
 };
 
+use self::arena::Arena;
 use self::boundary::Boundary;
 pub use self::options::{LineOptions, MissingTimestamp};
 use self::shape::Shapes;
@@ -24,7 +26,7 @@ use super::Reason;
 use super::error::runs_on;
 use super::lines::{BOM, is_blank};
 use super::parse::{self, Outcome, Record};
-use crate::build::Chunk;
+use crate::build::{Chunk, Pool};
 use crate::utf8::Checked;
 
 /// The format's name in rejects and reports.
@@ -33,6 +35,8 @@ const FORMAT: &str = "line_influxdb";
 const MAX_RAW: usize = 64 << 10;
 /// Chunks are taken in pieces of at most this, so that offsets fit 32 bits.
 const MAX_PIECE: usize = 1 << 30;
+/// Bytes of which only a copy may be kept are taken in pieces of at most this.
+const MAX_COPY: usize = 256 << 10;
 
 /// Decoder of InfluxDB line protocol: bytes in, one Arrow batch a table out.
 ///
@@ -66,19 +70,20 @@ pub struct LineDecoder {
     record: Record,
     columns: Vec<u32>,
     input: Arc<Input>,
-    /// First byte that belongs to no finished record; the column is that of the first byte of `carry`
+    /// First byte that belongs to no finished record; the column is that of the first byte in hand
     at: Position,
     /// The input may still begin with a byte order mark
     start: bool,
-    /// The record in hand
-    carry: Vec<u8>,
+    /// The record in hand, and small pieces of input
+    arena: Arena,
     boundary: Boundary,
-    /// `carry` may hold a whole record
+    /// There may be a whole record in hand
     ready: bool,
     /// A line that is skipped up to its end
     skip: Option<Skip>,
     segments: Vec<Segment>,
     chunks: u64,
+    pool: Pool,
     rows: usize,
     record_bytes: usize,
     rejects: Vec<Reject>,
@@ -97,12 +102,12 @@ struct Skip {
 /// How far a piece of input has been read, relative to its start.
 #[derive(Clone, Copy)]
 struct Progress {
+    base: Position,
     at: usize,
     line: u32,
     record: u32,
     /// Where the current line begins; before the piece's start if a byte order mark was cut off
     column: u64,
-    rows: usize,
 }
 
 impl fmt::Debug for LineDecoder {
@@ -130,12 +135,13 @@ impl LineDecoder {
             input: Arc::new(Input::new("input")),
             at: Position::START,
             start: true,
-            carry: Vec::new(),
+            arena: Arena::default(),
             boundary: Boundary::default(),
             ready: false,
             skip: None,
             segments: Vec::new(),
             chunks: 0,
+            pool: Pool::default(),
             rows: 0,
             record_bytes: 0,
             rejects: Vec::new(),
@@ -156,20 +162,48 @@ impl LineDecoder {
             || self.record_bytes >= self.options.batch_bytes
     }
 
-    /// Reads records of `bytes`, which begin at `self.at`, until they end or a bound is reached. Returns the
-    /// offset of the first byte not used.
-    fn process(&mut self, bytes: &Bytes, last: bool) -> usize {
+    /// Reads records of `bytes`, which begin at `self.at`. Returns the offset of the first byte not used.
+    fn process_bytes(&mut self, bytes: &Bytes) -> usize {
+        self.arena.seal(self.at, &mut self.segments);
         self.chunks += 1;
-        let chunk = Chunk { bytes, id: self.chunks };
-        let data: &[u8] = bytes;
+        let chunk = Chunk { bytes, shared: Some(bytes), id: self.chunks };
+        let (base, rows) = (self.at, self.rows);
+        let used = self.process(chunk, bytes.len(), 0, base, false);
+        if self.rows > rows {
+            let base = Position { column: 1, ..base };
+            self.segments.push(Segment { input: Arc::clone(&self.input), bytes: Some(bytes.clone()), base });
+        }
+        used
+    }
+
+    /// The same for what is in the arena; `last` says that nothing more belongs to its last record.
+    fn process_arena(&mut self, last: bool) -> usize {
+        let (len, from, rows) = (self.arena.len(), self.arena.done(), self.rows);
+        let bytes = self.arena.lend(last);
+        let chunk = Chunk { bytes: &bytes, shared: None, id: 0 };
+        let used = self.process(chunk, len, from, self.arena.base(), last);
+        self.arena.take_back(bytes, used, self.rows > rows);
+        used - from
+    }
+
+    /// Reads records of the first `len` bytes of `chunk`, which begins at `base`, from `from` on until they end
+    /// or a bound is reached. Returns the offset of the first byte not used.
+    fn process(&mut self, chunk: Chunk<'_>, len: usize, from: usize, base: Position, last: bool) -> usize {
+        let data = chunk.bytes.get(..len).unwrap_or_default();
         let mut checked = Checked::default();
-        let mut progress = Progress { at: 0, line: 0, record: 0, column: self.at.column, rows: self.rows };
-        if self.start && data.starts_with(BOM) {
-            progress.at = BOM.len();
+        let mut progress = Progress {
+            base,
+            at: from,
+            line: self.at.line.wrapping_sub(base.line) as u32,
+            record: self.at.record.wrapping_sub(base.record) as u32,
+            column: self.at.column,
+        };
+        if self.start && data.get(from..).is_some_and(|data| data.starts_with(BOM)) {
+            progress.at += BOM.len();
             progress.column += BOM.len() as u64;
         }
         while progress.at < data.len() && !self.full() {
-            if self.guess(chunk, &mut checked, &mut progress) {
+            if self.guess(chunk, len, &mut checked, &mut progress) {
                 continue;
             }
             let start = progress.at;
@@ -194,7 +228,7 @@ impl LineDecoder {
                         if data.len() - start <= self.options.max_line_bytes {
                             break;
                         }
-                        return self.start_skip(bytes, Some((reason, fault - start)), &progress);
+                        return self.start_skip(data, Some((reason, fault - start)), &progress);
                     }
                 }
                 Outcome::Incomplete if all => break,
@@ -207,12 +241,12 @@ impl LineDecoder {
                         self.refuse(data, Reason::LineTooLong, start, last, &mut progress);
                     } else {
                         let reason = (!comment).then_some((Reason::LineTooLong, 0));
-                        return self.start_skip(bytes, reason, &progress);
+                        return self.start_skip(data, reason, &progress);
                     }
                 }
             }
         }
-        self.advance(bytes, &progress);
+        self.advance(&progress);
         progress.at
     }
 
@@ -222,32 +256,21 @@ impl LineDecoder {
     }
 
     /// The line that `progress` is at is longer than allowed and its end has not come: skips what follows.
-    fn start_skip(&mut self, bytes: &Bytes, why: Option<(Reason, usize)>, progress: &Progress) -> usize {
+    fn start_skip(&mut self, bytes: &[u8], why: Option<(Reason, usize)>, progress: &Progress) -> usize {
         let rest = bytes.get(progress.at..).unwrap_or_default();
         let refused = why.map(|(reason, fault)| {
             let raw = rest.get(..self.raw_limit(reason)).unwrap_or(rest);
             (reason, fault, raw.to_vec())
         });
         self.skip = Some(Skip { refused, len: rest.len() as u64 });
-        self.advance(bytes, progress);
+        self.advance(progress);
         bytes.len()
     }
 
-    /// Takes over the progress in `bytes`.
-    fn advance(&mut self, bytes: &Bytes, progress: &Progress) {
-        if self.rows > progress.rows {
-            let base = Position { column: 1, ..self.at };
-            self.segments.push(Segment { input: Arc::clone(&self.input), bytes: Some(bytes.clone()), base });
-        }
-        if progress.at > 0 {
-            self.start = false;
-        }
-        self.at.byte += progress.at as u64;
-        if self.at.line != 0 {
-            self.at.line += u64::from(progress.line);
-        }
-        self.at.column = progress.column;
-        self.at.record += u64::from(progress.record);
+    /// Takes over the progress.
+    fn advance(&mut self, progress: &Progress) {
+        self.at = Position { column: progress.column, ..progress.position(progress.at) };
+        self.start &= self.at.byte == 0;
     }
 
     /// Refuses the physical line that `progress` is at. False if its end is not there yet.
@@ -270,12 +293,8 @@ impl LineDecoder {
         let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
         let fault = self.record.fault(data, start, reason, fault);
         progress.record += 1;
-        let position = Position {
-            byte: self.at.byte + fault.at as u64,
-            line: if self.at.line == 0 { 0 } else { self.at.line + u64::from(progress.line) },
-            column: progress.column + (fault.at - start) as u64,
-            record: self.at.record + u64::from(progress.record),
-        };
+        let column = progress.column + (fault.at - start) as u64;
+        let position = Position { column, ..progress.position(fault.at) };
         let message = match fault.later {
             Some((later, lines)) => {
                 let line = self.input.resolve(position).line;
@@ -339,7 +358,8 @@ impl LineDecoder {
         let start = self.at;
         self.start = false;
         self.at.byte += skip.len + newline;
-        self.at.line += if self.at.line == 0 { 0 } else { newline };
+        // The end of a message ends its last line, as elsewhere.
+        self.at.line += u64::from(self.at.line != 0);
         self.at.column = 1;
         if let Some((reason, fault, raw)) = skip.refused {
             self.at.record += 1;
@@ -354,15 +374,44 @@ impl LineDecoder {
 
     /// Works on the record in hand. `last` says that nothing more belongs to it.
     fn process_carry(&mut self, last: bool) {
-        let bytes = Bytes::from(std::mem::take(&mut self.carry));
-        let used = self.process(&bytes, last);
-        self.carry.extend_from_slice(bytes.get(used..).unwrap_or_default());
+        let used = self.process_arena(last);
         self.boundary = Boundary::default();
         // What is left is incomplete, unless a bound was reached.
-        self.ready = self.boundary.find(&self.carry).is_some() && (used > 0 || self.full());
+        self.ready = self.boundary.find(self.arena.carry()).is_some() && (used > 0 || self.full());
     }
 
-    fn decode_some(&mut self, bytes: &Bytes) -> usize {
+    fn gather(&mut self, bytes: &[u8]) {
+        self.arena.push(bytes, &self.input, self.at, &mut self.segments);
+    }
+
+    /// Takes bytes while no record is in hand, and keeps what is left in hand. Returns how many were taken.
+    fn start_record(&mut self, bytes: &[u8], shared: Option<&Bytes>) -> usize {
+        match shared {
+            Some(shared) => {
+                let piece = shared.slice(..bytes.len().min(MAX_PIECE));
+                let used = self.process_bytes(&piece);
+                if used == piece.len() || self.full() {
+                    return used;
+                }
+                // A record that goes on in the next chunk.
+                self.gather(piece.get(used..).unwrap_or_default());
+            }
+            None => {
+                let piece = bytes.get(..MAX_COPY).unwrap_or(bytes);
+                self.gather(piece);
+                let used = self.process_arena(false);
+                if self.full() {
+                    self.arena.drop_carry();
+                    return used;
+                }
+            }
+        }
+        self.boundary = Boundary::default();
+        self.ready = self.boundary.find(self.arena.carry()).is_some();
+        bytes.len().min(if shared.is_some() { MAX_PIECE } else { MAX_COPY })
+    }
+
+    fn decode_some(&mut self, bytes: &[u8], shared: Option<&Bytes>) -> usize {
         self.now = None;
         let mut used = 0;
         while used < bytes.len() && !self.full() {
@@ -371,37 +420,43 @@ impl LineDecoder {
                 used += self.skip(rest);
             } else if self.ready {
                 self.process_carry(false);
-            } else if self.carry.is_empty() {
-                let piece = bytes.slice(used..used + rest.len().min(MAX_PIECE));
-                let done = self.process(&piece, false);
-                used += done;
-                if done < piece.len() && !self.full() {
-                    // A record that goes on in the next chunk.
-                    let rest = piece.get(done..).unwrap_or_default();
-                    self.carry.extend_from_slice(rest);
-                    used += rest.len();
-                    self.boundary = Boundary::default();
-                    self.ready = self.boundary.find(&self.carry).is_some();
-                }
+            } else if self.arena.carry().is_empty() {
+                let shared = shared.map(|shared| shared.slice(used..));
+                used += self.start_record(rest, shared.as_ref());
             } else {
-                // One byte more than allowed shows that it is too long.
-                let room = (self.options.max_line_bytes + 1).saturating_sub(self.carry.len());
+                // One byte more than allowed shows that it is too long; a byte order mark does not count.
+                let most = self.options.max_line_bytes + if self.start { BOM.len() } else { 0 };
+                let room = (most + 1).saturating_sub(self.arena.carry().len());
                 let piece = rest.get(..room).unwrap_or(rest);
                 let end = self.boundary.find(piece);
                 let n = end.unwrap_or(piece.len());
-                self.carry.extend_from_slice(piece.get(..n).unwrap_or_default());
-                self.ready = end.is_some() || self.carry.len() > self.options.max_line_bytes;
+                self.gather(piece.get(..n).unwrap_or_default());
+                self.ready = end.is_some() || self.arena.carry().len() > most;
                 used += n;
             }
         }
         if self.ready && !self.full() {
             self.process_carry(false);
         }
+        if self.arena.has_rows() {
+            // Comments take no part in the bound of bytes, but here they are held with their neighbours.
+            self.record_bytes = self.record_bytes.max(self.arena.done());
+        }
         used
     }
 }
 
 impl Progress {
+    /// The place of the byte at `at` on the current line, but for its column.
+    fn position(&self, at: usize) -> Position {
+        Position {
+            byte: self.base.byte + at as u64,
+            line: if self.base.line == 0 { 0 } else { self.base.line + u64::from(self.line) },
+            column: 1,
+            record: self.base.record + u64::from(self.record),
+        }
+    }
+
     #[inline(always)]
     fn next_line(&mut self, at: usize, lines: u64) {
         self.at = at;
@@ -419,19 +474,23 @@ impl Decoder for LineDecoder {
         self.input = input;
         self.at = Position { column: at.column.max(1), ..at };
         self.start = at.byte == 0;
-        self.carry.clear();
+        self.arena.drop_carry();
         self.boundary = Boundary::default();
         self.ready = false;
         self.skip = None;
     }
 
     fn decode(&mut self, chunk: &Bytes) -> Result<usize> {
-        Ok(self.decode_some(chunk))
+        Ok(self.decode_some(chunk, Some(chunk)))
+    }
+
+    fn decode_slice(&mut self, bytes: &[u8]) -> Result<usize> {
+        Ok(self.decode_some(bytes, None))
     }
 
     fn end_record(&mut self) -> Result<()> {
         self.now = None;
-        while !self.carry.is_empty() || self.skip.is_some() {
+        while !self.arena.carry().is_empty() || self.skip.is_some() {
             if self.skip.is_some() {
                 self.end_skip(0);
             } else {
@@ -447,10 +506,15 @@ impl Decoder for LineDecoder {
     }
 
     fn flush(&mut self) -> Result<Decoded> {
-        let segments: Arc<[Segment]> = std::mem::take(&mut self.segments).into();
+        self.arena.seal(self.at, &mut self.segments);
+        let held: usize =
+            self.segments.iter().filter_map(|segment| segment.bytes.as_ref()).map(Bytes::len).sum();
+        let used: usize = self.tables.iter().map(|table| table.input_bytes).sum();
+        let compact = held > used.saturating_mul(4);
+        let segments: Arc<[Segment]> = self.segments.drain(..).collect();
         let mut batches = Vec::new();
         for table in self.tables.iter_mut().filter(|table| table.rows > 0) {
-            batches.push(table.finish(&segments)?);
+            batches.push(table.finish(&segments, compact)?);
         }
         self.rows = 0;
         self.record_bytes = 0;
@@ -470,7 +534,7 @@ impl Decoder for LineDecoder {
     }
 
     fn has_partial_record(&self) -> bool {
-        !self.carry.is_empty() || self.skip.is_some()
+        !self.arena.carry().is_empty() || self.skip.is_some()
     }
 
     fn buffered_rows(&self) -> usize {
@@ -480,7 +544,7 @@ impl Decoder for LineDecoder {
     fn buffered_bytes(&self) -> usize {
         let chunks: usize = self.segments.iter().filter_map(|s| s.bytes.as_ref()).map(Bytes::len).sum();
         let columns: usize = self.tables.iter().map(Table::bytes).sum();
-        chunks + columns + self.carry.len() + self.rejects.iter().map(|r| r.raw.len()).sum::<usize>()
+        chunks + columns + self.arena.len() + self.rejects.iter().map(|r| r.raw.len()).sum::<usize>()
     }
 
     fn reset(&mut self) {
@@ -490,7 +554,7 @@ impl Decoder for LineDecoder {
         self.counts = DecodeCounts::default();
         self.rows = 0;
         self.record_bytes = 0;
-        self.carry.clear();
+        self.arena.clear();
         self.boundary = Boundary::default();
         self.ready = false;
         self.skip = None;

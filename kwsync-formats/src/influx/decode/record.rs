@@ -1,6 +1,6 @@
 //! Rows out of records: by the expected shape, or by the general parser's result.
 
-use kwsync_core::{Column, DataType, Position, RecordRef, Role, TableId};
+use kwsync_core::{Column, DataType, RecordRef, Role, TableId};
 
 use super::fast;
 use super::shape::NONE;
@@ -59,12 +59,19 @@ impl LineDecoder {
         }
     }
 
-    /// Reads the next line as the shape that came after the last one's before, or as lines that begin alike.
+    /// Reads the next line of the first `len` bytes as the shape that came after the last one's before, or as lines that begin alike.
     /// False if no guess fits.
     #[inline(always)]
-    pub(super) fn guess(&mut self, chunk: Chunk<'_>, checked: &mut Checked, progress: &mut Progress) -> bool {
+    pub(super) fn guess(
+        &mut self,
+        chunk: Chunk<'_>,
+        len: usize,
+        checked: &mut Checked,
+        progress: &mut Progress,
+    ) -> bool {
         let next = self.shapes.all.get(self.shapes.last as usize).map_or(NONE, |last| last.next);
-        self.guess_one(next, chunk, checked, progress) || self.guess_by_head(next, chunk, checked, progress)
+        self.guess_one(next, chunk, len, checked, progress)
+            || self.guess_by_head(next, chunk, len, checked, progress)
     }
 
     #[inline(never)]
@@ -72,12 +79,13 @@ impl LineDecoder {
         &mut self,
         tried: u32,
         chunk: Chunk<'_>,
+        len: usize,
         checked: &mut Checked,
         progress: &mut Progress,
     ) -> bool {
         let at = progress.at;
         for shape in self.shapes.like(chunk.bytes, at) {
-            if shape != tried && self.guess_one(shape, chunk, checked, progress) {
+            if shape != tried && self.guess_one(shape, chunk, len, checked, progress) {
                 self.shapes.note(shape, chunk.bytes, at);
                 return true;
             }
@@ -90,6 +98,7 @@ impl LineDecoder {
         &mut self,
         index: u32,
         chunk: Chunk<'_>,
+        len: usize,
         checked: &mut Checked,
         progress: &mut Progress,
     ) -> bool {
@@ -105,8 +114,10 @@ impl LineDecoder {
         let start = progress.at;
         let Some(tail) = fast::read(shape, table, chunk, start) else { return false };
         let id = shape.table;
-        let valid = tail.end - start <= self.options.max_line_bytes
-            && checked.check(chunk.bytes, start, tail.end).is_ok();
+        // After the last byte there may be a line feed that is none of the input's.
+        let end = tail.end.min(len);
+        let data = chunk.bytes.get(..len).unwrap_or_default();
+        let valid = end - start <= self.options.max_line_bytes && checked.check(data, start, end).is_ok();
         let time = if valid { self.time(tail.timestamp).ok() } else { None };
         let Some(time) = time else {
             // The general parser says why.
@@ -126,7 +137,7 @@ impl LineDecoder {
             record: progress.record,
         };
         self.commit(id, tail.timestamp, time, origin);
-        progress.next_line(tail.end, 1);
+        progress.next_line(end, 1);
         self.shapes.follow(index);
         true
     }
@@ -140,15 +151,14 @@ impl LineDecoder {
         if let Err((misfit, table, at)) = self.take_row(chunk, progress) {
             let raw = chunk.bytes.get(start..self.record.text_end).unwrap_or_default();
             let before = chunk.bytes.get(start..at).unwrap_or_default();
-            let (inner, column) = match memchr::memrchr(b'\n', before) {
-                Some(n) => (memchr::memchr_iter(b'\n', before).count() as u64, (before.len() - n) as u64),
-                None => (0, progress.column + (at - start) as u64),
-            };
-            let position = Position {
-                byte: self.at.byte + at as u64,
-                line: if self.at.line == 0 { 0 } else { self.at.line + u64::from(progress.line) + inner },
-                column,
-                record: self.at.record + u64::from(progress.record),
+            let mut position = progress.position(at);
+            position.column = match memchr::memrchr(b'\n', before) {
+                Some(n) => {
+                    let inner = memchr::memchr_iter(b'\n', before).count() as u64;
+                    position.line += if position.line == 0 { 0 } else { inner };
+                    (before.len() - n) as u64
+                }
+                None => progress.column + (at - start) as u64,
             };
             self.reject(position, Some(table), misfit.code, misfit.reason, raw, at - start);
         }
@@ -241,7 +251,7 @@ impl LineDecoder {
                     return Err((Misfit { code: "too_many_tables", reason }, start));
                 }
                 let id = TableId::new(name(data, &record.measurement, Names::Measurement));
-                fresh.insert(Table::new(id, &self.options.time_column, nullable))
+                fresh.insert(Table::new(id, &self.options.time_column, nullable, self.pool.clone()))
             }
         };
         self.columns.clear();

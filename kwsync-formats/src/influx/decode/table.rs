@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, TimestampNanosecondArray};
-use arrow_buffer::{BooleanBufferBuilder, NullBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
 use kwsync_core::{
     Claim, Column as SchemaColumn, DataType, Origin, RecordRef, Result, Role, Schema, SchemaRegistry,
     Segment, TableBatch, TableId, TimeUnit,
 };
 
 use super::shape::NONE;
-use crate::build::{Column, Data, Dictionary, TagEncoding, Text};
+use crate::build::{Column, Data, Dictionary, Pool, TagEncoding, Text};
 use crate::influx::parse::Value;
 
 /// Why a well-formed record does not fit its table.
@@ -40,7 +40,10 @@ pub(super) struct Table {
     version: u32,
     schema: Option<Arc<Schema>>,
     /// Bytes of the records since the last flush
-    input_bytes: usize,
+    pub(super) input_bytes: usize,
+    pool: Pool,
+    /// Rows of the last batch
+    usual: usize,
 }
 
 pub(super) fn data_type(value: &Value) -> DataType {
@@ -54,7 +57,7 @@ pub(super) fn data_type(value: &Value) -> DataType {
 }
 
 impl Table {
-    pub(super) fn new(id: TableId, time_column: &str, nullable_time: bool) -> Self {
+    pub(super) fn new(id: TableId, time_column: &str, nullable_time: bool, pool: Pool) -> Self {
         let time = SchemaColumn::new(time_column, DataType::TimestampTz(TimeUnit::Nanosecond))
             .with_role(Role::Timestamp)
             .with_nullable(nullable_time);
@@ -72,6 +75,8 @@ impl Table {
             version: 0,
             schema: None,
             input_bytes: 0,
+            pool,
+            usual: 0,
         }
     }
 
@@ -152,8 +157,12 @@ impl Table {
 
     /// Makes `columns` ready for the next row: nulls for the rows that did not have them.
     pub(super) fn activate(&mut self, shape: u32, columns: impl Iterator<Item = u32>) {
+        if self.times.capacity() == 0 {
+            self.times = self.pool.i64s.take(self.usual);
+        }
         for index in columns {
             if let Some(column) = self.columns.get_mut(index as usize) {
+                column.prepare(&self.pool);
                 column.pad(self.rows);
             }
         }
@@ -213,25 +222,30 @@ impl Table {
         Ok(schema)
     }
 
-    /// The rows as a batch.
-    pub(super) fn finish(&mut self, segments: &Arc<[Segment]>) -> Result<TableBatch> {
+    /// The rows as a batch. With `compact` it keeps copies of its records instead of the segments, unless it
+    /// makes up much of them itself.
+    pub(super) fn finish(&mut self, segments: &Arc<[Segment]>, compact: bool) -> Result<TableBatch> {
         let schema = self.schema()?;
         let rows = std::mem::take(&mut self.rows);
-        let room = Vec::with_capacity(rows);
-        let times = std::mem::replace(&mut self.times, room);
+        // The next row finds new room.
+        self.active = NONE;
+        self.usual = rows;
+        let times = std::mem::take(&mut self.times);
         let nulls = self.valid_times.take().map(|mut valid| {
             valid.append_n(rows - valid.len(), true);
             NullBuffer::new(valid.finish())
         });
-        let times = TimestampNanosecondArray::new(ScalarBuffer::from(times), nulls).with_timezone("UTC");
+        let times = TimestampNanosecondArray::new(self.pool.i64s.lend(times), nulls).with_timezone("UTC");
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len() + 1);
         arrays.push(Arc::new(times));
         let order: Vec<usize> = self.order().collect();
         let input_bytes = std::mem::take(&mut self.input_bytes);
-        arrays.extend(order.into_iter().map(|i| self.columns[i].finish(rows, input_bytes)));
+        arrays.extend(order.into_iter().map(|i| self.columns[i].finish(rows, input_bytes, &self.pool)));
         let room = Vec::with_capacity(rows);
         let refs = std::mem::replace(&mut self.refs, room);
-        TableBatch::from_columns(self.id.clone(), schema, arrays, Origin::new(Arc::clone(segments), refs))
+        let origin = Origin::new(Arc::clone(segments), refs);
+        let origin = if compact { origin.compact() } else { origin };
+        TableBatch::from_columns(self.id.clone(), schema, arrays, origin)
     }
 
     /// Forgets all rows.

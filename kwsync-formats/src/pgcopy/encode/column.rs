@@ -2,32 +2,30 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type,
-    IntervalMonthDayNanoType, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-    Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
+    ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, IntervalMonthDayNanoType,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow_array::{Array, ArrayRef, PrimitiveArray, downcast_integer_array};
-use arrow_buffer::i256;
 use arrow_schema::{DataType as Arrow, IntervalUnit, TimeUnit};
 use kwsync_core::{Error, ErrorKind, Result};
 
 use super::super::fault::{Fault, Faults};
 use super::super::form::Form;
 use super::super::options::{CopyOptions, TimestampNs, TimestampZone};
-use super::super::{DATES, EPOCH_DAYS, EPOCH_MICROS, MAX_VALUE, TIMESTAMPS, calendar, numeric, parse};
-use super::cell::{Cells, Column, Table};
+use super::super::{DATES, EPOCH_DAYS, EPOCH_MICROS, MAX_VALUE, TIMESTAMPS, calendar, parse};
+use super::cell::{Cells, Column, Table, Views};
 use super::text::{self, Strings};
-use super::{list, unexpected};
+use super::{list, number, unexpected};
 
 /// Room for converted values, kept from block to block.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub(super) variable: Variable,
     one: Vec<u8>,
-    two: Vec<i16>,
-    four: Vec<i32>,
-    eight: Vec<i64>,
+    pub(super) two: Vec<i16>,
+    pub(super) four: Vec<i32>,
+    pub(super) eight: Vec<i64>,
     keys: Vec<u32>,
     /// Of a list: its items.
     pub(super) items: Option<Box<(Table, Self)>>,
@@ -65,12 +63,13 @@ impl Variable {
             bytes: self.bytes.len(),
             cells: Cells::Offsets(&self.offsets, &self.bytes),
             nulls: array.nulls(),
+            text: false,
         }
     }
 }
 
 /// Converts every value that is not null.
-fn convert<T: ArrowPrimitiveType, V: Default>(
+pub(super) fn convert<T: ArrowPrimitiveType, V: Default>(
     array: &PrimitiveArray<T>,
     out: &mut Vec<V>,
     faults: &mut Faults,
@@ -89,7 +88,7 @@ fn convert<T: ArrowPrimitiveType, V: Default>(
 }
 
 /// The same over text.
-fn read<V: Default>(
+pub(super) fn read<V: Default>(
     strings: Strings<'_>,
     array: &dyn Array,
     out: &mut Vec<V>,
@@ -106,57 +105,6 @@ fn read<V: Default>(
             V::default()
         })
     }));
-}
-
-#[cold]
-fn integer_overflow(value: impl std::fmt::Display, target: &str) -> Fault {
-    Fault::new(
-        "integer_overflow",
-        format!("{value} does not go into {target}; make the column of a wider type"),
-    )
-}
-
-fn integer_name(form: &Form) -> &'static str {
-    match form {
-        Form::Int2 => "smallint",
-        Form::Int4 => "integer",
-        Form::Int8 => "bigint",
-        _ => "oid",
-    }
-}
-
-/// An integer that a float is, exactly.
-fn whole(value: f64) -> Result<i128, Fault> {
-    // Every float below 2^100 that has no fraction is an i128.
-    if value.trunc() == value && value.abs() < 1e30 {
-        return Ok(value as i128);
-    }
-    Err(Fault::new(
-        "not_an_integer",
-        format!("{value} is no integer; make the column double precision or numeric"),
-    ))
-}
-
-/// An integer that a decimal is, exactly.
-fn whole_decimal(value: i256, scale: i8) -> Result<i128, Fault> {
-    let ten = i256::from_i128(10);
-    let fault = || {
-        Fault::new(
-            "not_an_integer",
-            format!("{value} / 10^{scale} is no integer that fits; make the column numeric"),
-        )
-    };
-    let mut rest = value;
-    for _ in 0..scale {
-        if rest % ten != i256::ZERO {
-            return Err(fault());
-        }
-        rest = rest.wrapping_div(ten);
-    }
-    for _ in scale..0 {
-        rest = rest.checked_mul(ten).ok_or_else(fault)?;
-    }
-    rest.to_i128().ok_or_else(fault)
 }
 
 #[cold]
@@ -270,7 +218,7 @@ pub(super) fn keyed<'a>(
         other => return Err(unexpected(other, &Form::Int4))
     );
     if table.offsets.len() < 2 {
-        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0 });
+        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0, text: false });
     }
     if !bad.found.is_empty() {
         for (row, key) in out.iter().enumerate() {
@@ -283,7 +231,7 @@ pub(super) fn keyed<'a>(
         }
     }
     let bytes = out.iter().map(|key| table.offsets[*key as usize + 1] - table.offsets[*key as usize]).sum();
-    Ok(Column { cells: Cells::Keyed(out, table), nulls: array.nulls(), bytes })
+    Ok(Column { cells: Cells::Keyed(out, table), nulls: array.nulls(), bytes, text: false })
 }
 
 /// Prepares one column; `faults` counts from its first row.
@@ -297,10 +245,11 @@ pub(super) fn prepare<'a>(
     let rows = array.len();
     let arrow = array.data_type();
     let nulls = array.nulls();
-    let fixed = |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width });
+    let fixed =
+        |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width, text: false });
     let coerced = std::cell::Cell::new(0);
     if *arrow == Arrow::Null {
-        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0 });
+        return Ok(Column { cells: Cells::Null, nulls: None, bytes: 0, text: false });
     }
     let strings = Strings::of(array);
     let column = match form {
@@ -314,7 +263,7 @@ pub(super) fn prepare<'a>(
             fixed(Cells::One(&scratch.one), 1)
         }
         Form::Int2 | Form::Int4 | Form::Int8 | Form::Oid => {
-            return integers(array, form, scratch, faults);
+            return number::integers(array, form, scratch, faults);
         }
         Form::Float4 => {
             let out = &mut scratch.four;
@@ -373,8 +322,8 @@ pub(super) fn prepare<'a>(
             }
             fixed(Cells::Eight(out), 8)
         }
-        Form::Numeric(bounds) => return numerics(array, *bounds, options, scratch, faults),
-        Form::Money => return money(array, scratch, faults),
+        Form::Numeric(bounds) => return number::numerics(array, *bounds, options, scratch, faults),
+        Form::Money => return number::money(array, scratch, faults),
         Form::Bytea => return bytes(array, scratch, faults, |_| Ok(())),
         Form::Uuid => {
             if let Some(strings) = strings {
@@ -517,201 +466,6 @@ pub(super) fn prepare<'a>(
     column
 }
 
-fn integers<'a>(
-    array: &'a dyn Array,
-    form: &Form,
-    scratch: &'a mut Scratch,
-    faults: &mut Faults,
-) -> Result<Column<'a>> {
-    use arrow_array::types::{Int16Type, Int32Type, Int64Type};
-    let (rows, nulls, arrow) = (array.len(), array.nulls(), array.data_type());
-    let target = integer_name(form);
-    let fixed = |cells: Cells<'a>, width: usize| Ok(Column { cells, nulls, bytes: rows * width });
-    /// Any source into integers of one width.
-    fn into<V: Default + TryFrom<i128>>(
-        array: &dyn Array,
-        out: &mut Vec<V>,
-        faults: &mut Faults,
-        form: &Form,
-        target: &str,
-    ) -> Result<()> {
-        let fit = |value: i128| V::try_from(value).map_err(|_| integer_overflow(value, target));
-        match array.data_type() {
-            Arrow::Float32 => {
-                convert(array.as_primitive::<Float32Type>(), out, faults, |value| fit(whole(value.into())?));
-            }
-            Arrow::Float64 => {
-                convert(array.as_primitive::<Float64Type>(), out, faults, |value| fit(whole(value)?));
-            }
-            Arrow::Decimal128(_, scale) => {
-                convert(array.as_primitive::<Decimal128Type>(), out, faults, |value| {
-                    fit(whole_decimal(i256::from_i128(value), *scale)?)
-                });
-            }
-            Arrow::Decimal256(_, scale) => {
-                convert(array.as_primitive::<Decimal256Type>(), out, faults, |value| {
-                    fit(whole_decimal(value, *scale)?)
-                });
-            }
-            _ => downcast_integer_array!(
-                array => convert(array, out, faults, |value| {
-                    V::try_from(i128::from(value)).map_err(|_| integer_overflow(value, target))
-                }),
-                other => return Err(unexpected(other, form))
-            ),
-        }
-        Ok(())
-    }
-    match (form, arrow) {
-        (Form::Int2, Arrow::Int16) => {
-            return fixed(Cells::Two(array.as_primitive::<Int16Type>().values()), 2);
-        }
-        (Form::Int4, Arrow::Int32) => {
-            return fixed(Cells::Four(array.as_primitive::<Int32Type>().values()), 4);
-        }
-        (Form::Int8, Arrow::Int64) => {
-            return fixed(Cells::Eight(array.as_primitive::<Int64Type>().values()), 8);
-        }
-        (Form::Int8, Arrow::Timestamp(unit, _)) => {
-            let values = match unit {
-                TimeUnit::Second => array.as_primitive::<TimestampSecondType>().values(),
-                TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().values(),
-                TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().values(),
-                TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().values(),
-            };
-            return fixed(Cells::Eight(values), 8);
-        }
-        _ => {}
-    }
-    match form {
-        Form::Int2 => {
-            into(array, &mut scratch.two, faults, form, target)?;
-            fixed(Cells::Two(&scratch.two), 2)
-        }
-        Form::Int4 => {
-            into(array, &mut scratch.four, faults, form, target)?;
-            fixed(Cells::Four(&scratch.four), 4)
-        }
-        Form::Int8 => {
-            into(array, &mut scratch.eight, faults, form, target)?;
-            fixed(Cells::Eight(&scratch.eight), 8)
-        }
-        _ => {
-            let mut out: Vec<u32> = Vec::new();
-            into(array, &mut out, faults, form, target)?;
-            scratch.four.clear();
-            scratch.four.extend(out.into_iter().map(|value| value as i32));
-            fixed(Cells::Four(&scratch.four), 4)
-        }
-    }
-}
-
-fn numerics<'a>(
-    array: &'a dyn Array,
-    bounds: numeric::Bounds,
-    options: &CopyOptions,
-    scratch: &'a mut Scratch,
-    faults: &mut Faults,
-) -> Result<Column<'a>> {
-    let infinity = options.numeric_infinity;
-    if let Some(strings) = Strings::of(array) {
-        return Ok(scratch
-            .variable
-            .fill(array, faults, |row, out| numeric::from_text(strings.value(row), infinity, bounds, out)));
-    }
-    Ok(match array.data_type() {
-        Arrow::Float32 => {
-            let values = array.as_primitive::<Float32Type>().values();
-            scratch
-                .variable
-                .fill(array, faults, |row, out| numeric::from_float(values[row], infinity, bounds, out))
-        }
-        Arrow::Float64 => {
-            let values = array.as_primitive::<Float64Type>().values();
-            scratch
-                .variable
-                .fill(array, faults, |row, out| numeric::from_float(values[row], infinity, bounds, out))
-        }
-        Arrow::Decimal128(_, scale) => {
-            let values = array.as_primitive::<Decimal128Type>().values();
-            match u32::try_from(*scale) {
-                Ok(scale) => scratch
-                    .variable
-                    .fill(array, faults, |row, out| numeric::from_i128(values[row], scale, bounds, out)),
-                Err(_) => scratch.variable.fill(array, faults, |row, out| {
-                    numeric::from_i256(i256::from_i128(values[row]), i64::from(*scale), bounds, out)
-                }),
-            }
-        }
-        Arrow::Decimal256(_, scale) => {
-            let values = array.as_primitive::<Decimal256Type>().values();
-            scratch.variable.fill(array, faults, |row, out| {
-                numeric::from_i256(values[row], i64::from(*scale), bounds, out)
-            })
-        }
-        _ => downcast_integer_array!(
-            array => {
-                let values = array.values();
-                scratch.variable.fill(array, faults, |row, out| {
-                    numeric::from_i128(i128::from(values[row]), 0, bounds, out)
-                })
-            },
-            other => return Err(unexpected(other, &Form::Numeric(bounds)))
-        ),
-    })
-}
-
-/// Cents, by way of numeric's own reading.
-fn money<'a>(array: &'a dyn Array, scratch: &'a mut Scratch, faults: &mut Faults) -> Result<Column<'a>> {
-    let cents = |value: Option<i128>| {
-        value.and_then(|value| i64::try_from(value).ok()).ok_or_else(|| {
-            Fault::new(
-                "numeric_overflow",
-                "the value has more digits than money takes; make the column numeric",
-            )
-        })
-    };
-    let fine = || {
-        Fault::new(
-            "numeric_scale",
-            "the value has more than the two digits that money keeps; make the column numeric",
-        )
-    };
-    let scaled = |value: i128, scale: i8| {
-        let steps = 10_i128.checked_pow(u32::from((scale - 2).unsigned_abs()));
-        match (scale > 2, steps) {
-            (false, Some(steps)) => cents(value.checked_mul(steps)),
-            (true, Some(steps)) if value % steps == 0 => cents(Some(value / steps)),
-            _ if value == 0 => Ok(0),
-            (false, None) => cents(None),
-            _ => Err(fine()),
-        }
-    };
-    let out = &mut scratch.eight;
-    match array.data_type() {
-        Arrow::Decimal128(_, scale) => {
-            convert(array.as_primitive::<Decimal128Type>(), out, faults, |value| scaled(value, *scale));
-        }
-        Arrow::Decimal256(_, scale) => {
-            convert(array.as_primitive::<Decimal256Type>(), out, faults, |value| {
-                value.to_i128().map_or_else(|| cents(None), |value| scaled(value, *scale))
-            });
-        }
-        _ => match Strings::of(array) {
-            Some(strings) => read(strings, array, out, faults, |text| {
-                let (value, scale) = numeric::small(text)
-                    .ok_or_else(|| Fault::text("bad_numeric", text, "amount of money"))?;
-                scaled(value, scale)
-            }),
-            None => downcast_integer_array!(
-                array => convert(array, out, faults, |value| scaled(i128::from(value), 0)),
-                other => return Err(unexpected(other, &Form::Money))
-            ),
-        },
-    }
-    Ok(Column { cells: Cells::Eight(out), nulls: array.nulls(), bytes: array.len() * 8 })
-}
-
 /// Bytes that travel as they are, if `check` says so.
 fn bytes<'a>(
     array: &'a dyn Array,
@@ -738,6 +492,7 @@ fn bytes<'a>(
                 cells: Cells::Fixed(values.value_data(), *width as usize),
                 nulls: array.nulls(),
                 bytes: array.len() * *width as usize,
+                text: false,
             }
         }
         Arrow::BinaryView => {
@@ -753,9 +508,10 @@ fn bytes<'a>(
                 }
             }
             Column {
-                cells: Cells::View(views.views(), views.data_buffers()),
+                cells: Cells::View(Views::new(views.views(), views.data_buffers())),
                 nulls: array.nulls(),
                 bytes: all,
+                text: false,
             }
         }
         Arrow::Binary => {

@@ -7,6 +7,9 @@
 mod cell;
 mod column;
 mod list;
+mod nul;
+mod number;
+mod room;
 mod text;
 
 use std::ops::Range;
@@ -16,8 +19,9 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType as Arrow;
 use kwsync_core::{Cast, Error, ErrorKind, Location, Result, Schema, TableBatch};
 
-use self::cell::{Column, SLACK, Table, put};
+use self::cell::{Column, Group, Table};
 use self::column::Scratch;
+use self::room::{append, store};
 use super::fault::{Faults, RowFault};
 use super::form::{self, Form};
 use super::options::{CopyColumn, CopyOptions};
@@ -201,7 +205,19 @@ impl CopyEncoder {
                 self.coerced += here.coerced;
                 found.extend(here.found.into_iter().map(|(row, fault)| (row, index, fault)));
             }
-            write_rows(&cells, count, &mut found, out);
+            let start = out.len();
+            if write_rows(&cells, count, &mut found, out) {
+                // There is a NUL in text. That is seen while copying, and so rare that copying twice costs less.
+                out.truncate(start);
+                let mut here = Faults::default();
+                for (index, (cell, array)) in cells.iter().zip(&block).enumerate() {
+                    if cell.text {
+                        text::find_nuls(array.as_ref(), &mut here);
+                        found.extend(here.found.drain(..).map(|(row, fault)| (row, index, fault)));
+                    }
+                }
+                write_rows(&cells, count, &mut found, out);
+            }
             let names = self.targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>();
             faults.extend(
                 found
@@ -300,31 +316,35 @@ fn unexpected(arrow: &Arrow, form: &Form) -> Error {
     Error::new(ErrorKind::Internal, format!("no way from {arrow} to {form:?}"))
 }
 
-/// Writes `count` rows but those that have a fault; `found` is left with the first fault of each, in order.
+/// Writes `count` rows but those that have a fault; `found` is left with the first fault of each, in order. Returns
+/// whether there was a NUL in text.
 fn write_rows(
     cells: &[Column<'_>],
     count: usize,
     found: &mut Vec<(usize, usize, super::fault::Fault)>,
     out: &mut Vec<u8>,
-) {
+) -> bool {
     found.sort_by_key(|(row, column, _)| (*row, *column));
     found.dedup_by_key(|(row, _, _)| *row);
     let bound = count * 2 + cells.iter().map(|cell| count * 4 + cell.bytes).sum::<usize>();
-    let mut at = out.len();
-    out.resize(at + bound + SLACK, 0);
-    let buffer = out.as_mut_slice();
+    let groups = Group::of(cells, count);
+    let mut nul = false;
     let width = (cells.len() as u16).to_be_bytes();
     let mut bad = found.iter().map(|(row, _, _)| *row).peekable();
-    for row in 0..count {
-        if bad.peek() == Some(&row) {
-            bad.next();
-            continue;
+    append(out, bound, |room| {
+        let mut at = 0;
+        for row in 0..count {
+            if bad.peek() == Some(&row) {
+                bad.next();
+                continue;
+            }
+            store(room, at, &width);
+            at += 2;
+            for group in &groups {
+                at = group.put(row, room, at, &mut nul);
+            }
         }
-        buffer[at..at + 2].copy_from_slice(&width);
-        at += 2;
-        for cell in cells {
-            at = put(cell, row, buffer, at);
-        }
-    }
-    out.truncate(at);
+        at
+    });
+    nul
 }

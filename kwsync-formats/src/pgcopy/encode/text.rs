@@ -7,7 +7,7 @@ use arrow_schema::DataType as Arrow;
 use super::super::MAX_VALUE;
 use super::super::fault::{Fault, Faults};
 use super::super::form::TextForm;
-use super::cell::{Cells, Column};
+use super::cell::{Cells, Column, Views};
 use super::column::Scratch;
 
 /// Strings in any of their plain encodings.
@@ -59,30 +59,35 @@ impl<'a> Strings<'a> {
             }
             Self::View(array) => {
                 let bytes = array.views().iter().map(|view| u64::from(*view as u32)).sum::<u64>();
-                (Cells::View(array.views(), array.data_buffers()), bytes as usize)
+                (Cells::View(Views::new(array.views(), array.data_buffers())), bytes as usize)
             }
         }
     }
 }
 
-/// Whether the text in a short view has a NUL; the zeros behind the text do not count.
-#[inline(always)]
-fn short_has_nul(view: u128) -> bool {
-    let length = view as u32 & 15;
-    // Ones over what is not text.
-    let text = (view >> 32) | (!0_u128).checked_shl(8 * length).unwrap_or(0);
-    const LOW: u128 = u128::from_ne_bytes([0x01; 16]);
-    const HIGH: u128 = u128::from_ne_bytes([0x80; 16]);
-    text.wrapping_sub(LOW) & !text & HIGH != 0
-}
-
-fn check(text: &str, form: TextForm) -> Result<(), Fault> {
+fn check_nul(text: &str) -> Result<(), Fault> {
     if memchr::memchr(0, text.as_bytes()).is_some() {
         return Err(Fault::new(
             "nul_in_text",
             "the text holds a NUL character, which PostgreSQL's text cannot; make the column bytea",
         ));
     }
+    Ok(())
+}
+
+/// The faults of text with a NUL in it, after one was seen.
+#[cold]
+pub(super) fn find_nuls(array: &dyn Array, faults: &mut Faults) {
+    let Some(strings) = Strings::of(array) else { return };
+    for row in (0..array.len()).filter(|row| array.is_valid(*row)) {
+        if let Err(fault) = check_nul(strings.value(row)) {
+            faults.add(row, fault);
+        }
+    }
+}
+
+/// Whether it is not too long; a NUL is seen when it is copied.
+fn check(text: &str, form: TextForm) -> Result<(), Fault> {
     if text.len() > MAX_VALUE {
         return Err(too_large(text.len()));
     }
@@ -134,33 +139,24 @@ pub(super) fn text<'a>(
             faults.add(row, fault);
         }
     };
+    let (cells, bytes) = strings.cells();
     match strings {
-        Strings::View(view) => {
-            let shortest_limit = form.characters.unwrap_or(u32::MAX).min(form.bytes.unwrap_or(u32::MAX));
-            for (row, view) in view.views().iter().enumerate() {
-                let length = *view as u32;
-                if length > 12 || length > shortest_limit || short_has_nul(*view) {
-                    one(row);
-                }
+        Strings::View(view) if bounded => {
+            let limit = form.characters.unwrap_or(u32::MAX).min(form.bytes.unwrap_or(u32::MAX));
+            for (row, _) in view.views().iter().enumerate().filter(|(_, view)| **view as u32 > limit) {
+                one(row);
             }
         }
-        // All text at once, unless it might be too long.
-        Strings::Small(array) if !bounded => {
-            let offsets = array.value_offsets();
-            let all = &array.value_data()[offsets[0] as usize..offsets[rows] as usize];
-            if memchr::memchr(0, all).is_some() || all.len() > MAX_VALUE {
-                (0..rows).for_each(&mut one);
-            }
-        }
-        _ => (0..rows).for_each(&mut one),
+        _ if bounded || bytes > MAX_VALUE => (0..rows).for_each(&mut one),
+        _ => {}
     }
     if form.versioned {
         return scratch.variable.fill(array, faults, |row, out| {
+            check_nul(strings.value(row))?;
             out.push(1);
             out.extend_from_slice(strings.value(row).as_bytes());
             Ok(())
         });
     }
-    let (cells, bytes) = strings.cells();
-    Column { cells, nulls: array.nulls(), bytes }
+    Column { cells, nulls: array.nulls(), bytes, text: true }
 }

@@ -1,1 +1,3 @@
+mod faults;
+mod round_trip;
 mod server;

@@ -196,7 +196,13 @@ impl Connection {
                 }
                 Ok(Done::Wrote(n)) => sent += n,
                 Ok(Done::Read(_)) => {
-                    if self.has_message() {
+                    // Notices and the like are taken out: they are no reason to stop, and must not pile up.
+                    while self.has_message(b"NSA") {
+                        if let Some(message) = self.parse()? {
+                            self.note(message)?;
+                        }
+                    }
+                    if self.has_message(b"E") {
                         return Ok(false);
                     }
                 }
@@ -282,11 +288,11 @@ impl Connection {
         }
     }
 
-    fn has_message(&self) -> bool {
-        let Some(head) = self.input.get(..5) else { return false };
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        // A notice is no reason to stop sending.
-        self.input.len() > length && head[0] != b'N' && head[0] != b'S'
+    /// Whether the first message is complete and one of these.
+    fn has_message(&self, tags: &[u8]) -> bool {
+        let Some(&[tag, a, b, c, d]) = self.input.first_chunk() else { return false };
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        self.input.len() > length && tags.contains(&tag)
     }
 
     /// The error for a socket that failed while sending: what the server said before it hung up, if it did.

@@ -1,0 +1,272 @@
+//! Arrow batches to line protocol.
+
+mod cells;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType as Arrow, TimeUnit};
+use kwsync_core::{Column, Encoder, Error, ErrorKind, Location, Result, Role, Schema, TableBatch, TableId};
+
+use self::cells::Cells;
+use super::Precision;
+use super::parse::Names;
+use super::write::{name_fault, write_escaped, write_i64};
+
+/// Writes each row as a line of InfluxDB line protocol.
+///
+/// The table's name is the measurement. Columns of the roles tag and primary tag are tags, those of the role
+/// field are fields, and the column of the role timestamp is the timestamp. Nulls are left out; a row without any
+/// field cannot be written. Integers get their suffix `i` or `u`, floats the fewest digits that read back the
+/// same; a tag is text, whatever its type. What is written, [`LineDecoder`](super::LineDecoder) reads back.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use kwsync_core::{Column, DataType, Encoder, Role, Schema, TableBatch, Value};
+/// use kwsync_formats::influx::{LineEncoder, Precision};
+///
+/// let columns = vec![
+///     Column::new("host", DataType::Text).with_role(Role::Tag),
+///     Column::new("n", DataType::Int64),
+///     Column::new("note", DataType::Text),
+/// ];
+/// let row = vec![Value::Text("a b".into()), Value::Int(1), Value::Text("say \"hi\"".into())];
+/// let batch = TableBatch::from_rows("cpu", Arc::new(Schema::new(columns)?), &[row])?;
+/// let mut out = Vec::new();
+/// LineEncoder::new(Precision::Ns).encode(&batch, 0..1, &mut out)?;
+/// assert_eq!(out, b"cpu,host=a\\ b n=1i,note=\"say \\\"hi\\\"\"\n");
+/// # Ok::<(), kwsync_core::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct LineEncoder {
+    precision: Precision,
+    known: Option<Known>,
+}
+
+/// What is the same for all rows of a table.
+#[derive(Debug)]
+struct Known {
+    table: TableId,
+    schema: Arc<Schema>,
+    measurement: Vec<u8>,
+    time: Option<usize>,
+    /// Index, and what stands before the value
+    tags: Vec<(usize, Vec<u8>)>,
+    fields: Vec<(usize, Vec<u8>)>,
+}
+
+impl LineEncoder {
+    /// An encoder that writes timestamps in this unit.
+    #[must_use]
+    pub const fn new(precision: Precision) -> Self {
+        Self { precision, known: None }
+    }
+}
+
+impl Known {
+    fn new(batch: &TableBatch) -> Result<Self> {
+        let table = batch.table();
+        let name = table.name().as_bytes();
+        let fault = match name.first() {
+            Some(b'#') => Some("begins with '#', as a comment does"),
+            _ if name.starts_with(super::lines::BOM) => Some("begins with a byte order mark"),
+            _ => name_fault(name),
+        };
+        if let Some(fault) = fault {
+            let text = format!("the name of table {table} {fault}: line protocol cannot write it");
+            return Err(Error::new(ErrorKind::Data, text).with_code("bad_name"));
+        }
+        let mut measurement = Vec::new();
+        write_escaped(name, Names::Measurement, &mut measurement);
+        let mut known = Self {
+            table: table.clone(),
+            schema: Arc::clone(batch.schema()),
+            measurement,
+            time: None,
+            tags: Vec::new(),
+            fields: Vec::new(),
+        };
+        for (index, column) in batch.schema().columns().iter().enumerate() {
+            let list = match column.role() {
+                Role::Timestamp if known.time.is_none() => {
+                    known.time = Some(index);
+                    continue;
+                }
+                Role::Tag | Role::PrimaryTag => &mut known.tags,
+                _ => &mut known.fields,
+            };
+            if let Some(fault) = name_fault(column.name().as_bytes()) {
+                let text = format!("the column's name {fault}: line protocol cannot write it");
+                return Err(place(Error::new(ErrorKind::Data, text), batch, column).with_code("bad_name"));
+            }
+            let mut key = vec![b','];
+            write_escaped(column.name().as_bytes(), Names::Key, &mut key);
+            key.push(b'=');
+            list.push((index, key));
+        }
+        Ok(known)
+    }
+}
+
+fn place(error: Error, batch: &TableBatch, column: &Column) -> Error {
+    let table = batch.table().to_string();
+    error.with_location(Location::new().with_table(table.as_str()).with_column(column.name()))
+}
+
+/// The timestamps of a batch and how they become those written.
+struct Times<'a> {
+    values: &'a [i64],
+    nulls: Option<&'a NullBuffer>,
+    /// Multiplied by this, then divided by that
+    scale: (i64, i64),
+}
+
+impl<'a> Times<'a> {
+    fn new(array: &'a ArrayRef, precision: Precision) -> Option<Self> {
+        let Arrow::Timestamp(unit, _) = array.data_type() else { return None };
+        let (values, nanos) = match unit {
+            TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().values(), 1_000_000_000),
+            TimeUnit::Millisecond => (array.as_primitive::<TimestampMillisecondType>().values(), 1_000_000),
+            TimeUnit::Microsecond => (array.as_primitive::<TimestampMicrosecondType>().values(), 1_000),
+            TimeUnit::Nanosecond => (array.as_primitive::<TimestampNanosecondType>().values(), 1),
+        };
+        let wanted = precision.nanoseconds();
+        let scale = ((nanos / wanted).max(1), (wanted / nanos).max(1));
+        Some(Self { values, nulls: array.nulls(), scale })
+    }
+
+    /// The timestamp of a row that has one; an error if it is not a whole one of 64 bits.
+    #[inline(always)]
+    fn get(&self, row: usize) -> std::result::Result<Option<i64>, &'static str> {
+        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+            return Ok(None);
+        }
+        let value = self.values[row];
+        match self.scale {
+            (1, 1) => Ok(Some(value)),
+            (by, 1) => value.checked_mul(by).map(Some).ok_or("does not fit 64 bits in the precision chosen"),
+            (_, by) if value % by == 0 => Ok(Some(value / by)),
+            _ => Err("has digits beyond the precision chosen; take a finer one: precision=ns"),
+        }
+    }
+}
+
+/// A column, what stands before its values, and its index.
+struct Part<'a> {
+    key: &'a [u8],
+    cells: Cells<'a>,
+    index: usize,
+}
+
+impl Encoder for LineEncoder {
+    fn format(&self) -> &'static str {
+        "line_influxdb"
+    }
+
+    fn encode(&mut self, batch: &TableBatch, rows: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+        assert!(rows.end <= batch.rows(), "rows {rows:?} of {}", batch.rows());
+        let fresh = self
+            .known
+            .take()
+            .filter(|known| Arc::ptr_eq(&known.schema, batch.schema()) && known.table == *batch.table());
+        let known = match fresh {
+            Some(known) => known,
+            None => Known::new(batch)?,
+        };
+        let began = out.len();
+        let result = write_rows(&known, self.precision, batch, rows, out);
+        self.known = Some(known);
+        if result.is_err() {
+            out.truncate(began);
+        }
+        result
+    }
+}
+
+fn parts<'a>(keys: &'a [(usize, Vec<u8>)], batch: &'a TableBatch) -> Result<Vec<Part<'a>>> {
+    keys.iter()
+        .map(|(index, key)| {
+            let (array, column) = (batch.batch().column(*index), &batch.schema().columns()[*index]);
+            let cells = Cells::new(array).ok_or_else(|| unsupported(batch, column))?;
+            Ok(Part { key, cells, index: *index })
+        })
+        .collect()
+}
+
+fn unsupported(batch: &TableBatch, column: &Column) -> Error {
+    let text = format!("line protocol has no {} for a {}", column.data_type(), column.role().as_str());
+    place(Error::new(ErrorKind::Unsupported, text), batch, column)
+        .with_hint("cast the column to text or to a number before, or leave it out")
+}
+
+fn write_rows(
+    known: &Known,
+    precision: Precision,
+    batch: &TableBatch,
+    rows: Range<usize>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let (tags, fields) = (parts(&known.tags, batch)?, parts(&known.fields, batch)?);
+    let times = match known.time {
+        Some(index) => {
+            let column = &batch.schema().columns()[index];
+            Some(
+                Times::new(batch.batch().column(index), precision)
+                    .ok_or_else(|| unsupported(batch, column))?,
+            )
+        }
+        None => None,
+    };
+    let fault = |row: usize, index: usize, fault: &str| {
+        let column = &batch.schema().columns()[index];
+        let text = format!("the value {fault}");
+        let table = batch.table().to_string();
+        let place =
+            Location::new().with_table(table.as_str()).with_column(column.name()).with_row(row as u64);
+        Error::new(ErrorKind::Data, text).with_code("not_in_line_protocol").with_location(place)
+    };
+    for row in rows {
+        out.extend_from_slice(&known.measurement);
+        for part in &tags {
+            if !part.cells.is_null(row) {
+                out.extend_from_slice(part.key);
+                part.cells.write_tag(row, out).map_err(|text| fault(row, part.index, text))?;
+            }
+        }
+        let end = out.len();
+        for part in &fields {
+            if !part.cells.is_null(row) {
+                out.extend_from_slice(part.key);
+                part.cells.write_field(row, out).map_err(|text| fault(row, part.index, text))?;
+            }
+        }
+        match out.get_mut(end) {
+            // The first field comes after a space.
+            Some(separator) => *separator = b' ',
+            None => {
+                let table = batch.table().to_string();
+                let place = Location::new().with_table(table.as_str()).with_row(row as u64);
+                let text = "the row has no field that is not null, and line protocol needs one";
+                return Err(Error::new(ErrorKind::Data, text)
+                    .with_code("missing_fields")
+                    .with_location(place)
+                    .with_hint("leave such rows out, or make a column a field that is never null"));
+            }
+        }
+        if let (Some(times), Some(index)) = (&times, known.time)
+            && let Some(time) = times.get(row).map_err(|text| fault(row, index, text))?
+        {
+            out.push(b' ');
+            write_i64(time, out);
+        }
+        out.push(b'\n');
+    }
+    Ok(())
+}

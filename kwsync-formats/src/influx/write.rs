@@ -1,0 +1,168 @@
+//! Writing line protocol: texts with their escapes, numbers with their suffixes.
+
+#[cfg(feature = "arrow")]
+use std::io::Write;
+
+use super::Line;
+#[cfg(feature = "arrow")]
+use super::parse::Names;
+#[cfg(feature = "arrow")]
+use super::scan::name_mask;
+
+/// Appends `line` as one line of its own: single separators, and a line feed at the end. Comments, blanks and
+/// carriage returns around it are gone; names and strings are as they were written.
+///
+/// # Examples
+///
+/// ```
+/// use kwsync_formats::influx::{lines, write_line};
+/// let mut out = Vec::new();
+/// for line in lines(b"# of two hosts\n  cpu,host=a\\ b  idle=.5,on=t   17  \r\ncpu idle=1") {
+///     write_line(&line.unwrap(), &mut out);
+/// }
+/// assert_eq!(out, b"cpu,host=a\\ b idle=.5,on=t 17\ncpu idle=1\n");
+/// ```
+pub fn write_line(line: &Line<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(line.measurement.raw().as_bytes());
+    if !line.tags.is_empty() {
+        out.push(b',');
+        out.extend_from_slice(line.tags.as_bytes());
+    }
+    out.push(b' ');
+    out.extend_from_slice(line.fields.as_bytes());
+    if let Some(timestamp) = line.timestamp {
+        out.push(b' ');
+        write_i64(timestamp, out);
+    }
+    out.push(b'\n');
+}
+
+#[cfg(feature = "arrow")]
+/// Appends `text` with the escapes of `kind`.
+pub(super) fn write_escaped(text: &[u8], kind: Names, out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| kind.escapes(byte)) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(&[b'\\', rest[at]]);
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(feature = "arrow")]
+/// Why `text` cannot be written as a name or a tag value.
+pub(super) fn name_fault(text: &[u8]) -> Option<&'static str> {
+    match text.last() {
+        None => Some("is empty"),
+        Some(b'\\') => Some("ends in a backslash"),
+        _ if text.iter().any(|byte| byte.is_ascii_control()) => Some("holds a control character"),
+        _ => None,
+    }
+}
+
+/// Appends the first `len` bytes, at most 15, of `block`, a tag value; false if that takes more than a copy.
+#[cfg(feature = "arrow")]
+#[inline(always)]
+pub(super) fn write_short(block: &[u8; 16], len: usize, out: &mut Vec<u8>) -> bool {
+    let plain = len > 0 && name_mask(block) & ((1 << len) - 1) == 0;
+    if plain {
+        put(block, len, out);
+    }
+    plain
+}
+
+#[cfg(feature = "arrow")]
+/// Appends the first `len` bytes of `block`. A copy of fixed length is one instruction.
+#[inline(always)]
+fn put<const N: usize>(block: &[u8; N], len: usize, out: &mut Vec<u8>) {
+    let end = out.len() + len;
+    out.extend_from_slice(block);
+    out.truncate(end);
+}
+
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut i = 0;
+    while i < 100 {
+        pairs[i] = [b'0' + i as u8 / 10, b'0' + i as u8 % 10];
+        i += 1;
+    }
+    pairs
+};
+
+/// Appends the digits of `value`.
+#[inline(always)]
+pub(super) fn write_u64(value: u64, out: &mut Vec<u8>) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+    } else if value < 100 {
+        out.extend_from_slice(&PAIRS[value as usize]);
+    } else {
+        write_many(value, out);
+    }
+}
+
+#[inline(never)]
+fn write_many(mut value: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    while value >= 100 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        value /= 100;
+    }
+    if value >= 10 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[value as usize]);
+    } else {
+        at -= 1;
+        digits[at] = b'0' + value as u8;
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends the sign and the digits of `value`.
+#[inline(always)]
+pub(super) fn write_i64(value: i64, out: &mut Vec<u8>) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    write_u64(value.unsigned_abs(), out);
+}
+
+#[cfg(feature = "arrow")]
+/// Appends a float, which is finite, with the fewest digits that read back the same.
+pub(super) fn write_f64(value: f64, out: &mut Vec<u8>) {
+    const POW10: [f64; 7] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
+    let size = value.abs();
+    if size < 1e9 {
+        for (places, &scale) in POW10.iter().enumerate() {
+            // Below 10^15 no two decimals of as many digits are the same float, so this is the shortest.
+            let digits = (size * scale + 0.5) as u64;
+            if digits as f64 / scale == size {
+                if value.is_sign_negative() {
+                    out.push(b'-');
+                }
+                let scale = scale as u64;
+                write_u64(digits / scale, out);
+                if places > 0 {
+                    let point = out.len();
+                    // A one in front keeps the zeros; then it becomes the point.
+                    write_u64(scale + digits % scale, out);
+                    if let Some(one) = out.get_mut(point) {
+                        *one = b'.';
+                    }
+                }
+                return;
+            }
+        }
+    }
+    write_float(value, out);
+}
+
+#[cfg(feature = "arrow")]
+/// The same of any width, the slow way.
+pub(super) fn write_float(value: impl std::fmt::Debug, out: &mut Vec<u8>) {
+    // Writing to a vector does not fail.
+    write!(out, "{value:?}").unwrap_or_default();
+}
