@@ -192,8 +192,8 @@ impl Sink for FileSink {
 /// Writes the files of one lane.
 ///
 /// # Cancel safety
-/// As [`Writer`] says: after a dropped future the next call removes the files that have no name yet. If a commit
-/// was dropped, that next call fails, and delivery is in doubt.
+/// As [`Writer`] says: after a dropped future the next call removes the files that have no name yet, and fails, since
+/// the rows accepted before are gone with them. If a commit was dropped, delivery is in doubt.
 #[derive(Debug)]
 pub struct FileWriter {
     pub(super) state: Arc<Mutex<State>>,
@@ -233,18 +233,22 @@ impl FileWriter {
         call: Call,
         work: impl FnOnce(&mut State) -> Result<Settled> + Send + 'static,
     ) -> Result<Settled> {
-        let before = self.under_way.replace(call);
+        let before = self.under_way;
+        // A commit stays in doubt until a call has come to its end and said so.
+        self.under_way = before.filter(|before| *before == Call::Commit).or(Some(call));
         let state = Arc::clone(&self.state);
         let result = blocking(move || {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            match before {
-                Some(Call::Commit) => {
-                    state.roll_back();
-                    return Err(Error::new(ErrorKind::Cancelled, "a commit of files was broken off")
-                        .with_delivered(Delivered::InDoubt));
-                }
-                Some(Call::Write) => state.roll_back(),
-                None => {}
+            if let Some(before) = before {
+                state.roll_back();
+                let (what, delivered) = match before {
+                    Call::Write => (
+                        "a call was broken off, and the rows since the last commit are rolled back",
+                        Delivered::No,
+                    ),
+                    Call::Commit => ("a commit of files was broken off", Delivered::InDoubt),
+                };
+                return Err(Error::new(ErrorKind::Unavailable, what).with_delivered(delivered));
             }
             let result = work(&mut state);
             if result.is_err() {

@@ -307,6 +307,10 @@ async fn a_future_that_is_dropped() {
         let _held = state.lock().unwrap();
         poll_once(writer.write(&rows("t", 10..20)));
     }
+    // The rows that were accepted before are gone with it, and that is said.
+    let error = writer.write(&rows("t", 20..30)).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivered()), (ErrorKind::Unavailable, Delivered::No));
+    assert_eq!(numbers(dir.path()), of(&[]));
     writer.write(&rows("t", 20..30)).await.unwrap();
     assert_eq!(writer.flush().await.unwrap().total().written, 10);
     assert_eq!(numbers(dir.path()), of(&[("t", 20..30)]));
@@ -314,9 +318,11 @@ async fn a_future_that_is_dropped() {
     {
         let _held = state.lock().unwrap();
         poll_once(writer.flush());
+        // Dropped in its turn, before it could say so.
+        poll_once(writer.write(&rows("t", 40..50)));
     }
     let error = writer.write(&rows("t", 40..50)).await.unwrap_err();
-    assert_eq!(error.delivered(), Delivered::InDoubt);
+    assert_eq!((error.kind(), error.delivered()), (ErrorKind::Unavailable, Delivered::InDoubt));
     assert_eq!(writer.close().await.unwrap().total().rows(), 0);
 }
 
