@@ -182,8 +182,9 @@ impl Sink for FileSink {
                 open: BTreeMap::new(),
                 whole: Vec::new(),
                 pending: Settled::default(),
+                number: 0,
             };
-            Ok(FileWriter { state: Arc::new(Mutex::new(state)), under_way: None })
+            Ok(FileWriter { state: Arc::new(Mutex::new(state)), under_way: None, number: 0 })
         })
         .await
     }
@@ -199,6 +200,8 @@ pub struct FileWriter {
     pub(super) state: Arc<Mutex<State>>,
     /// What was begun and has not been seen to end.
     under_way: Option<Call>,
+    /// The number of the last call.
+    number: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -216,6 +219,8 @@ pub(super) struct State {
     whole: Vec<Named>,
     /// What the commit will settle.
     pending: Settled,
+    /// The number of the last call that got here.
+    number: u64,
 }
 
 impl std::fmt::Debug for State {
@@ -236,9 +241,15 @@ impl FileWriter {
         let before = self.under_way;
         // A commit stays in doubt until a call has come to its end and said so.
         self.under_way = before.filter(|before| *before == Call::Commit).or(Some(call));
-        let state = Arc::clone(&self.state);
+        self.number += 1;
+        let (state, number) = (Arc::clone(&self.state), self.number);
         let result = blocking(move || {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if number < state.number {
+                // Dropped, and overtaken on its way here: nobody asks, and its rows must not come after all.
+                return Err(Error::new(ErrorKind::Cancelled, "a call was broken off"));
+            }
+            state.number = number;
             if let Some(before) = before {
                 state.roll_back();
                 let (what, delivered) = match before {
