@@ -220,7 +220,7 @@ pub(super) struct State {
     /// What the commit will settle.
     pending: Settled,
     /// The number of the last call that got here.
-    number: u64,
+    pub(super) number: u64,
 }
 
 impl std::fmt::Debug for State {
