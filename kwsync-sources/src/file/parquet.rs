@@ -1,5 +1,7 @@
 //! Parquet files as batches.
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,9 +100,12 @@ impl Source for ParquetSource {
 
     async fn splits(&self, _lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
         let mut splits = known.to_vec();
-        let known = known.iter().map(spec).collect::<Result<Vec<_>>>()?;
+        let known = known.iter().map(spec).map(|spec| spec.map(|spec| (spec.path.clone(), spec)));
+        let known = known.collect::<Result<HashMap<_, _>>>()?;
         for path in paths::find(&self.path)? {
-            if known.iter().any(|spec| spec.path == path) {
+            if let Some(spec) = known.get(&path) {
+                // What was read of it stays as it was, and nothing of another file of this name is left out silently.
+                unchanged(spec)?;
                 continue;
             }
             let mut file = input::open(&path)?;
@@ -129,18 +134,7 @@ impl Source for ParquetSource {
     async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<ParquetReader> {
         let spec = spec(split)?;
         let row = at.map_or(0, |at| at.0.as_u64().unwrap_or_default());
-        let mut file = input::open(&spec.path)?;
-        let len = spec.file.verify(&spec.path, &mut file)?;
-        if len != spec.file.len {
-            let text = format!(
-                "{} was changed since the job began: it has grown from {} to {len} bytes",
-                spec.path.display(),
-                spec.file.len
-            );
-            return Err(
-                Error::new(ErrorKind::NotFound, text).with_hint("begin anew with --restart or another --job")
-            );
-        }
+        let file = unchanged(&spec)?;
         let (group, rows, path) = (spec.row_group, spec.rows, spec.path.clone());
         let batches = Ahead::spawn(path.display().to_string(), move |send| {
             let options = ReadOptions::new()
@@ -166,6 +160,21 @@ impl Source for ParquetSource {
         })?;
         Ok(ParquetReader { batches, schema: None, spec, row })
     }
+}
+
+/// The file, if it is still the one that was cut into row groups.
+fn unchanged(spec: &Spec) -> Result<File> {
+    let mut file = input::open(&spec.path)?;
+    let len = spec.file.verify(&spec.path, &mut file)?;
+    if len == spec.file.len {
+        return Ok(file);
+    }
+    let text = format!(
+        "{} was changed since the job began: it has grown from {} to {len} bytes",
+        spec.path.display(),
+        spec.file.len
+    );
+    Err(Error::new(ErrorKind::NotFound, text).with_hint("begin anew with --restart or another --job"))
 }
 
 fn spec(split: &Split) -> Result<Spec> {

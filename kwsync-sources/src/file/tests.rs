@@ -479,6 +479,31 @@ fn a_file_that_became_a_pipe_is_refused() {
 }
 
 #[test]
+#[cfg(unix)]
+fn linked_folders_are_not_walked() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    std::fs::create_dir_all(root.join("sub")).unwrap();
+    std::fs::create_dir(dir.path().join("other")).unwrap();
+    for (name, text) in [("root/sub/a.lp", "a\n"), ("other/b.lp", "b\n")] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    std::os::unix::fs::symlink(&root, root.join("sub/up")).unwrap();
+    std::os::unix::fs::symlink("../../other", root.join("sub/other")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("other/b.lp"), root.join("linked.lp")).unwrap();
+    let read = |path: &Path| all(&source(path, FileOptions::new()), 1);
+    // A linked file is a file, and the directory itself may be a link.
+    assert_eq!(read(&root), b"b\na\n");
+    assert_eq!(read(&root.join("sub/up")), b"b\na\n");
+    // A pattern follows links, but brings each folder once.
+    assert_eq!(read(&root.join("**/*.lp")), b"b\na\nb\n");
+    assert_eq!(read(&root.join("s*/o*/*.lp")), b"b\n");
+    std::fs::remove_file(root.join("sub/a.lp")).unwrap();
+    let error = block_on(source(root.join("sub"), FileOptions::new()).splits(1, &[])).unwrap_err();
+    assert!(error.hint().unwrap().contains("linked folders"), "{error}");
+}
+
+#[test]
 fn the_length_of_gzip_data_is_not_known() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.lp.gz");
@@ -595,7 +620,13 @@ fn parquet_by_row_groups() {
             }
         };
         assert!(error.to_string().contains("row group 1 ends after 20000 of its 20001 rows"), "{error}");
-        std::fs::write(&path, "no Parquet").unwrap();
-        assert!(Source::open(&source, &cut[0], None).await.unwrap_err().to_string().contains("was changed"));
+        let whole = std::fs::read(&path).unwrap();
+        for other in [b"no Parquet".to_vec(), [&whole[..], b"more"].concat()] {
+            std::fs::write(&path, other).unwrap();
+            let error = Source::open(&source, &cut[0], None).await.unwrap_err();
+            assert!(error.to_string().contains("was changed"), "{error}");
+            let error = Source::splits(&source, 1, &cut).await.unwrap_err();
+            assert!(error.to_string().contains("was changed") && error.hint().is_some(), "{error}");
+        }
     });
 }
