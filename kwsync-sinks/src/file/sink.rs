@@ -182,8 +182,9 @@ impl Sink for FileSink {
                 open: BTreeMap::new(),
                 whole: Vec::new(),
                 pending: Settled::default(),
+                number: 0,
             };
-            Ok(FileWriter { state: Arc::new(Mutex::new(state)), under_way: None })
+            Ok(FileWriter { state: Arc::new(Mutex::new(state)), under_way: None, number: 0 })
         })
         .await
     }
@@ -192,13 +193,15 @@ impl Sink for FileSink {
 /// Writes the files of one lane.
 ///
 /// # Cancel safety
-/// As [`Writer`] says: after a dropped future the next call removes the files that have no name yet. If a commit
-/// was dropped, that next call fails, and delivery is in doubt.
+/// As [`Writer`] says: after a dropped future the next call removes the files that have no name yet, and fails, since
+/// the rows accepted before are gone with them. If a commit was dropped, delivery is in doubt.
 #[derive(Debug)]
 pub struct FileWriter {
     pub(super) state: Arc<Mutex<State>>,
     /// What was begun and has not been seen to end.
     under_way: Option<Call>,
+    /// The number of the last call.
+    number: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -216,6 +219,8 @@ pub(super) struct State {
     whole: Vec<Named>,
     /// What the commit will settle.
     pending: Settled,
+    /// The number of the last call that got here.
+    number: u64,
 }
 
 impl std::fmt::Debug for State {
@@ -233,18 +238,28 @@ impl FileWriter {
         call: Call,
         work: impl FnOnce(&mut State) -> Result<Settled> + Send + 'static,
     ) -> Result<Settled> {
-        let before = self.under_way.replace(call);
-        let state = Arc::clone(&self.state);
+        let before = self.under_way;
+        // A commit stays in doubt until a call has come to its end and said so.
+        self.under_way = before.filter(|before| *before == Call::Commit).or(Some(call));
+        self.number += 1;
+        let (state, number) = (Arc::clone(&self.state), self.number);
         let result = blocking(move || {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            match before {
-                Some(Call::Commit) => {
-                    state.roll_back();
-                    return Err(Error::new(ErrorKind::Cancelled, "a commit of files was broken off")
-                        .with_delivered(Delivered::InDoubt));
-                }
-                Some(Call::Write) => state.roll_back(),
-                None => {}
+            if number < state.number {
+                // Dropped, and overtaken on its way here: nobody asks, and its rows must not come after all.
+                return Err(Error::new(ErrorKind::Cancelled, "a call was broken off"));
+            }
+            state.number = number;
+            if let Some(before) = before {
+                state.roll_back();
+                let (what, delivered) = match before {
+                    Call::Write => (
+                        "a call was broken off, and the rows since the last commit are rolled back",
+                        Delivered::No,
+                    ),
+                    Call::Commit => ("a commit of files was broken off", Delivered::InDoubt),
+                };
+                return Err(Error::new(ErrorKind::Unavailable, what).with_delivered(delivered));
             }
             let result = work(&mut state);
             if result.is_err() {

@@ -307,6 +307,10 @@ async fn a_future_that_is_dropped() {
         let _held = state.lock().unwrap();
         poll_once(writer.write(&rows("t", 10..20)));
     }
+    // The rows that were accepted before are gone with it, and that is said.
+    let error = writer.write(&rows("t", 20..30)).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivered()), (ErrorKind::Unavailable, Delivered::No));
+    assert_eq!(numbers(dir.path()), of(&[]));
     writer.write(&rows("t", 20..30)).await.unwrap();
     assert_eq!(writer.flush().await.unwrap().total().written, 10);
     assert_eq!(numbers(dir.path()), of(&[("t", 20..30)]));
@@ -314,10 +318,38 @@ async fn a_future_that_is_dropped() {
     {
         let _held = state.lock().unwrap();
         poll_once(writer.flush());
+        // Dropped in its turn, before it could say so.
+        poll_once(writer.write(&rows("t", 40..50)));
     }
     let error = writer.write(&rows("t", 40..50)).await.unwrap_err();
-    assert_eq!(error.delivered(), Delivered::InDoubt);
+    assert_eq!((error.kind(), error.delivered()), (ErrorKind::Unavailable, Delivered::InDoubt));
     assert_eq!(writer.close().await.unwrap().total().rows(), 0);
+}
+
+/// Polls once and drops; whether it had not come to its end.
+fn abandon<T>(future: impl Future<Output = T>) -> bool {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    std::pin::pin!(future).poll(&mut context).is_pending()
+}
+
+#[tokio::test]
+async fn a_dropped_write_that_is_overtaken_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = FileSink::new(dir.path(), json(), FileSinkOptions::new().with_fsync(false)).unwrap();
+    let mut writer = sink.open(&lane(1, 0)).await.unwrap();
+    let state = Arc::clone(&writer.state);
+    for round in 0..2_000 {
+        if !abandon(writer.write(&rows("t", 0..1))) {
+            assert_eq!(writer.flush().await.unwrap().total().written, 1);
+            continue;
+        }
+        assert_eq!(writer.flush().await.unwrap_err().delivered(), Delivered::No);
+        // Until the dropped one has come to its end, too.
+        while Arc::strong_count(&state) > 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(writer.flush().await.unwrap().total().rows(), 0, "round {round}");
+    }
 }
 
 #[tokio::test]
