@@ -298,6 +298,13 @@ pub trait Writer: Send {
     /// tells what became of the rows accepted since the last flush.
     fn write(&mut self, batch: &TableBatch) -> impl Future<Output = Result<Settled>> + Send;
 
+    /// Brings all accepted rows to the target, so that every row that it refuses is told, and commits nothing. The
+    /// pipeline calls it before it commits: rejects must be judged, and be safe in their file, before the target holds
+    /// what lies around them. A writer whose `write` tells of every reject has nothing to do.
+    fn drain(&mut self) -> impl Future<Output = Result<Settled>> + Send {
+        async { Ok(Settled::default()) }
+    }
+
     /// Settles all accepted rows: commits.
     fn flush(&mut self) -> impl Future<Output = Result<Settled>> + Send;
 
@@ -339,6 +346,9 @@ pub trait DynWriter: Send {
     /// As [`Writer::write`].
     fn write<'a>(&'a mut self, batch: &'a TableBatch) -> BoxFuture<'a, Result<Settled>>;
 
+    /// As [`Writer::drain`].
+    fn drain(&mut self) -> BoxFuture<'_, Result<Settled>>;
+
     /// As [`Writer::flush`].
     fn flush(&mut self) -> BoxFuture<'_, Result<Settled>>;
 
@@ -377,6 +387,10 @@ where
 impl<W: Writer> DynWriter for W {
     fn write<'a>(&'a mut self, batch: &'a TableBatch) -> BoxFuture<'a, Result<Settled>> {
         Box::pin(Writer::write(self, batch))
+    }
+
+    fn drain(&mut self) -> BoxFuture<'_, Result<Settled>> {
+        Box::pin(Writer::drain(self))
     }
 
     fn flush(&mut self) -> BoxFuture<'_, Result<Settled>> {

@@ -495,6 +495,9 @@ impl Writing {
             checkpoints.insert(split, next);
         }
         let all: Vec<_> = checkpoints.values().cloned().collect();
+        // Rejects are judged before anything around them is committed.
+        let drained = writer.drain().await?;
+        self.settle(shared, drained)?;
         let settled = writer.flush_with(&all).await?;
         self.settle(shared, settled)?;
         shared.ledger.commit(std::mem::take(&mut self.rejects), &checkpoints).await?;
