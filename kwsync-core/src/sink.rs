@@ -241,6 +241,27 @@ pub struct Lane {
     pub generation: u64,
 }
 
+/// A run of a job, as a sink is told of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Run {
+    /// The job.
+    pub job: JobId,
+    /// Which run of the job this is.
+    pub generation: u64,
+    /// Whether no earlier run has settled anything: only then may a target be emptied or replaced.
+    pub fresh: bool,
+    /// Whether the input can be read again from a position, so that checkpoints are of use.
+    pub resumable: bool,
+}
+
+impl Run {
+    /// The first run of a job whose input can be read again.
+    pub fn first(job: JobId) -> Self {
+        Self { job, generation: 1, fresh: true, resumable: true }
+    }
+}
+
 /// A target, shared by all lanes.
 ///
 /// See `examples/own_sink.rs` of package `kwsync` for one written by hand.
@@ -266,12 +287,33 @@ pub trait Sink: Send + Sync {
         async { Ok(()) }
     }
 
+    /// Called once a run, before the first split is read.
+    fn start(&self, run: &Run) -> impl Future<Output = Result<()>> + Send {
+        let _ = run;
+        async { Ok(()) }
+    }
+
+    /// Called once all rows of all splits have settled and every writer is closed.
+    fn finish(&self, job: &JobId) -> impl Future<Output = Result<()>> + Send {
+        let _ = job;
+        async { Ok(()) }
+    }
+
+    /// Forgets the checkpoints of a job that has ended or starts over, where the target
+    /// [stores them](Capabilities::stores_checkpoints).
+    fn forget(&self, job: &JobId) -> impl Future<Output = Result<()>> + Send {
+        let _ = job;
+        async { Ok(()) }
+    }
+
     /// Called before a split is read: takes it over for this run of the job, and discards what an earlier run
     /// wrote behind `checkpoint` and could not record, where the target allows that. Returns where to start: the
     /// checkpoint given, or the target's own where it [stores checkpoints](Capabilities::stores_checkpoints).
     ///
     /// # Errors
     /// `Fenced` when a later run of the job has the split.
+    ///
+    /// Where the target stores checkpoints, the pipeline does not call it for a split that cannot be read again.
     fn begin(&self, checkpoint: &Checkpoint) -> impl Future<Output = Result<Checkpoint>> + Send {
         let checkpoint = checkpoint.clone();
         async { Ok(checkpoint) }
@@ -334,6 +376,15 @@ pub trait DynSink: Send + Sync {
     /// As [`Sink::prepare`].
     fn prepare<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<()>>;
 
+    /// As [`Sink::start`].
+    fn start<'a>(&'a self, run: &'a Run) -> BoxFuture<'a, Result<()>>;
+
+    /// As [`Sink::finish`].
+    fn finish<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, Result<()>>;
+
+    /// As [`Sink::forget`].
+    fn forget<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, Result<()>>;
+
     /// As [`Sink::begin`].
     fn begin<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>>;
 
@@ -373,6 +424,18 @@ where
 
     fn prepare<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<()>> {
         Box::pin(Sink::prepare(self, table, schema))
+    }
+
+    fn start<'a>(&'a self, run: &'a Run) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Sink::start(self, run))
+    }
+
+    fn finish<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Sink::finish(self, job))
+    }
+
+    fn forget<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Sink::forget(self, job))
     }
 
     fn begin<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>> {

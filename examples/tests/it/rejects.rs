@@ -42,10 +42,14 @@ fn refuses(ddl: &str, table: &str, bad: &BTreeSet<u64>, code: &str) {
     let quoted = table.replace('"', "\"\"");
     let good = ROWS - bad.len() as u64;
     let sum = (1..=ROWS).filter(|n| !bad.contains(n)).sum::<u64>();
-    let stored = server.psql(&database, &format!("SELECT count(*), count(DISTINCT n), sum(n) FROM \"{quoted}\""));
+    let stored =
+        server.psql(&database, &format!("SELECT count(*), count(DISTINCT n), sum(n) FROM \"{quoted}\""));
     assert_eq!(stored, format!("{good}|{good}|{sum}\n"), "{ddl}");
     let report: serde_json::Value = serde_json::from_str(&ran.out()).unwrap();
-    assert_eq!((&report["rows_written"], &report["rows_rejected"]), (&good.into(), &(bad.len() as u64).into()));
+    assert_eq!(
+        (&report["rows_written"], &report["rows_rejected"]),
+        (&good.into(), &(bad.len() as u64).into())
+    );
     // Whoever allows none is told which it was, and nothing stays.
     server.psql(&database, &format!("TRUNCATE \"{quoted}\""));
     let ran = place.run(&["-f", "in.lp", "-t", &to, "--restart"]).expect(1);
@@ -54,7 +58,9 @@ fn refuses(ddl: &str, table: &str, bad: &BTreeSet<u64>, code: &str) {
     assert_eq!(server.psql(&database, &format!("SELECT count(*) FROM \"{quoted}\"")), "0\n");
     // More than allowed stop it.
     if bad.len() > 3 {
-        place.run(&["-f", "in.lp", "-t", &to, "--restart", "--errors", "skip", "--max-errors", "2"]).expect(4);
+        place
+            .run(&["-f", "in.lp", "-t", &to, "--restart", "--errors", "skip", "--max-errors", "2"])
+            .expect(4);
     }
 }
 
@@ -123,7 +129,8 @@ fn the_first_of_equal_keys_stays() {
 #[test]
 fn constraints_without_a_line() {
     let columns = "\"time\" timestamptz, n bigint";
-    let parent = format!("CREATE TABLE p (id bigint PRIMARY KEY); INSERT INTO p SELECT generate_series(1, {ROWS});");
+    let parent =
+        format!("CREATE TABLE p (id bigint PRIMARY KEY); INSERT INTO p SELECT generate_series(1, {ROWS});");
     for deferred in ["", " DEFERRABLE INITIALLY DEFERRED"] {
         refuses(
             &format!("{parent} CREATE TABLE t ({columns}, k bigint REFERENCES p (id){deferred})"),

@@ -39,10 +39,10 @@ impl PostgresWriter {
         else {
             return Err(Error::new(ErrorKind::Internal, format!("no encoder for table {}", segment.table)));
         };
-        let opening = if self.begun {
-            "RELEASE SAVEPOINT kwsync; SAVEPOINT kwsync"
-        } else {
-            "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT kwsync"
+        let opening = match (self.begun, self.shared.options.immediate_constraints) {
+            (true, _) => "RELEASE SAVEPOINT kwsync; SAVEPOINT kwsync",
+            (false, true) => "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT kwsync",
+            (false, false) => "BEGIN; SAVEPOINT kwsync",
         };
         self.begun = true;
         self.frame.query(&format!("{opening}; {}", encoding.statement))?;
@@ -147,7 +147,8 @@ impl PostgresWriter {
     /// The server has taken a segment.
     fn taken(&mut self, segment: &Segment, answers: &[Answer]) {
         self.pace.passed(segment.rows());
-        let copied = answers.iter().flat_map(|answer| &answer.results).find(|result| result.tag.starts_with("COPY"));
+        let copied =
+            answers.iter().flat_map(|answer| &answer.results).find(|result| result.tag.starts_with("COPY"));
         let written = copied.map_or(0, |result| result.affected());
         self.counts.entry(segment.table.clone()).or_default().written += written;
     }

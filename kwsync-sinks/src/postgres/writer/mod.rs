@@ -6,22 +6,27 @@ mod segment;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kwsync_core::system::postgres::catalog::CatalogTable;
 use kwsync_core::system::postgres::wire::{Connection, Frame};
 use kwsync_core::{
-    Delivered, Error, ErrorKind, Result, RowCounts, Schema, Settled, TableBatch, TableId, Writer,
+    Backoff, Checkpoint, Delivered, Error, ErrorKind, Result, RowCounts, Schema, Settled, TableBatch,
+    TableId, Writer,
 };
 use kwsync_formats::pgcopy::CopyEncoder;
 
 use self::flight::Flight;
 use self::pace::Pace;
 use self::segment::Segment;
-use super::shared::Shared;
+use super::checkpoint;
+use super::shared::{Claimed, Shared};
 use super::target;
 
 /// Rows below which a batch waits for the next one of its table, or for the commit.
 const SMALL_ROWS: usize = 4_096;
+/// How often a lost server is looked for to learn whether it has committed.
+const DOUBT_TRIES: u32 = 10;
 /// Rows that may be left waiting when the first refusals are told early.
 const WAITING_ROWS: usize = 1 << 17;
 
@@ -69,7 +74,7 @@ struct Encoding {
 
 impl PostgresWriter {
     pub(super) async fn connect(shared: Arc<Shared>) -> Result<Self> {
-        let connection = Connection::connect(&shared.options.connect).await?;
+        let connection = shared.connect().await?;
         Ok(Self {
             shared,
             connection: Some(connection),
@@ -115,7 +120,7 @@ impl PostgresWriter {
     async fn session(&mut self) -> Result<&mut Connection> {
         let connection = match self.connection.take() {
             Some(connection) if self.begun || !connection.is_broken() => connection,
-            _ => Connection::connect(&self.shared.options.connect).await?,
+            _ => self.shared.connect().await?,
         };
         Ok(self.connection.insert(connection))
     }
@@ -188,28 +193,84 @@ impl PostgresWriter {
         }
     }
 
-    async fn commit(&mut self) -> Result<()> {
+    async fn commit(&mut self, checkpoints: &[Checkpoint]) -> Result<()> {
         self.drain_all().await?;
+        let claimed = self.shared.claimed().filter(|_| !checkpoints.is_empty());
+        if let Some(claimed) = &claimed {
+            let begin = !std::mem::replace(&mut self.begun, true);
+            let advance = checkpoint::advance(&claimed.table, checkpoints);
+            let connection = self.session().await?;
+            if begin {
+                connection.simple_query("BEGIN").await?;
+            }
+            // Answered before COMMIT is sent: from here on the rows are locked until the fate of the transaction is
+            // known, and whoever looks at them waits for it.
+            let moved = connection.simple_query(&advance).await?;
+            if let Some(lost) = moved.iter().position(|result| result.affected() != 1) {
+                let job = &checkpoints.get(lost).unwrap_or(&checkpoints[0]).job;
+                return Err(checkpoint::fenced(job));
+            }
+        }
         if self.begun {
             self.state = State::Committing;
             let connection = self.session().await?;
-            match connection.simple_query("COMMIT").await {
+            let committed = connection.simple_query("COMMIT").await;
+            self.begun = false;
+            match committed {
                 Ok(results) if results.iter().all(|result| result.tag == "COMMIT") => {}
                 Ok(_) => return Err(Error::new(ErrorKind::Server, "the server rolled the transaction back")),
-                Err(error) => {
-                    // An answer of the server means that it has rolled back, but for the two codes that say that it
-                    // does not know; without an answer nobody knows.
-                    let rolled_back = !matches!(error.code(), None | Some("08007" | "40003"));
-                    let delivered = if rolled_back { Delivered::No } else { Delivered::InDoubt };
-                    return Err(error.context("cannot commit").with_delivered(delivered));
-                }
+                Err(error) => self.resolve(error, claimed.as_ref(), checkpoints).await?,
             }
-            self.begun = false;
         }
         for (table, counts) in self.counts.drain() {
             self.told.add(&table, counts);
         }
         Ok(())
+    }
+
+    /// What became of a commit that ended with an error: nothing to say when it went through after all.
+    async fn resolve(
+        &mut self,
+        error: Error,
+        claimed: Option<&Claimed>,
+        checkpoints: &[Checkpoint],
+    ) -> Result<()> {
+        let error = error.context("cannot commit");
+        // An answer of the server means that it has rolled back, but for the codes that say that it does not know, or
+        // that it went down; without an answer nobody knows.
+        let unknown = match error.code() {
+            None | Some("08007" | "40003") => true,
+            Some(code) => code.starts_with("57P"),
+        };
+        if !unknown {
+            return Err(error.with_delivered(Delivered::No));
+        }
+        let Some(claimed) = claimed else { return Err(error.with_delivered(Delivered::InDoubt)) };
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), DOUBT_TRIES);
+        loop {
+            let looked: Result<_> = async {
+                let mut connection = self.shared.connect().await?;
+                let committed =
+                    checkpoint::is_committed(&mut connection, &claimed.table, checkpoints).await?;
+                Ok((connection, committed))
+            }
+            .await;
+            match looked {
+                Ok((connection, true)) => {
+                    tracing::info!(
+                        "the connection was lost while committing, and the commit had gone through"
+                    );
+                    self.connection = Some(connection);
+                    return Ok(());
+                }
+                Ok((_, false)) => return Err(error.with_delivered(Delivered::No)),
+                Err(fault) if fault.kind() == ErrorKind::Fenced => return Err(fault),
+                Err(fault) => match backoff.next_wait() {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => return Err(error.with_source(fault).with_delivered(Delivered::InDoubt)),
+                },
+            }
+        }
     }
 
     /// Ends a call: what it has to tell, or a clean slate after a fault.
@@ -243,9 +304,13 @@ impl Writer for PostgresWriter {
     }
 
     async fn flush(&mut self) -> Result<Settled> {
+        self.flush_with(&[]).await
+    }
+
+    async fn flush_with(&mut self, checkpoints: &[Checkpoint]) -> Result<Settled> {
         self.check()?;
         self.state = State::Busy;
-        let done = self.commit().await;
+        let done = self.commit(checkpoints).await;
         self.end(done)
     }
 
