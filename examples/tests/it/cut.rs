@@ -27,6 +27,7 @@ impl Proxy {
                 let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
                 for (from, to, startup) in [(&client, &server, true), (&server, &client, false)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    to.set_nodelay(true).unwrap();
                     let counters = counters.clone();
                     std::thread::spawn(move || pass(from, to, startup, &counters.0, &counters.1));
                 }
@@ -71,14 +72,13 @@ fn a_connection_cut_at_any_message_loses_and_doubles_nothing() {
     let mut cut = u64::MAX;
     let mut all = u64::MAX;
     let mut resolved = 0;
+    let database = server.create_database();
+    server.psql(&database, "CREATE TABLE t (\"time\" timestamptz, n bigint CHECK (n <> 31))");
     loop {
-        let database = server.create_database();
-        server.psql(&database, "CREATE TABLE t (\"time\" timestamptz, n bigint CHECK (n <> 31))");
+        server.psql(&database, "DROP TABLE IF EXISTS kwsync_checkpoint; TRUNCATE t");
         proxy.passed.store(0, Ordering::SeqCst);
         proxy.cut.store(cut, Ordering::SeqCst);
-        let to = server
-            .dsn(&database)
-            .replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port));
+        let to = server.dsn(&database).replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port));
         let to = format!("{to}?sslmode=disable&connect_attempts=3");
         let ran = place.run(&[
             "-f",

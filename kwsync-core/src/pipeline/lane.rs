@@ -15,8 +15,8 @@ use super::ledger::Ledger;
 use super::queue::{Receiver, Sender, queue};
 use crate::transform::{without, without_column};
 use crate::{
-    Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Reject,
-    Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
+    Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Reject, Result, Retry,
+    RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
 };
 
 /// Finished splits that wait for one commit; more would only keep files open.

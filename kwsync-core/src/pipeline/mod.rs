@@ -25,8 +25,8 @@ pub use options::PipelineOptions;
 pub use report::{Progress, Report, Snapshot, Status, TableReport};
 
 use crate::{
-    BoxFuture, CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore, Result, Retry, Run, Schema,
-    SchemaRegistry, TableId, Transform, widen,
+    BoxFuture, CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore, Result,
+    Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
 };
 use ledger::Ledger;
 use rate::RateLimit;
@@ -273,10 +273,7 @@ impl Pipeline {
 }
 
 /// Does what concerns the whole job, again when a fault may pass.
-async fn retried<'a>(
-    options: &PipelineOptions,
-    what: impl Fn() -> BoxFuture<'a, Result<()>>,
-) -> Result<()> {
+async fn retried<'a>(options: &PipelineOptions, what: impl Fn() -> BoxFuture<'a, Result<()>>) -> Result<()> {
     let mut backoff = options.backoff();
     loop {
         let Err(error) = what().await else { return Ok(()) };
