@@ -14,6 +14,27 @@ pub const DEFAULT_PORT: u16 = 5432;
 pub static PARAMS: &[Param] = &[
     Param::text("schema", "the schema of the tables; default: along the search path"),
     Param::text("table", "write all rows to this table"),
+    Param::choice(
+        "mode",
+        &["insert", "insert-ignore", "upsert", "update", "append", "truncate", "replace"],
+        "what becomes of rows that the table has already, and of the table: append makes none, truncate empties it \
+         before the first row, replace loads another one and swaps them at the end",
+    )
+    .with_default("insert"),
+    Param::choice(
+        "strategy",
+        &["auto", "copy-binary", "merge", "insert", "unnest"],
+        "how rows are sent: COPY into the table, COPY into a temporary table and a merge, INSERT of many rows, or \
+         INSERT of arrays",
+    )
+    .with_default("auto"),
+    Param::list("key", "the columns that tell rows apart; default: those of the table's primary key"),
+    Param::choice("duplicates", &["last", "first", "error"], "which row of a batch stays among those with one key")
+        .with_default("last"),
+    Param::choice("sort", &["auto", "key", "none"], "the order of a batch; auto: by key where the table has one")
+        .with_default("auto"),
+    Param::text("pre_sql", "statements to run before the first row, once for a job"),
+    Param::text("post_sql", "statements to run when all rows have settled"),
     Param::choice("create", &["missing", "never"], "make tables and columns that are missing, or refuse")
         .with_default("missing"),
     Param::flag("unlogged", "make tables without a write-ahead log: faster, and empty after a crash of the server")
@@ -68,6 +89,92 @@ pub enum Create {
     Never,
 }
 
+/// What becomes of rows that the table has already, and of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Rows are inserted; one that is there already is rejected.
+    #[default]
+    Insert,
+    /// Rows that are there already are dropped, and counted as ignored.
+    InsertIgnore,
+    /// Rows that are there already are replaced.
+    Upsert,
+    /// Only rows that are there already are replaced; others are counted as ignored.
+    Update,
+    /// As insert, into tables that exist: none is made.
+    Append,
+    /// The table is emptied before the first row.
+    Truncate,
+    /// Rows go to a new table that takes the place of the old one when all have settled.
+    Replace,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Insert => "insert",
+            Self::InsertIgnore => "insert-ignore",
+            Self::Upsert => "upsert",
+            Self::Update => "update",
+            Self::Append => "append",
+            Self::Truncate => "truncate",
+            Self::Replace => "replace",
+        })
+    }
+}
+
+/// How rows are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// COPY BINARY where the mode allows it, else a merge.
+    #[default]
+    Auto,
+    /// COPY BINARY into the table.
+    CopyBinary,
+    /// COPY BINARY into a temporary table, then one statement into the table.
+    Merge,
+    /// Prepared INSERTs of many rows, their values in binary form.
+    Insert,
+    /// Prepared INSERTs of one array a column.
+    Unnest,
+}
+
+impl std::fmt::Display for Strategy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::CopyBinary => "COPY BINARY",
+            Self::Merge => "COPY BINARY into a temporary table, then a merge",
+            Self::Insert => "prepared INSERT of many rows",
+            Self::Unnest => "prepared INSERT of arrays",
+        })
+    }
+}
+
+/// Which row of a batch stays among those with the same key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Duplicates {
+    /// The last; the others are counted as ignored.
+    #[default]
+    Last,
+    /// The first; the others are counted as ignored.
+    First,
+    /// The first; the others are rejected.
+    Error,
+}
+
+/// The order of the rows of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sort {
+    /// By key where the table has one: it makes its indexes grow in order.
+    #[default]
+    Auto,
+    /// By key.
+    Key,
+    /// As they come.
+    None,
+}
+
 /// What becomes of nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TimestampNs {
@@ -102,6 +209,20 @@ pub struct PostgresOptions {
     pub schema: Option<String>,
     /// The table that all rows go to.
     pub table: Option<String>,
+    /// What becomes of rows that the table has already.
+    pub mode: Mode,
+    /// How rows are sent.
+    pub strategy: Strategy,
+    /// The columns that tell rows apart; none: those of the table's primary key.
+    pub key: Vec<String>,
+    /// Which row of a batch stays among those with the same key.
+    pub duplicates: Duplicates,
+    /// The order of the rows of a batch.
+    pub sort: Sort,
+    /// Statements to run before the first row, once for a job.
+    pub pre_sql: Option<String>,
+    /// Statements to run when all rows have settled.
+    pub post_sql: Option<String>,
     /// Whether tables and columns are made.
     pub create: Create,
     /// Whether tables are made without a write-ahead log.
@@ -127,6 +248,13 @@ impl PostgresOptions {
             connect,
             schema: None,
             table: None,
+            mode: Mode::default(),
+            strategy: Strategy::default(),
+            key: Vec::new(),
+            duplicates: Duplicates::default(),
+            sort: Sort::default(),
+            pre_sql: None,
+            post_sql: None,
             create: Create::default(),
             unlogged: false,
             timestamp_ns: TimestampNs::default(),
@@ -175,6 +303,39 @@ impl PostgresOptions {
             Some("bigint") => TimestampNs::BigInt,
             _ => TimestampNs::Reject,
         };
+        options.mode = match params.choice("mode") {
+            Some("insert-ignore") => Mode::InsertIgnore,
+            Some("upsert") => Mode::Upsert,
+            Some("update") => Mode::Update,
+            Some("append") => Mode::Append,
+            Some("truncate") => Mode::Truncate,
+            Some("replace") => Mode::Replace,
+            _ => Mode::Insert,
+        };
+        options.strategy = match params.choice("strategy") {
+            Some("copy-binary") => Strategy::CopyBinary,
+            Some("merge") => Strategy::Merge,
+            Some("insert") => Strategy::Insert,
+            Some("unnest") => Strategy::Unnest,
+            _ => Strategy::Auto,
+        };
+        options.key = params.list("key").to_vec();
+        options.duplicates = match params.choice("duplicates") {
+            Some("first") => Duplicates::First,
+            Some("error") => Duplicates::Error,
+            _ => Duplicates::Last,
+        };
+        options.sort = match params.choice("sort") {
+            Some("key") => Sort::Key,
+            Some("none") => Sort::None,
+            _ => Sort::Auto,
+        };
+        options.pre_sql = params.text("pre_sql").map(str::to_owned);
+        options.post_sql = params.text("post_sql").map(str::to_owned);
+        if options.mode == Mode::Append {
+            options.create = Create::Never;
+        }
+        options.check()?;
         options.delivery = match params.choice("delivery") {
             Some("exactly-once") => DeliveryMode::ExactlyOnce,
             Some("at-least-once") => DeliveryMode::AtLeastOnce,
@@ -191,6 +352,31 @@ impl PostgresOptions {
             options.connect_backoff = longest;
         }
         Ok(options)
+    }
+
+    /// Whether mode and strategy go together.
+    fn check(&self) -> Result<()> {
+        let plain = !matches!(self.mode, Mode::InsertIgnore | Mode::Upsert | Mode::Update);
+        match self.strategy {
+            Strategy::CopyBinary if !plain => {
+                Err(Error::config(format!("mode={} is more than COPY can do", self.mode)).with_hint(
+                    "use strategy=merge, which copies into a temporary table first, or strategy=auto",
+                ))
+            }
+            Strategy::Insert | Strategy::Unnest if self.mode == Mode::Update => {
+                Err(Error::config("mode=update is done by a merge").with_hint("use strategy=merge or auto"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The strategy, chosen where none is forced.
+    pub(super) fn chosen_strategy(&self) -> Strategy {
+        match (self.strategy, self.mode) {
+            (Strategy::Auto, Mode::InsertIgnore | Mode::Upsert | Mode::Update) => Strategy::Merge,
+            (Strategy::Auto, _) => Strategy::CopyBinary,
+            (chosen, _) => chosen,
+        }
     }
 
     /// What the encoder is told.
@@ -213,6 +399,27 @@ impl PostgresOptions {
     #[must_use]
     pub fn with_create(mut self, create: Create) -> Self {
         self.create = create;
+        self
+    }
+
+    /// Sets what becomes of rows that the table has already.
+    #[must_use]
+    pub fn with_mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets the columns that tell rows apart.
+    #[must_use]
+    pub fn with_key(mut self, key: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.key = key.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets how rows are sent.
+    #[must_use]
+    pub fn with_strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
         self
     }
 

@@ -10,14 +10,19 @@
 
 mod checkpoint;
 mod config;
+mod key;
 mod shared;
 mod sink;
 mod target;
 #[cfg(feature = "tokio-postgres")]
 mod tokio_client;
+mod way;
 mod writer;
 
-pub use config::{Create, DEFAULT_PORT, DeliveryMode, PARAMS, PostgresOptions, TimestampNs};
+pub use config::{
+    Create, DEFAULT_PORT, DeliveryMode, Duplicates, Mode, PARAMS, PostgresOptions, Sort, Strategy,
+    TimestampNs,
+};
 pub use sink::PostgresSink;
 #[cfg(feature = "tokio-postgres")]
 pub use tokio_client::{CopyClient, copy_into};

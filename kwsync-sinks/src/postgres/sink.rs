@@ -14,8 +14,10 @@ use tokio::sync::Mutex;
 
 use super::checkpoint;
 use super::config::{DeliveryMode, PostgresOptions, TimestampNs};
+use super::key;
 use super::shared::{Claimed, Shared};
 use super::target;
+use super::way::Way;
 use super::writer::PostgresWriter;
 
 /// Writes to PostgreSQL by COPY BINARY.
@@ -49,8 +51,12 @@ impl PostgresSink {
         schema: &Schema,
     ) -> Result<(Option<CatalogTable>, target::Change)> {
         let options = &self.shared.options;
-        let found = catalog::table(control, table, options.schema.as_deref()).await?;
-        let change = target::change(table, schema, found.as_ref(), options)?;
+        let mut found = catalog::table(control, table, options.schema.as_deref()).await?;
+        if let Some(found) = &mut found {
+            found.unique = catalog::unique_indexes(control, found).await?;
+        }
+        let mut change = target::change(table, schema, found.as_ref(), options)?;
+        change.key = key::find(found.as_ref(), &change.name, schema, options)?;
         Ok((found, change))
     }
 
@@ -162,7 +168,16 @@ impl Sink for PostgresSink {
         let table = target::renamed(table, &self.shared.options);
         let mut control = self.control().await?;
         let (found, change) = self.look(connected(&mut control)?, &table, schema).await?;
-        let mut plan = Plan::new(change.name, "COPY BINARY, one transaction a commit", Delivery::AtLeastOnce);
+        let options = &self.shared.options;
+        let strategy = format!("{}, one transaction a commit", options.chosen_strategy());
+        let mut plan = Plan::new(change.name, strategy, Delivery::AtLeastOnce);
+        if let Some(key) = &change.key {
+            plan.notes.push(format!("key ({})", key.columns.join(", ")));
+        }
+        if let (Some(found), true) = (&found, change.created.iter().all(Option::is_none)) {
+            let way = Way::new(found, schema, change.key.as_ref(), options, 1)?;
+            plan.notes.push(format!("rows go in by: {}", way.statement()));
+        }
         if self.shared.options.delivery != DeliveryMode::AtLeastOnce {
             self.plan_checkpoints(connected(&mut control)?, &mut plan).await?;
         }
@@ -221,6 +236,7 @@ impl Sink for PostgresSink {
             }
             found = self.look(control, &table, schema).await?.0;
         }
+        let key = change.key;
         let found = found.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("{} was made, and is gone again", change.name))
         })?;
@@ -228,6 +244,7 @@ impl Sink for PostgresSink {
         let columns = target::copy_columns(&found, schema)?;
         CopyEncoder::try_new(schema, &columns, self.shared.options.copy_options())
             .map_err(|error| error.context(format!("cannot write to {}", change.name)))?;
+        Way::new(&found, schema, key.as_ref(), &self.shared.options, 1)?;
         self.shared.learn(table, found);
         Ok(())
     }

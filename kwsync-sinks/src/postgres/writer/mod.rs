@@ -3,6 +3,7 @@
 mod flight;
 mod pace;
 mod segment;
+mod send;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,9 +20,12 @@ use kwsync_formats::pgcopy::CopyEncoder;
 use self::flight::Flight;
 use self::pace::Pace;
 use self::segment::Segment;
+use self::send::Taught;
 use super::checkpoint;
+use super::key::{self, Arranged, Key};
 use super::shared::{Claimed, Shared};
 use super::target;
+use super::way::Way;
 
 /// Rows below which a batch waits for the next one of its table, or for the commit.
 const SMALL_ROWS: usize = 4_096;
@@ -38,6 +42,9 @@ pub struct PostgresWriter {
     shared: Arc<Shared>,
     connection: Option<Connection>,
     encodings: HashMap<TableId, Encoding>,
+    /// Encodings made so far.
+    made: usize,
+    taught: Taught,
     frame: Frame,
     /// Rows that have to be sent, in order.
     backlog: VecDeque<Segment>,
@@ -75,7 +82,10 @@ struct Encoding {
     /// The catalog's table that the encoder was made for.
     table: Arc<CatalogTable>,
     encoder: CopyEncoder,
-    statement: String,
+    key: Option<Key>,
+    way: Way,
+    /// Tells its statements apart from those of others in this session.
+    number: usize,
 }
 
 impl PostgresWriter {
@@ -85,6 +95,8 @@ impl PostgresWriter {
             shared,
             connection: Some(connection),
             encodings: HashMap::new(),
+            made: 0,
+            taught: Taught::default(),
             frame: Frame::default(),
             backlog: VecDeque::new(),
             small_bytes: 0,
@@ -115,6 +127,7 @@ impl PostgresWriter {
     /// Drops the connection and all that belongs to its transaction.
     fn forget(&mut self) {
         self.connection = None;
+        self.taught = Taught::default();
         self.frame.clear();
         self.backlog.clear();
         self.flight.clear();
@@ -128,7 +141,10 @@ impl PostgresWriter {
     async fn session(&mut self) -> Result<&mut Connection> {
         let connection = match self.connection.take() {
             Some(connection) if self.begun || !connection.is_broken() => connection,
-            _ => self.shared.connect().await?,
+            _ => {
+                self.taught = Taught::default();
+                self.shared.connect().await?
+            }
         };
         Ok(self.connection.insert(connection))
     }
@@ -138,6 +154,23 @@ impl PostgresWriter {
             return Ok(());
         }
         self.plan(batch).await?;
+        let arranged = match self.encodings.get(batch.table()).and_then(|encoding| encoding.key.as_ref()) {
+            Some(key) => Some(key::arrange(batch, key)?),
+            None => None,
+        };
+        let batch = match arranged {
+            Some(Arranged { batch, folded, rejects }) => {
+                self.counts.entry(batch.table().clone()).or_default().ignored += folded;
+                let rejected = rejects.len() as u64;
+                if rejected > 0 {
+                    self.told.add(batch.table(), RowCounts { rejected, ..RowCounts::default() });
+                    self.told.rejects.extend(rejects);
+                }
+                batch
+            }
+            None => batch.clone(),
+        };
+        let batch = &batch;
         if batch.rows() < SMALL_ROWS {
             self.small_bytes += batch.retained_bytes();
         }
@@ -166,8 +199,12 @@ impl PostgresWriter {
         let schema = Arc::clone(batch.schema());
         let columns = target::copy_columns(&table, &schema)?;
         let encoder = CopyEncoder::try_new(&schema, &columns, self.shared.options.copy_options())?;
-        let statement = target::copy_statement(&table, &schema)?;
-        self.encodings.insert(batch.table().clone(), Encoding { schema, table, encoder, statement });
+        let options = &self.shared.options;
+        let key = key::find(Some(&table), &table.name, &schema, options)?;
+        self.made += 1;
+        let way = Way::new(&table, &schema, key.as_ref(), options, self.made)?;
+        let encoding = Encoding { schema, table, encoder, key, way, number: self.made };
+        self.encodings.insert(batch.table().clone(), encoding);
         Ok(())
     }
 
@@ -287,6 +324,7 @@ impl PostgresWriter {
                         "the connection was lost while committing, and the commit had gone through"
                     );
                     self.connection = Some(connection);
+                    self.taught = Taught::default();
                     return Ok(());
                 }
                 Ok((_, false)) => return Err(error.with_delivered(Delivered::No)),
