@@ -11,6 +11,7 @@
 mod checkpoint;
 mod config;
 mod key;
+mod lifecycle;
 mod shared;
 mod sink;
 mod target;

@@ -13,8 +13,9 @@ use kwsync_formats::pgcopy::CopyEncoder;
 use tokio::sync::Mutex;
 
 use super::checkpoint;
-use super::config::{DeliveryMode, PostgresOptions, TimestampNs};
+use super::config::{DeliveryMode, Mode, PostgresOptions, TimestampNs};
 use super::key;
+use super::lifecycle::Lifecycle;
 use super::shared::{Claimed, Shared};
 use super::target;
 use super::way::Way;
@@ -35,12 +36,17 @@ pub struct PostgresSink {
     shared: Arc<Shared>,
     /// The session for looking at the catalog and for DDL; it never holds a transaction.
     control: Mutex<Option<Connection>>,
+    lifecycle: Mutex<Lifecycle>,
 }
 
 impl PostgresSink {
     /// A sink for the server and with the options given. Nothing is connected yet.
     pub fn new(options: PostgresOptions) -> Self {
-        Self { shared: Arc::new(Shared::new(options)), control: Mutex::new(None) }
+        Self {
+            shared: Arc::new(Shared::new(options)),
+            control: Mutex::new(None),
+            lifecycle: Mutex::default(),
+        }
     }
 
     /// What the catalog has of `table`, and how to make it ready for `schema`.
@@ -119,23 +125,35 @@ impl Sink for PostgresSink {
 
     async fn start(&self, run: &Run) -> Result<()> {
         let options = &self.shared.options;
+        let mut control = self.control().await?;
+        let control = connected(&mut control)?;
+        let mut fresh = run.fresh;
         if options.delivery != DeliveryMode::AtLeastOnce && run.resumable {
             let table = self.checkpoint_table()?;
-            let mut control = self.control().await?;
-            let control = connected(&mut control)?;
             let claimed = async {
                 checkpoint::prepare(control, &table).await?;
                 checkpoint::claim_job(control, &table, &run.job, run.generation).await
             };
             match claimed.await {
-                Ok((generation, _)) => self.shared.claim(Claimed { table: table.into(), generation }),
+                Ok((generation, new)) => {
+                    fresh &= new;
+                    self.shared.claim(Claimed { table: table.into(), generation });
+                }
                 Err(error) if options.delivery == DeliveryMode::Auto && is_forbidden(&error) => {
                     tracing::warn!(error = %error, "no checkpoints in the target: delivery is at least once");
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        let claimed = self.shared.claimed().is_some();
+        self.lifecycle.lock().await.start(control, options, &run.job, fresh, claimed).await
+    }
+
+    async fn finish(&self, _job: &JobId) -> Result<()> {
+        let mut control = self.control().await?;
+        let claimed = self.shared.claimed();
+        let mut lifecycle = self.lifecycle.lock().await;
+        lifecycle.finish(connected(&mut control)?, &self.shared.options, claimed.as_ref()).await
     }
 
     async fn forget(&self, job: &JobId) -> Result<()> {
@@ -178,10 +196,20 @@ impl Sink for PostgresSink {
             let way = Way::new(found, schema, change.key.as_ref(), options, 1)?;
             plan.notes.push(format!("rows go in by: {}", way.statement()));
         }
+        for (when, sql) in [("before", &options.pre_sql), ("after", &options.post_sql)] {
+            plan.notes.extend(sql.as_ref().map(|sql| format!("{when} the load: {sql}")));
+        }
         if self.shared.options.delivery != DeliveryMode::AtLeastOnce {
             self.plan_checkpoints(connected(&mut control)?, &mut plan).await?;
         }
-        plan.statements = change.statements;
+        match (options.mode, &found) {
+            (Mode::Truncate, Some(_)) => plan.statements.push(format!("TRUNCATE {}", plan.table)),
+            (Mode::Replace, _) => {
+                plan.notes.push("rows go to a new table that replaces this one at the end".to_owned())
+            }
+            _ => {}
+        }
+        plan.statements.extend(change.statements);
         let known: Vec<_> = schema
             .columns()
             .iter()
@@ -222,8 +250,14 @@ impl Sink for PostgresSink {
         let table = target::renamed(table, &self.shared.options);
         let mut control = self.control().await?;
         let control = connected(&mut control)?;
-        let (found, change) = self.look(control, &table, schema).await?;
-        let mut found = found;
+        let options = &self.shared.options;
+        let place = self
+            .lifecycle
+            .lock()
+            .await
+            .table(control, options, self.shared.claimed().as_ref(), &table)
+            .await?;
+        let (mut found, change) = self.look(control, &place, schema).await?;
         if !change.statements.is_empty() {
             for statement in &change.statements {
                 tracing::info!(table = %table, "{statement}");
@@ -234,7 +268,7 @@ impl Sink for PostgresSink {
                     Err(error) => return Err(error.context(format!("cannot make {} ready", change.name))),
                 }
             }
-            found = self.look(control, &table, schema).await?.0;
+            found = self.look(control, &place, schema).await?.0;
         }
         let key = change.key;
         let found = found.ok_or_else(|| {
