@@ -4,6 +4,7 @@
 mod conformance;
 #[cfg(feature = "arrow")]
 mod decoder;
+mod dialects;
 #[cfg(feature = "arrow")]
 mod encode;
 mod inputs;

@@ -53,6 +53,16 @@ pub(super) fn data_type(value: &Value) -> DataType {
         Value::F64(_) => DataType::Float64,
         Value::Bool(_) => DataType::Bool,
         Value::Str(_) => DataType::Text,
+        Value::I8(_) => DataType::Int8,
+        Value::I16(_) => DataType::Int16,
+        Value::I32(_) => DataType::Int32,
+        Value::U8(_) => DataType::UInt8,
+        Value::U16(_) => DataType::UInt16,
+        Value::U32(_) => DataType::UInt32,
+        Value::F32(_) => DataType::Float32,
+        Value::NStr(_) => DataType::NVarChar(None),
+        Value::Bytes { .. } => DataType::Bytes,
+        Value::Geometry(_) => DataType::Geometry,
     }
 }
 
