@@ -104,6 +104,7 @@ impl Job {
     /// As [`Pipeline::run`].
     pub async fn run(self) -> Result<Outcome> {
         if self.restart {
+            self.sink.forget(&self.id).await?;
             self.store.remove(&self.id).await?;
         }
         Ok(self.pipeline.run().await)

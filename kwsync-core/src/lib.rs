@@ -37,7 +37,7 @@ pub use error::{
 pub use reject::{Budget, ErrorPolicy, Reject, RejectReader, RejectWriter, Stage};
 pub use schema_registry::{Claim, SchemaRegistry, widen};
 pub use sink::{
-    Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, RowCounts, Settled, Sink, Writer,
+    Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, RowCounts, Run, Settled, Sink, Writer,
 };
 pub use source::{
     BoxFuture, ByteReader, ByteSource, Chunk, DecoderFactory, Decoding, DecodingReader, DynReader, DynSource,

@@ -241,6 +241,27 @@ pub struct Lane {
     pub generation: u64,
 }
 
+/// A run of a job, as a sink is told of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Run {
+    /// The job.
+    pub job: JobId,
+    /// Which run of the job this is.
+    pub generation: u64,
+    /// Whether no earlier run has settled anything: only then may a target be emptied or replaced.
+    pub fresh: bool,
+    /// Whether the input can be read again from a position, so that checkpoints are of use.
+    pub resumable: bool,
+}
+
+impl Run {
+    /// The first run of a job whose input can be read again.
+    pub fn first(job: JobId) -> Self {
+        Self { job, generation: 1, fresh: true, resumable: true }
+    }
+}
+
 /// A target, shared by all lanes.
 ///
 /// See `examples/own_sink.rs` of package `kwsync` for one written by hand.
@@ -266,12 +287,33 @@ pub trait Sink: Send + Sync {
         async { Ok(()) }
     }
 
+    /// Called once a run, before the first split is read.
+    fn start(&self, run: &Run) -> impl Future<Output = Result<()>> + Send {
+        let _ = run;
+        async { Ok(()) }
+    }
+
+    /// Called once all rows of all splits have settled and every writer is closed.
+    fn finish(&self, job: &JobId) -> impl Future<Output = Result<()>> + Send {
+        let _ = job;
+        async { Ok(()) }
+    }
+
+    /// Forgets the checkpoints of a job that has ended or starts over, where the target
+    /// [stores them](Capabilities::stores_checkpoints).
+    fn forget(&self, job: &JobId) -> impl Future<Output = Result<()>> + Send {
+        let _ = job;
+        async { Ok(()) }
+    }
+
     /// Called before a split is read: takes it over for this run of the job, and discards what an earlier run
     /// wrote behind `checkpoint` and could not record, where the target allows that. Returns where to start: the
     /// checkpoint given, or the target's own where it [stores checkpoints](Capabilities::stores_checkpoints).
     ///
     /// # Errors
     /// `Fenced` when a later run of the job has the split.
+    ///
+    /// Where the target stores checkpoints, the pipeline does not call it for a split that cannot be read again.
     fn begin(&self, checkpoint: &Checkpoint) -> impl Future<Output = Result<Checkpoint>> + Send {
         let checkpoint = checkpoint.clone();
         async { Ok(checkpoint) }
@@ -297,6 +339,13 @@ pub trait Writer: Send {
     /// For faults of the system only; a row that is refused is a reject. [`Error::delivered`](crate::Error::delivered)
     /// tells what became of the rows accepted since the last flush.
     fn write(&mut self, batch: &TableBatch) -> impl Future<Output = Result<Settled>> + Send;
+
+    /// Brings all accepted rows to the target, so that every row that it refuses is told, and commits nothing. The
+    /// pipeline calls it before it commits: rejects must be judged, and be safe in their file, before the target holds
+    /// what lies around them. A writer whose `write` tells of every reject has nothing to do.
+    fn drain(&mut self) -> impl Future<Output = Result<Settled>> + Send {
+        async { Ok(Settled::default()) }
+    }
 
     /// Settles all accepted rows: commits.
     fn flush(&mut self) -> impl Future<Output = Result<Settled>> + Send;
@@ -327,6 +376,15 @@ pub trait DynSink: Send + Sync {
     /// As [`Sink::prepare`].
     fn prepare<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<()>>;
 
+    /// As [`Sink::start`].
+    fn start<'a>(&'a self, run: &'a Run) -> BoxFuture<'a, Result<()>>;
+
+    /// As [`Sink::finish`].
+    fn finish<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, Result<()>>;
+
+    /// As [`Sink::forget`].
+    fn forget<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, Result<()>>;
+
     /// As [`Sink::begin`].
     fn begin<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>>;
 
@@ -338,6 +396,9 @@ pub trait DynSink: Send + Sync {
 pub trait DynWriter: Send {
     /// As [`Writer::write`].
     fn write<'a>(&'a mut self, batch: &'a TableBatch) -> BoxFuture<'a, Result<Settled>>;
+
+    /// As [`Writer::drain`].
+    fn drain(&mut self) -> BoxFuture<'_, Result<Settled>>;
 
     /// As [`Writer::flush`].
     fn flush(&mut self) -> BoxFuture<'_, Result<Settled>>;
@@ -365,6 +426,18 @@ where
         Box::pin(Sink::prepare(self, table, schema))
     }
 
+    fn start<'a>(&'a self, run: &'a Run) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Sink::start(self, run))
+    }
+
+    fn finish<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Sink::finish(self, job))
+    }
+
+    fn forget<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Sink::forget(self, job))
+    }
+
     fn begin<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>> {
         Box::pin(Sink::begin(self, checkpoint))
     }
@@ -377,6 +450,10 @@ where
 impl<W: Writer> DynWriter for W {
     fn write<'a>(&'a mut self, batch: &'a TableBatch) -> BoxFuture<'a, Result<Settled>> {
         Box::pin(Writer::write(self, batch))
+    }
+
+    fn drain(&mut self) -> BoxFuture<'_, Result<Settled>> {
+        Box::pin(Writer::drain(self))
     }
 
     fn flush(&mut self) -> BoxFuture<'_, Result<Settled>> {

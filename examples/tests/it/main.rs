@@ -8,4 +8,5 @@ mod faults;
 mod kill;
 mod load;
 mod postgres;
+mod rejects;
 mod support;

@@ -129,7 +129,12 @@ async fn read_split(
     readers: &mut HashMap<Arc<str>, Box<dyn DynReader>>,
 ) -> Result<bool> {
     let id = &split.id;
-    let checkpoint = shared.sink.begin(&shared.ledger.checkpoint(id).await).await?;
+    let checkpoint = shared.ledger.checkpoint(id).await;
+    let checkpoint = match shared.sink.capabilities().stores_checkpoints && !split.resumable {
+        // What cannot be read again has no checkpoint that would help.
+        true => checkpoint,
+        false => shared.sink.begin(&checkpoint).await?,
+    };
     let done = checkpoint.done;
     let position = checkpoint.position.clone();
     if !queue.send(Message::Begin(checkpoint), 0).await {
@@ -495,7 +500,17 @@ impl Writing {
             checkpoints.insert(split, next);
         }
         let all: Vec<_> = checkpoints.values().cloned().collect();
-        let settled = writer.flush_with(&all).await?;
+        // Rejects are judged before anything around them is committed.
+        let drained = writer.drain().await?;
+        self.settle(shared, drained)?;
+        let settled = if shared.sink.capabilities().stores_checkpoints {
+            shared.ledger.record(&mut self.rejects).await?;
+            let once = |checkpoint: &&Checkpoint| shared.resumable.contains(&checkpoint.split);
+            let stored: Vec<_> = all.iter().filter(once).cloned().collect();
+            writer.flush_with(&stored).await?
+        } else {
+            writer.flush_with(&all).await?
+        };
         self.settle(shared, settled)?;
         shared.ledger.commit(std::mem::take(&mut self.rejects), &checkpoints).await?;
         taken

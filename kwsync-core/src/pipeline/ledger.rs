@@ -124,6 +124,20 @@ impl Ledger {
         Ok(())
     }
 
+    /// Writes rejects to their file and records its length, before a sink that stores checkpoints itself commits: once
+    /// it has, nobody would meet them again. A crash in between may leave them in the file twice.
+    pub(super) async fn record(&self, rejects: &mut Vec<Reject>) -> Result<()> {
+        let mut books = self.books.lock().await;
+        let Books { state, rejects: Some(file) } = &mut *books else { return Ok(()) };
+        if !rejects.is_empty() {
+            state.rejects_len = file.append(&std::mem::take(rejects))?;
+            if self.resumable {
+                self.store.save(state).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes rejects to their file without recording them, so that a job that stops for them shows them.
     pub(super) async fn spill(&self, rejects: Vec<Reject>) -> Result<()> {
         match &mut self.books.lock().await.rejects {

@@ -14,7 +14,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -25,7 +25,7 @@ pub use options::PipelineOptions;
 pub use report::{Progress, Report, Snapshot, Status, TableReport};
 
 use crate::{
-    CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore, Result, Schema,
+    CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore, Result, Run, Schema,
     SchemaRegistry, TableId, Transform, widen,
 };
 use ledger::Ledger;
@@ -153,7 +153,7 @@ impl Pipeline {
     /// Dropping the future stops everything at once and commits nothing more; the job can be resumed. To stop
     /// gracefully use [`with_cancel`](Self::with_cancel).
     pub async fn run(self) -> Outcome {
-        let delivery = self.sink.capabilities().delivery;
+        let sink = Arc::clone(&self.sink);
         let (progress, job) = (Arc::clone(&self.progress), self.job.clone());
         let keep_state = self.options.keep_state;
         let (store, cancel) = (Arc::clone(&self.store), self.cancel.clone());
@@ -162,6 +162,12 @@ impl Pipeline {
             error = Some(
                 Error::new(ErrorKind::Cancelled, "stopped on request").with_hint("run it again to resume"),
             );
+        }
+        if error.is_none() {
+            error = sink.finish(&job).await.err();
+        }
+        if error.is_none() && !keep_state {
+            error = sink.forget(&job).await.err();
         }
         if error.is_none() && !keep_state {
             error = store.remove(&job).await.err();
@@ -172,7 +178,7 @@ impl Pipeline {
             None if progress.rejected.load(Ordering::Relaxed) > 0 => Status::DoneWithRejects,
             None => Status::Done,
         };
-        Outcome { report: progress.report(job.as_str(), delivery, status), error }
+        Outcome { report: progress.report(job.as_str(), sink.capabilities().delivery, status), error }
     }
 
     async fn run_lanes(self) -> Result<()> {
@@ -186,7 +192,11 @@ impl Pipeline {
             saved.restore(&self.schemas)?;
         }
         let resumable = state.splits.iter().any(|split| split.resumable);
+        let (generation, fresh) = (state.generation, state.checkpoints.is_empty());
+        let run = Run { job: self.job.clone(), generation, fresh, resumable };
 
+        let again =
+            state.splits.iter().filter(|split| split.resumable).map(|split| Arc::clone(&split.id)).collect();
         let open: VecDeque<_> = state
             .splits
             .iter()
@@ -208,6 +218,7 @@ impl Pipeline {
             Arc::clone(&self.progress),
         )
         .await?;
+        self.sink.start(&run).await?;
         let shared = Arc::new(Shared {
             job: self.job,
             source: self.source,
@@ -222,6 +233,7 @@ impl Pipeline {
             preparing: tokio::sync::Mutex::default(),
             prepared: RwLock::default(),
             ledger,
+            resumable: again,
         });
         let mut tasks = JoinSet::new();
         for index in 0..lanes {
@@ -276,6 +288,8 @@ struct Shared {
     /// two lanes could wait for each other's transactions.
     prepared: RwLock<HashMap<TableId, Arc<Schema>>>,
     ledger: Ledger,
+    /// The splits that can be read again from a position.
+    resumable: HashSet<Arc<str>>,
 }
 
 impl Shared {

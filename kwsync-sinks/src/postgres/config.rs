@@ -19,6 +19,20 @@ pub static PARAMS: &[Param] = &[
     Param::flag("unlogged", "make tables without a write-ahead log: faster, and empty after a crash of the server")
         .with_default("false"),
     Param::choice(
+        "delivery",
+        &["auto", "exactly-once", "at-least-once"],
+        "exactly-once keeps the checkpoint in the target, in the data's transaction; auto does where it may",
+    )
+    .with_default("auto"),
+    Param::text("checkpoint_table", "the table of the checkpoints, made when it is missing")
+        .with_default("kwsync_checkpoint"),
+    Param::choice(
+        "constraints",
+        &["immediate", "declared"],
+        "when deferred constraints are checked: with each batch, so that their rows are found, or at the commit",
+    )
+    .with_default("immediate"),
+    Param::choice(
         "timestamp_ns",
         &["reject", "truncate", "bigint"],
         "nanoseconds, of which the server keeps none: reject the row, cut them off, or make the column a bigint",
@@ -36,6 +50,10 @@ pub static PARAMS: &[Param] = &[
     Param::text("host", "the folder of a Unix-domain socket"),
     Param::int("port", 1, 65_535, "the port, with host="),
     Param::duration("connect_timeout", Duration::from_secs(1), "how long connecting may take").with_default("10s"),
+    Param::int("connect_attempts", 1, 1_000, "how often connecting is tried before it counts as a fault")
+        .with_default("1"),
+    Param::duration("connect_backoff", Duration::from_secs(1), "the longest wait between two attempts")
+        .with_default("5s"),
     Param::duration("statement_timeout", Duration::from_millis(1), "how long the server may take for a statement"),
     Param::text("application_name", "how the session is called at the server").with_default("kwsync"),
 ];
@@ -62,6 +80,18 @@ pub enum TimestampNs {
     BigInt,
 }
 
+/// What is promised about rows that are sent again after a fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DeliveryMode {
+    /// Exactly once where the checkpoint table may be used, else at least once.
+    #[default]
+    Auto,
+    /// Exactly once, or an error.
+    ExactlyOnce,
+    /// At least once: nothing is kept in the target.
+    AtLeastOnce,
+}
+
 /// How [`PostgresSink`](super::PostgresSink) writes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -78,6 +108,16 @@ pub struct PostgresOptions {
     pub unlogged: bool,
     /// What becomes of nanoseconds.
     pub timestamp_ns: TimestampNs,
+    /// What is promised about rows that are sent again.
+    pub delivery: DeliveryMode,
+    /// The table of the checkpoints.
+    pub checkpoint_table: String,
+    /// Whether deferred constraints are checked with each batch; otherwise a row that breaks one fails the commit.
+    pub immediate_constraints: bool,
+    /// How often connecting is tried before it counts as a fault.
+    pub connect_attempts: u32,
+    /// The longest wait between two attempts.
+    pub connect_backoff: Duration,
 }
 
 impl PostgresOptions {
@@ -90,6 +130,11 @@ impl PostgresOptions {
             create: Create::default(),
             unlogged: false,
             timestamp_ns: TimestampNs::default(),
+            delivery: DeliveryMode::default(),
+            checkpoint_table: "kwsync_checkpoint".to_owned(),
+            immediate_constraints: true,
+            connect_attempts: 1,
+            connect_backoff: Duration::from_secs(5),
         }
     }
 
@@ -130,6 +175,21 @@ impl PostgresOptions {
             Some("bigint") => TimestampNs::BigInt,
             _ => TimestampNs::Reject,
         };
+        options.delivery = match params.choice("delivery") {
+            Some("exactly-once") => DeliveryMode::ExactlyOnce,
+            Some("at-least-once") => DeliveryMode::AtLeastOnce,
+            _ => DeliveryMode::Auto,
+        };
+        if let Some(table) = params.text("checkpoint_table") {
+            options.checkpoint_table = table.to_owned();
+        }
+        options.immediate_constraints = params.choice("constraints") != Some("declared");
+        if let Some(attempts) = params.int("connect_attempts") {
+            options.connect_attempts = attempts as u32;
+        }
+        if let Some(longest) = params.duration("connect_backoff") {
+            options.connect_backoff = longest;
+        }
         Ok(options)
     }
 
@@ -153,6 +213,13 @@ impl PostgresOptions {
     #[must_use]
     pub fn with_create(mut self, create: Create) -> Self {
         self.create = create;
+        self
+    }
+
+    /// Sets what is promised about rows that are sent again.
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: DeliveryMode) -> Self {
+        self.delivery = delivery;
         self
     }
 

@@ -8,6 +8,7 @@
 //! What a value's column cannot hold exactly is a reject of its row, unless an option allows the loss. A row that the
 //! server refuses (a constraint, a trigger) fails the job, and the error names its record in the input.
 
+mod checkpoint;
 mod config;
 mod shared;
 mod sink;
@@ -16,7 +17,7 @@ mod target;
 mod tokio_client;
 mod writer;
 
-pub use config::{Create, DEFAULT_PORT, PARAMS, PostgresOptions, TimestampNs};
+pub use config::{Create, DEFAULT_PORT, DeliveryMode, PARAMS, PostgresOptions, TimestampNs};
 pub use sink::PostgresSink;
 #[cfg(feature = "tokio-postgres")]
 pub use tokio_client::{CopyClient, copy_into};

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use kwsync_core::system::postgres::catalog::{self, CatalogTable};
 use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{
-    Capabilities, Cast, Delivery, Error, ErrorKind, Lane, Plan, Result, Schema, Sink, TableId,
+    Capabilities, Cast, Checkpoint, Delivery, Error, ErrorKind, JobId, Lane, Plan, Result, Run, Schema, Sink,
+    TableId,
 };
 use kwsync_formats::pgcopy::CopyEncoder;
 use tokio::sync::Mutex;
 
-use super::config::{PostgresOptions, TimestampNs};
-use super::shared::Shared;
+use super::checkpoint;
+use super::config::{DeliveryMode, PostgresOptions, TimestampNs};
+use super::shared::{Claimed, Shared};
 use super::target;
 use super::writer::PostgresWriter;
 
@@ -52,11 +54,38 @@ impl PostgresSink {
         Ok((found, change))
     }
 
+    /// The table of the checkpoints as SQL names it.
+    fn checkpoint_table(&self) -> Result<String> {
+        let options = &self.shared.options;
+        checkpoint::table_name(&options.checkpoint_table, options.schema.as_deref())
+    }
+
+    /// What a run will promise, and the table that it needs for that.
+    async fn plan_checkpoints(&self, control: &mut Connection, plan: &mut Plan) -> Result<()> {
+        let table = self.checkpoint_table()?;
+        let there = checkpoint::exists(control, &table).await?;
+        if !there && self.shared.options.delivery == DeliveryMode::Auto {
+            let schema = self.shared.options.schema.as_deref();
+            let may = control
+                .query("SELECT has_schema_privilege(coalesce($1, current_schema()), 'CREATE')", &[schema])
+                .await;
+            if !may.is_ok_and(|found| found.rows.get(0, 0) == Some("t")) {
+                plan.notes.push(format!("delivery is at least once: {table} is missing and may not be made"));
+                return Ok(());
+            }
+        }
+        plan.delivery = Delivery::ExactlyOnce;
+        if !there {
+            plan.statements.push(checkpoint::create(&table));
+        }
+        Ok(())
+    }
+
     /// The control session, connected.
     async fn control(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Connection>>> {
         let mut control = self.control.lock().await;
         if control.as_ref().is_none_or(Connection::is_broken) {
-            *control = Some(Connection::connect(&self.shared.options.connect).await?);
+            *control = Some(self.shared.connect().await?);
         }
         Ok(control)
     }
@@ -66,11 +95,67 @@ fn connected(control: &mut Option<Connection>) -> Result<&mut Connection> {
     control.as_mut().ok_or_else(|| Error::new(ErrorKind::Internal, "the control session is gone"))
 }
 
+/// Whether the user may not do it, or not here.
+fn is_forbidden(error: &Error) -> bool {
+    matches!(error.code(), Some("42501" | "25006" | "3F000"))
+}
+
 impl Sink for PostgresSink {
     type Writer = PostgresWriter;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("postgres").with_exclusive_prepare(true)
+        let once = self.shared.claimed().is_some();
+        Capabilities::new("postgres")
+            .with_exclusive_prepare(true)
+            .with_checkpoints(once)
+            .with_delivery(if once { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce })
+    }
+
+    async fn start(&self, run: &Run) -> Result<()> {
+        let options = &self.shared.options;
+        if options.delivery != DeliveryMode::AtLeastOnce && run.resumable {
+            let table = self.checkpoint_table()?;
+            let mut control = self.control().await?;
+            let control = connected(&mut control)?;
+            let claimed = async {
+                checkpoint::prepare(control, &table).await?;
+                checkpoint::claim_job(control, &table, &run.job, run.generation).await
+            };
+            match claimed.await {
+                Ok((generation, _)) => self.shared.claim(Claimed { table: table.into(), generation }),
+                Err(error) if options.delivery == DeliveryMode::Auto && is_forbidden(&error) => {
+                    tracing::warn!(error = %error, "no checkpoints in the target: delivery is at least once");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, job: &JobId) -> Result<()> {
+        if self.shared.options.delivery == DeliveryMode::AtLeastOnce {
+            return Ok(());
+        }
+        let table = self.checkpoint_table()?;
+        let mut control = self.control().await?;
+        let control = connected(&mut control)?;
+        let forgotten = async {
+            match checkpoint::exists(control, &table).await? {
+                true => checkpoint::forget(control, &table, job).await,
+                false => Ok(()),
+            }
+        };
+        match forgotten.await {
+            Err(error) if self.shared.claimed().is_none() && is_forbidden(&error) => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn begin(&self, checkpoint: &Checkpoint) -> Result<Checkpoint> {
+        let Some(claimed) = self.shared.claimed() else { return Ok(checkpoint.clone()) };
+        let mut control = self.control().await?;
+        let mine = Checkpoint { generation: claimed.generation, ..checkpoint.clone() };
+        checkpoint::claim(connected(&mut control)?, &claimed.table, &mine).await
     }
 
     async fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> Result<Plan> {
@@ -78,6 +163,9 @@ impl Sink for PostgresSink {
         let mut control = self.control().await?;
         let (found, change) = self.look(connected(&mut control)?, &table, schema).await?;
         let mut plan = Plan::new(change.name, "COPY BINARY, one transaction a commit", Delivery::AtLeastOnce);
+        if self.shared.options.delivery != DeliveryMode::AtLeastOnce {
+            self.plan_checkpoints(connected(&mut control)?, &mut plan).await?;
+        }
         plan.statements = change.statements;
         let known: Vec<_> = schema
             .columns()

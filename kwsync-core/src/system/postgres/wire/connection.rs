@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::config::{ConnectConfig, Endpoint};
 use super::error::ServerError;
+use super::pipeline::Pipe;
 use super::startup;
 use super::stream::Stream;
 use crate::{Error, ErrorKind, Result};
@@ -37,6 +38,7 @@ pub struct Connection {
     status: u8,
     /// Whether an exchange is under way; if a future is dropped then, the session is lost.
     pub(super) busy: bool,
+    pub(super) pipe: Pipe,
 }
 
 impl std::fmt::Debug for Connection {
@@ -90,6 +92,7 @@ impl Connection {
             notices: Vec::new(),
             status: b'I',
             busy: false,
+            pipe: Pipe::default(),
         }
     }
 
@@ -220,16 +223,21 @@ impl Connection {
                     return Ok(message);
                 }
             }
-            self.input.reserve(READ_BYTES);
-            match self.stream.read_buf(&mut self.input).await {
-                Ok(0) => return Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) => {}
-                Err(error) => return Err(self.lost(error)),
-            }
+            self.fill().await?;
         }
     }
 
-    fn parse(&mut self) -> Result<Option<Message>> {
+    /// Reads what the socket has.
+    pub(super) async fn fill(&mut self) -> Result<()> {
+        self.input.reserve(READ_BYTES);
+        match self.stream.read_buf(&mut self.input).await {
+            Ok(0) => Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.lost(error)),
+        }
+    }
+
+    pub(super) fn parse(&mut self) -> Result<Option<Message>> {
         Message::parse(&mut self.input).map_err(|error| {
             Error::new(ErrorKind::Protocol, format!("{} does not speak PostgreSQL's protocol", self.endpoint))
                 .with_source(error)
@@ -238,7 +246,7 @@ impl Connection {
     }
 
     /// Keeps notices and parameters; returns any other message.
-    fn note(&mut self, message: Message) -> Result<Option<Message>> {
+    pub(super) fn note(&mut self, message: Message) -> Result<Option<Message>> {
         match message {
             Message::NoticeResponse(body) => {
                 let notice = ServerError::parse(body.fields()).map_err(protocol)?;
@@ -296,7 +304,7 @@ impl Connection {
     }
 
     /// The error for a socket that failed while sending: what the server said before it hung up, if it did.
-    async fn reason_or(&mut self, error: io::Error) -> Error {
+    pub(super) async fn reason_or(&mut self, error: io::Error) -> Error {
         let reading = async {
             loop {
                 match self.receive().await {

@@ -61,7 +61,11 @@ impl Rows {
         std::str::from_utf8(bytes.get(range)?).ok()
     }
 
-    fn push(&mut self, body: &DataRowBody) -> Result<()> {
+    pub(super) fn new(columns: Vec<String>) -> Self {
+        Self { columns, rows: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, body: &DataRowBody) -> Result<()> {
         let ranges = body.ranges().collect().map_err(protocol)?;
         self.rows.push((body.buffer_bytes().clone(), ranges));
         Ok(())

@@ -1,0 +1,325 @@
+//! One lane's session: a transaction at a time, and in it one segment of rows after the other, each behind a savepoint.
+
+mod flight;
+mod pace;
+mod segment;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kwsync_core::system::postgres::catalog::CatalogTable;
+use kwsync_core::system::postgres::wire::{Connection, Frame};
+use kwsync_core::{
+    Backoff, Checkpoint, Delivered, Error, ErrorKind, Result, RowCounts, Schema, Settled, TableBatch,
+    TableId, Writer,
+};
+use kwsync_formats::pgcopy::CopyEncoder;
+
+use self::flight::Flight;
+use self::pace::Pace;
+use self::segment::Segment;
+use super::checkpoint;
+use super::shared::{Claimed, Shared};
+use super::target;
+
+/// Rows below which a batch waits for the next one of its table, or for the commit.
+const SMALL_ROWS: usize = 4_096;
+/// How often a lost server is looked for to learn whether it has committed.
+const DOUBT_TRIES: u32 = 10;
+/// Rows that may be left waiting when the first refusals are told early.
+const WAITING_ROWS: usize = 1 << 17;
+
+/// Writes one lane's rows. See [`PostgresSink`](super::PostgresSink).
+#[derive(Debug)]
+pub struct PostgresWriter {
+    shared: Arc<Shared>,
+    connection: Option<Connection>,
+    encodings: HashMap<TableId, Encoding>,
+    frame: Frame,
+    /// Rows that have to be sent, in order.
+    backlog: VecDeque<Segment>,
+    /// Rows that were sent, and whose answers were not read yet.
+    flight: VecDeque<Flight>,
+    pace: Pace,
+    /// Whether BEGIN was sent.
+    begun: bool,
+    /// Rows of the open transaction that the server has taken.
+    counts: HashMap<TableId, RowCounts>,
+    /// What the call under way will tell.
+    told: Settled,
+    /// Rows refused by the server so far, and at which number the next call returns early to tell.
+    refused: u64,
+    tell_at: u64,
+    state: State,
+}
+
+/// What a call that is under way has done; a dropped future leaves it behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Clean,
+    Busy,
+    Committing,
+}
+
+/// How rows of one set of columns are encoded.
+#[derive(Debug)]
+struct Encoding {
+    schema: Arc<Schema>,
+    /// The catalog's table that the encoder was made for.
+    table: Arc<CatalogTable>,
+    encoder: CopyEncoder,
+    statement: String,
+}
+
+impl PostgresWriter {
+    pub(super) async fn connect(shared: Arc<Shared>) -> Result<Self> {
+        let connection = shared.connect().await?;
+        Ok(Self {
+            shared,
+            connection: Some(connection),
+            encodings: HashMap::new(),
+            frame: Frame::default(),
+            backlog: VecDeque::new(),
+            flight: VecDeque::new(),
+            pace: Pace::default(),
+            begun: false,
+            counts: HashMap::new(),
+            told: Settled::default(),
+            refused: 0,
+            tell_at: 1,
+            state: State::Clean,
+        })
+    }
+
+    /// Refuses to go on after a call that was broken off: its transaction is rolled back with its connection.
+    fn check(&mut self) -> Result<()> {
+        let delivered = match self.state {
+            State::Clean => return Ok(()),
+            State::Busy => Delivered::No,
+            State::Committing => Delivered::InDoubt,
+        };
+        self.forget();
+        Err(Error::new(ErrorKind::Unavailable, "a call was broken off, and its transaction is rolled back")
+            .with_delivered(delivered))
+    }
+
+    /// Drops the connection and all that belongs to its transaction.
+    fn forget(&mut self) {
+        self.connection = None;
+        self.frame.clear();
+        self.backlog.clear();
+        self.flight.clear();
+        self.begun = false;
+        self.counts.clear();
+        self.told = Settled::default();
+        self.state = State::Clean;
+    }
+
+    /// The session; another one when there is none, or the one there was is broken.
+    async fn session(&mut self) -> Result<&mut Connection> {
+        let connection = match self.connection.take() {
+            Some(connection) if self.begun || !connection.is_broken() => connection,
+            _ => self.shared.connect().await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    async fn accept(&mut self, batch: &TableBatch) -> Result<()> {
+        if batch.rows() == 0 {
+            return Ok(());
+        }
+        self.plan(batch).await?;
+        match self.backlog.back_mut() {
+            Some(last) if last.takes(batch) && last.rows() < SMALL_ROWS => last.push(batch),
+            _ => self.backlog.push_back(Segment::new(batch)),
+        }
+        self.pump(false).await
+    }
+
+    /// Makes sure that there is an encoder for the batch's columns.
+    async fn plan(&mut self, batch: &TableBatch) -> Result<()> {
+        let target = target::renamed(batch.table(), &self.shared.options);
+        let Some(table) = self.shared.table(&target) else {
+            return Err(Error::new(ErrorKind::Internal, format!("table {target} has not been prepared")));
+        };
+        if let Some(known) = self.encodings.get(batch.table())
+            && Arc::ptr_eq(&known.table, &table)
+            && (Arc::ptr_eq(&known.schema, batch.schema()) || known.schema == *batch.schema())
+        {
+            return Ok(());
+        }
+        // Rows that wait are of the old columns.
+        self.pump(true).await?;
+        self.settle_all().await?;
+        let schema = Arc::clone(batch.schema());
+        let columns = target::copy_columns(&table, &schema)?;
+        let encoder = CopyEncoder::try_new(&schema, &columns, self.shared.options.copy_options())?;
+        let statement = target::copy_statement(&table, &schema)?;
+        self.encodings.insert(batch.table().clone(), Encoding { schema, table, encoder, statement });
+        Ok(())
+    }
+
+    /// Sends what waits. Unless `all`, a small rest may stay, and the first refusals are told early, so that whoever
+    /// allows none learns of it at once.
+    async fn pump(&mut self, all: bool) -> Result<()> {
+        loop {
+            let small = self.backlog.len() == 1 && self.backlog.iter().all(|rest| rest.rows() < SMALL_ROWS);
+            if small && !all {
+                return Ok(());
+            }
+            let waiting: usize = self.backlog.iter().map(Segment::rows).sum();
+            if !all && self.refused >= self.tell_at && waiting <= WAITING_ROWS {
+                self.tell_at = self.refused * 2;
+                return Ok(());
+            }
+            let Some(mut segment) = self.backlog.pop_front() else { return Ok(()) };
+            let rest = segment.split_off(self.pace.rows());
+            if rest.rows() > 0 {
+                self.backlog.push_front(rest);
+            }
+            self.send(segment).await?;
+        }
+    }
+
+    /// Sends everything, and waits until the server has taken or refused it.
+    async fn drain_all(&mut self) -> Result<()> {
+        loop {
+            self.pump(true).await?;
+            self.settle_all().await?;
+            if self.backlog.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn commit(&mut self, checkpoints: &[Checkpoint]) -> Result<()> {
+        self.drain_all().await?;
+        let claimed = self.shared.claimed().filter(|_| !checkpoints.is_empty());
+        if let Some(claimed) = &claimed {
+            let begin = !std::mem::replace(&mut self.begun, true);
+            let advance = checkpoint::advance(&claimed.table, checkpoints);
+            let connection = self.session().await?;
+            if begin {
+                connection.simple_query("BEGIN").await?;
+            }
+            // Answered before COMMIT is sent: from here on the rows are locked until the fate of the transaction is
+            // known, and whoever looks at them waits for it.
+            let moved = connection.simple_query(&advance).await?;
+            if let Some(lost) = moved.iter().position(|result| result.affected() != 1) {
+                let job = &checkpoints.get(lost).unwrap_or(&checkpoints[0]).job;
+                return Err(checkpoint::fenced(job));
+            }
+        }
+        if self.begun {
+            self.state = State::Committing;
+            let connection = self.session().await?;
+            let committed = connection.simple_query("COMMIT").await;
+            self.begun = false;
+            match committed {
+                Ok(results) if results.iter().all(|result| result.tag == "COMMIT") => {}
+                Ok(_) => return Err(Error::new(ErrorKind::Server, "the server rolled the transaction back")),
+                Err(error) => self.resolve(error, claimed.as_ref(), checkpoints).await?,
+            }
+        }
+        for (table, counts) in self.counts.drain() {
+            self.told.add(&table, counts);
+        }
+        Ok(())
+    }
+
+    /// What became of a commit that ended with an error: nothing to say when it went through after all.
+    async fn resolve(
+        &mut self,
+        error: Error,
+        claimed: Option<&Claimed>,
+        checkpoints: &[Checkpoint],
+    ) -> Result<()> {
+        let error = error.context("cannot commit");
+        // An answer of the server means that it has rolled back, but for the codes that say that it does not know, or
+        // that it went down; without an answer nobody knows.
+        let unknown = match error.code() {
+            None | Some("08007" | "40003") => true,
+            Some(code) => code.starts_with("57P"),
+        };
+        if !unknown {
+            return Err(error.with_delivered(Delivered::No));
+        }
+        let Some(claimed) = claimed else { return Err(error.with_delivered(Delivered::InDoubt)) };
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), DOUBT_TRIES);
+        loop {
+            let looked: Result<_> = async {
+                let mut connection = self.shared.connect().await?;
+                let committed =
+                    checkpoint::is_committed(&mut connection, &claimed.table, checkpoints).await?;
+                Ok((connection, committed))
+            }
+            .await;
+            match looked {
+                Ok((connection, true)) => {
+                    tracing::info!(
+                        "the connection was lost while committing, and the commit had gone through"
+                    );
+                    self.connection = Some(connection);
+                    return Ok(());
+                }
+                Ok((_, false)) => return Err(error.with_delivered(Delivered::No)),
+                Err(fault) if fault.kind() == ErrorKind::Fenced => return Err(fault),
+                Err(fault) => match backoff.next_wait() {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => return Err(error.with_source(fault).with_delivered(Delivered::InDoubt)),
+                },
+            }
+        }
+    }
+
+    /// Ends a call: what it has to tell, or a clean slate after a fault.
+    fn end(&mut self, done: Result<()>) -> Result<Settled> {
+        match done {
+            Ok(()) => {
+                self.state = State::Clean;
+                Ok(std::mem::take(&mut self.told))
+            }
+            Err(error) => {
+                self.forget();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Writer for PostgresWriter {
+    async fn write(&mut self, batch: &TableBatch) -> Result<Settled> {
+        self.check()?;
+        self.state = State::Busy;
+        let done = self.accept(batch).await;
+        self.end(done)
+    }
+
+    async fn drain(&mut self) -> Result<Settled> {
+        self.check()?;
+        self.state = State::Busy;
+        let done = self.drain_all().await;
+        self.end(done)
+    }
+
+    async fn flush(&mut self) -> Result<Settled> {
+        self.flush_with(&[]).await
+    }
+
+    async fn flush_with(&mut self, checkpoints: &[Checkpoint]) -> Result<Settled> {
+        self.check()?;
+        self.state = State::Busy;
+        let done = self.commit(checkpoints).await;
+        self.end(done)
+    }
+
+    async fn close(&mut self) -> Result<Settled> {
+        let settled = self.flush().await?;
+        if let Some(connection) = self.connection.take() {
+            // All is settled: a good-bye that gets lost changes nothing.
+            drop(connection.close().await);
+        }
+        Ok(settled)
+    }
+}
