@@ -2,8 +2,10 @@
 
 #[cfg(feature = "arrow")]
 mod build;
+#[cfg(feature = "delimited")]
+pub mod delimited;
 pub mod influx;
-#[cfg(any(feature = "json", feature = "parquet"))]
+#[cfg(any(feature = "json", feature = "parquet", feature = "delimited"))]
 mod interval;
 pub mod json;
 #[cfg(feature = "parquet")]
