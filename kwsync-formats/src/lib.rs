@@ -2,6 +2,10 @@
 
 #[cfg(feature = "arrow")]
 mod build;
+#[cfg(feature = "arrow")]
+mod calendar;
+#[cfg(feature = "arrow")]
+mod framing;
 pub mod influx;
 #[cfg(any(feature = "json", feature = "parquet"))]
 mod interval;
@@ -14,5 +18,7 @@ pub mod pgcopy;
 mod register;
 mod utf8;
 
+#[cfg(feature = "arrow")]
+pub use framing::Limits;
 #[cfg(feature = "arrow")]
 pub use register::register;
