@@ -2,8 +2,12 @@
 
 #[cfg(feature = "arrow")]
 mod build;
+#[cfg(feature = "arrow")]
+mod calendar;
 #[cfg(feature = "delimited")]
 pub mod delimited;
+#[cfg(feature = "arrow")]
+mod framing;
 pub mod influx;
 #[cfg(any(feature = "json", feature = "parquet", feature = "delimited"))]
 mod interval;
@@ -16,5 +20,7 @@ pub mod pgcopy;
 mod register;
 mod utf8;
 
+#[cfg(feature = "arrow")]
+pub use framing::Limits;
 #[cfg(feature = "arrow")]
 pub use register::register;

@@ -1,6 +1,5 @@
 //! Line protocol to Arrow batches.
 
-mod arena;
 mod boundary;
 mod fast;
 mod options;
@@ -17,7 +16,6 @@ use kwsync_core::{
     DecodeCounts, Decoded, Decoder, Input, Position, Reject, Result, SchemaRegistry, Segment, Stage, TableId,
 };
 
-use self::arena::Arena;
 use self::boundary::Boundary;
 pub use self::options::{LineOptions, MissingTimestamp};
 use self::shape::Shapes;
@@ -27,6 +25,7 @@ use super::error::runs_on;
 use super::lines::{BOM, is_blank};
 use super::parse::{self, Outcome, Record};
 use crate::build::{Chunk, Pool};
+use crate::framing::Arena;
 use crate::utf8::Checked;
 
 /// The format's name in rejects and reports.
