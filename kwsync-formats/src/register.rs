@@ -97,6 +97,8 @@ pub fn register(registry: &mut Registry) {
     });
     #[cfg(feature = "json")]
     json::register(registry);
+    #[cfg(feature = "delimited")]
+    crate::delimited::register(registry);
     #[cfg(feature = "parquet")]
     registry.register_format(ConnectorInfo::format(
         "parquet",
