@@ -12,6 +12,8 @@ pub mod influx;
 #[cfg(any(feature = "json", feature = "parquet", feature = "delimited"))]
 mod interval;
 pub mod json;
+#[cfg(feature = "arrow")]
+pub mod opentsdb;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 #[cfg(feature = "pgcopy")]
