@@ -17,7 +17,7 @@ mod parse;
 mod points;
 #[cfg(feature = "reference")]
 pub mod reference;
-mod scan;
+pub(crate) mod scan;
 mod typed;
 mod write;
 
