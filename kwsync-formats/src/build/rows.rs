@@ -197,6 +197,13 @@ impl Table {
         Misfit::new("not_null", reason)
     }
 
+    /// The values and the type of a column that has none yet for the row in hand and that is filled up to it.
+    #[inline(always)]
+    pub(crate) fn fast(&mut self, index: u32) -> Option<(&mut Data, &DataType)> {
+        let (column, known) = (self.columns.get_mut(index as usize)?, self.known.get(index as usize)?);
+        (column.len() == self.rows).then_some((&mut column.data, known.column.data_type()))
+    }
+
     /// Puts a value into the row in hand. One that is there already is replaced.
     pub(crate) fn push(
         &mut self,

@@ -219,10 +219,13 @@ impl Encoder for DelimitedEncoder {
 
     fn encode(&mut self, batch: &TableBatch, rows: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
         assert!(rows.end <= batch.rows(), "rows {rows:?} of {}", batch.rows());
-        let began = out.len();
+        let (began, headed) = (out.len(), self.headed.is_some());
         let done = self.header(batch, out).and_then(|()| self.rows(batch, rows, out));
         if done.is_err() {
             out.truncate(began);
+            if !headed {
+                self.headed = None;
+            }
         }
         done
     }

@@ -76,6 +76,17 @@ impl Splitter {
         }
     }
 
+    /// The same for a text that is one record, without its end.
+    pub(super) const fn within_line(mut self) -> Self {
+        self.newline = Newline::Lf;
+        self
+    }
+
+    /// Quote and escape.
+    pub(super) const fn marks(&self) -> (Option<u8>, Option<u8>) {
+        (self.quote, self.escape)
+    }
+
     /// Forgets what ends a line.
     pub(super) fn restart(&mut self) {
         self.newline = self.asked;
@@ -92,16 +103,16 @@ impl Splitter {
                 if !last {
                     return Split::Incomplete;
                 }
-                fields.push(self.field(data, from, data.len(), quoted, escaped));
+                fields.push(Self::field(from, data.len(), quoted, escaped));
                 return Split::Record { text_end: data.len(), end: data.len() };
             };
             if self.delimiter == Some(byte) {
-                fields.push(self.field(data, from, stop, quoted, escaped));
+                fields.push(Self::field(from, stop, quoted, escaped));
                 (at, from, quoted, escaped) = (stop + 1, stop + 1, false, false);
             } else if byte == b'\n' || byte == b'\r' {
                 match self.line_end(data, stop, byte, last) {
                     Ok(end) => {
-                        fields.push(self.field(data, from, stop, quoted, escaped));
+                        fields.push(Self::field(from, stop, quoted, escaped));
                         return Split::Record { text_end: stop, end };
                     }
                     Err(split) => return split,
@@ -133,8 +144,7 @@ impl Splitter {
         }
     }
 
-    fn field(self, data: &[u8], start: usize, end: usize, quoted: bool, escaped: bool) -> Field {
-        let _ = data;
+    fn field(start: usize, end: usize, quoted: bool, escaped: bool) -> Field {
         if quoted && !escaped {
             return Field { start: start + 1, end: end - 1, quoted, escaped };
         }

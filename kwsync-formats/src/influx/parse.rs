@@ -487,6 +487,22 @@ pub(crate) struct Fault {
 const FEW: usize = 24;
 
 impl Record {
+    /// The text of the value number `index` of the tags and fields, as written.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn value_text<'a>(&self, data: &'a [u8], index: usize) -> &'a [u8] {
+        let tags = self.tags.len();
+        let (start, end) = match (self.tags.get(index), index.checked_sub(tags)) {
+            (Some((_, span)), _) => (span.start, span.end),
+            (None, Some(index)) => {
+                let start = self.fields.get(index).map_or(0, |(key, _)| key.end + 1);
+                let next = self.fields.get(index + 1).map(|(key, _)| key.start - 1);
+                (start, next.unwrap_or(self.fields_end))
+            }
+            _ => (0, 0),
+        };
+        data.get(start..end).unwrap_or_default()
+    }
+
     /// The fault of the record at `start` that was read last.
     #[cold]
     pub(crate) fn fault(&self, data: &[u8], start: usize, reason: Reason, at: usize) -> Fault {

@@ -167,3 +167,178 @@ fn the_precision_told_from_the_size() {
     }
     assert_eq!("auto".parse(), Ok(Precision::Auto));
 }
+
+#[cfg(feature = "arrow")]
+mod arrow {
+    use std::sync::Arc;
+
+    use kwsync_core::{Column, DataType, Decoder, Encoder, Role, Schema, TableBatch, TimeUnit, Value};
+    use kwsync_formats::influx::{Dialect, LineDecoder, LineEncoder, LineOptions, Precision};
+    use proptest::prelude::*;
+
+    use crate::output::{decode, options};
+
+    /// A column's type, and values of it. What has no own type in a dialect is left to it.
+    fn column(dialect: Dialect) -> impl Strategy<Value = (DataType, Vec<Value<'static>>)> {
+        let rows = 4;
+        let text = "[a-c \\\\\"',=\\\\x0-9é{}L]{0,12}|\\\\\\\\x[0-9a-f]{0,4}";
+        let tdengine = dialect == Dialect::Tdengine;
+        let vec = move |data_type: DataType, value: BoxedStrategy<Value<'static>>| {
+            let value = prop_oneof![4 => value, 1 => Just(Value::Null)];
+            (Just(data_type), prop::collection::vec(value, rows)).boxed()
+        };
+        let float = any::<f64>().prop_filter("finite", |v| v.is_finite());
+        let single = any::<f32>().prop_filter("finite", |v| v.is_finite());
+        let mut all = vec![
+            vec(DataType::Int16, any::<i16>().prop_map(|v| Value::Int(v.into())).boxed()),
+            vec(DataType::Int32, any::<i32>().prop_map(|v| Value::Int(v.into())).boxed()),
+            vec(DataType::Int64, any::<i64>().prop_map(Value::Int).boxed()),
+            vec(DataType::Float64, float.prop_map(Value::Float64).boxed()),
+            vec(DataType::Float32, single.prop_map(Value::Float32).boxed()),
+            vec(DataType::Bool, any::<bool>().prop_map(Value::Bool).boxed()),
+            vec(DataType::Text, text.prop_map(|v| Value::Text(v.into())).boxed()),
+            vec(DataType::NVarChar(None), text.prop_map(|v| Value::Text(v.into())).boxed()),
+            vec(
+                DataType::Bytes,
+                prop::collection::vec(any::<u8>(), 0..20).prop_map(|v| Value::Bytes(v.into())).boxed(),
+            ),
+        ];
+        if tdengine {
+            all.extend([
+                vec(DataType::Int8, any::<i8>().prop_map(|v| Value::Int(v.into())).boxed()),
+                vec(DataType::UInt8, any::<u8>().prop_map(|v| Value::UInt(v.into())).boxed()),
+                vec(DataType::UInt16, any::<u16>().prop_map(|v| Value::UInt(v.into())).boxed()),
+                vec(DataType::UInt32, any::<u32>().prop_map(|v| Value::UInt(v.into())).boxed()),
+                vec(DataType::UInt64, any::<u64>().prop_map(Value::UInt).boxed()),
+                vec(DataType::Geometry, Just(Value::Text("POINT(1 \"2\")".into())).boxed()),
+            ]);
+        }
+        proptest::strategy::Union::new(all)
+    }
+
+    fn table(dialect: Dialect) -> impl Strategy<Value = TableBatch> {
+        let name = "[a-c ,=\\\\\"é]{1,8}";
+        let columns = prop::collection::vec((column(dialect), any::<bool>()), 1..6);
+        (name, columns).prop_map(|(name, columns)| {
+            let mut schema = vec![
+                Column::new("time", DataType::TimestampTz(TimeUnit::Nanosecond)).with_role(Role::Timestamp),
+                // A record needs a field that is not null.
+                Column::new("always", DataType::Int64),
+            ];
+            let mut rows: Vec<Vec<Value<'static>>> = (0..4)
+                .map(|row| vec![Value::Timestamp(row, TimeUnit::Nanosecond, true), Value::Int(row)])
+                .collect();
+            for (index, ((data_type, values), tag)) in columns.into_iter().enumerate() {
+                let tag = tag && data_type == DataType::Text;
+                let role = if tag { Role::Tag } else { Role::Field };
+                schema.push(Column::new(format!("{name}{index}"), data_type).with_role(role));
+                for (row, value) in rows.iter_mut().zip(values) {
+                    // An empty tag is no tag.
+                    row.push(if tag && value == Value::Text("".into()) { Value::Null } else { value });
+                }
+            }
+            TableBatch::from_rows(name.as_str(), Arc::new(Schema::new(schema).unwrap()), &rows).unwrap()
+        })
+    }
+
+    fn read_back(
+        dialect: Dialect,
+        batch: &TableBatch,
+        cuts: &[prop::sample::Index],
+    ) -> Result<(), TestCaseError> {
+        let mut written = Vec::new();
+        let mut encoder = LineEncoder::new(Precision::Ns).with_dialect(dialect);
+        encoder.encode(batch, 0..batch.rows(), &mut written).unwrap();
+        let cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(written.len() + 1)).collect();
+        let shown = String::from_utf8_lossy(&written).into_owned();
+        let output = decode(&written, &cuts, options().with_dialect(dialect).with_batch_rows(3), false);
+        prop_assert_eq!(&output.rejects, &[], "{}", &shown);
+        prop_assert_eq!(&decode(&written, &[], options().with_dialect(dialect), true), &output, "{}", &shown);
+        let rows = output.tables.get(batch.table().name()).cloned().unwrap_or_default();
+        prop_assert_eq!(rows.len(), batch.rows(), "{}", &shown);
+        for (index, row) in rows.iter().enumerate() {
+            for column in batch.schema().columns() {
+                let expected = batch.row(index).get(column.name()).unwrap();
+                let found = row.values.get(column.name()).cloned().unwrap_or(Value::Null);
+                prop_assert_eq!(found, expected, "{} of {}", column.name(), &shown);
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn kwdb_reads_back(batch in table(Dialect::Kwdb), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4)) {
+            read_back(Dialect::Kwdb, &batch, &cuts)?;
+        }
+
+        #[test]
+        fn tdengine_reads_back(batch in table(Dialect::Tdengine), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4)) {
+            read_back(Dialect::Tdengine, &batch, &cuts)?;
+        }
+
+        /// Whatever the bytes are, where they are cut makes no difference.
+        #[test]
+        fn any_bytes(
+            lines in prop::collection::vec("[mf]{0,2}(,t=[a\\\\\"]{0,3})? f=(1i16|\\\\\"[a\\\\]{0,3}\\\\\"|L?\"[a\\\\\"x1]{0,4}\"|'[a\\\\']{0,3}'|B\"a\"|[0-9]{1,3}[iuf]?[0-9]{0,2})( [0-9a]{0,3})?[\r\n]{0,2}", 0..12),
+            dialect in prop_oneof![Just(Dialect::Kwdb), Just(Dialect::Tdengine)],
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let input = lines.concat().into_bytes();
+            let whole = decode(&input, &[], options().with_dialect(dialect), false);
+            let cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
+            prop_assert_eq!(&decode(&input, &cuts, options().with_dialect(dialect).with_batch_rows(2), true), &whole);
+            prop_assert_eq!(&decode(&input, &cuts, options().with_dialect(dialect), false), &whole);
+        }
+    }
+
+    #[test]
+    fn a_target_gives_the_types() {
+        let schema = Schema::new(vec![
+            Column::new("k_timestamp", DataType::TimestampTz(TimeUnit::Millisecond))
+                .with_role(Role::Timestamp),
+            Column::new("c1", DataType::Int32),
+            Column::new("c7", DataType::VarBytes(Some(4))),
+            Column::new("c13", DataType::TimestampTz(TimeUnit::Millisecond)),
+            Column::new("f", DataType::Float32),
+            Column::new("tag_name", DataType::VarChar(Some(3))).with_role(Role::PrimaryTag),
+        ]);
+        let options = LineOptions::default().with_dialect(Dialect::Kwdb).with_time_column("k_timestamp");
+        let mut decoder = LineDecoder::new(options).with_target("tb", Arc::new(schema.unwrap()));
+        let input = concat!(
+            "tb,tag_name=a c1=11i16,c7=\"ab\",c13=1648432611249,f=1.5 1648432611249000000\n",
+            "tb,tag_name=a c1=12i64,c7=\"\\x313233\",c13=\"2023-08-11 12:12:10.249\",f=2i 1\n",
+            "tb,tag_name=a c1=3000000000i64 2\n",
+            "tb,tag_name=a c7=\"abcde\",c1=5i 3\n",
+            "tb,tag_name=long c1=5i 4\n",
+            "tb,tag_name=a c1=1.5 5\n",
+            "tb,tag_name=a c13=\"never\" 6\n",
+            "tb,tag_name=b c1=7i,new=1i16 7\n",
+        );
+        decoder.decode(&input.into()).unwrap();
+        let decoded = decoder.flush().unwrap();
+        let codes: Vec<_> = decoded.rejects.iter().map(|r| (r.position.line, r.code.as_str())).collect();
+        assert_eq!(
+            codes,
+            [(3, "integer_overflow"), (4, "too_long"), (5, "too_long"), (6, "inexact"), (7, "bad_timestamp")]
+        );
+        assert!(
+            decoded.rejects[0].reason.contains("column \"c1\" of table tb is i32"),
+            "{}",
+            decoded.rejects[0].reason
+        );
+        let batch = &decoded.batches[0];
+        let get = |row: usize, name: &str| batch.row(row).get(name).unwrap().into_owned();
+        let ms = |v| Value::Timestamp(v, TimeUnit::Millisecond, true);
+        assert_eq!(get(0, "c1"), Value::Int(11));
+        assert_eq!(get(0, "c7"), Value::Bytes(b"ab".as_slice().into()));
+        assert_eq!(get(0, "c13"), ms(1_648_432_611_249));
+        assert_eq!(get(1, "c7"), Value::Bytes(b"123".as_slice().into()));
+        assert_eq!(get(1, "c13"), ms(1_691_755_930_249));
+        assert_eq!(get(1, "f"), Value::Float32(2.0));
+        assert_eq!(get(2, "new"), Value::Int(1));
+        assert_eq!(batch.schema().column("tag_name").unwrap().role(), Role::PrimaryTag);
+    }
+}

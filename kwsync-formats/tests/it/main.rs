@@ -4,6 +4,8 @@
 mod conformance;
 #[cfg(feature = "arrow")]
 mod decoder;
+#[cfg(feature = "delimited")]
+mod delimited;
 mod dialects;
 #[cfg(feature = "arrow")]
 mod encode;
