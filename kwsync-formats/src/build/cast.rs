@@ -90,8 +90,14 @@ fn push_text(column: &mut Column, chunk: Chunk<'_>, text: Str<'_>) {
 }
 
 /// Appends a value to a column whose type was chosen by its first value.
-pub(crate) fn infer(column: &mut Column, chunk: Chunk<'_>, cell: Cell<'_>) -> Result<(), Unfit> {
+pub(crate) fn infer(
+    column: &mut Column,
+    data_type: &DataType,
+    chunk: Chunk<'_>,
+    cell: Cell<'_>,
+) -> Result<(), Unfit> {
     let text = cell.text.of(chunk);
+    let kept = if *data_type == DataType::Json { Kind::Json } else { Kind::Text };
     match (&mut column.data, cell.kind) {
         (Data::I64(values), Kind::Int(value)) => values.push(value),
         (Data::F64(values), Kind::Float(value)) => values.push(value),
@@ -103,7 +109,7 @@ pub(crate) fn infer(column: &mut Column, chunk: Chunk<'_>, cell: Cell<'_>) -> Re
         (Data::U64(values), Kind::UInt(value)) => values.push(value),
         (Data::U64(values), Kind::Int(value)) if value >= 0 => values.push(value as u64),
         (Data::Bool(values), Kind::Bool(value)) => values.push(value),
-        (Data::Text(_), Kind::Text | Kind::Json) => push_text(column, chunk, cell.text),
+        (Data::Text(_), kind) if kind == kept => push_text(column, chunk, cell.text),
         (_, Kind::Huge) => return unfit("integer_overflow", text, "has more than 64 bits"),
         (Data::I64(_), Kind::Float(_)) => {
             return unfit("type_conflict", text, "is none, and integers above 2^53 stand in the column");

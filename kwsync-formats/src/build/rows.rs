@@ -103,6 +103,11 @@ impl Table {
         self.known.get(column as usize).map(|known| &known.column)
     }
 
+    /// How values find their way into a column.
+    pub(crate) fn rule(&self, column: u32) -> Rule {
+        self.known.get(column as usize).map_or(Rule::Infer, |known| known.rule)
+    }
+
     pub(crate) fn columns_known(&self) -> usize {
         self.columns.len()
     }
@@ -153,12 +158,34 @@ impl Table {
         self.required.iter().find(lacks).and_then(|column| self.known(*column))
     }
 
+    /// Whether a float would make it another column.
+    pub(crate) fn would_widen(&self, column: u32) -> bool {
+        self.rule(column) == Rule::Infer
+            && self.columns.get(column as usize).is_some_and(|column| matches!(column.data, Data::I64(_)))
+    }
+
+    /// Whether all its integers are floats exactly.
+    pub(crate) fn can_widen(&self, column: u32) -> bool {
+        let (Some(known), Some(column)) =
+            (self.known.get(column as usize), self.columns.get(column as usize))
+        else {
+            return false;
+        };
+        match &column.data {
+            Data::I64(values) => known.exact && values.iter().all(|value| value.unsigned_abs() <= EXACT),
+            _ => false,
+        }
+    }
+
     /// Puts a null into the row in hand.
     pub(crate) fn push_null(&mut self, column: u32) -> std::result::Result<(), Misfit> {
         if self.required.contains(&column) {
             return Err(self.null_misfit(column));
         }
         if let Some(column) = self.columns.get_mut(column as usize) {
+            if column.len() > self.rows {
+                column.take_back(self.rows);
+            }
             column.pad(self.rows + 1);
         }
         Ok(())
@@ -215,7 +242,7 @@ impl Table {
                         self.active = NONE;
                     }
                 }
-                cast::infer(column, chunk, cell)
+                cast::infer(column, known.column.data_type(), chunk, cell)
             }
             Rule::Cast { unit, text } => {
                 cast::cast(column, known.column.data_type(), unit, text, chunk, cell)
@@ -227,6 +254,19 @@ impl Table {
             let reason = format!("column {name:?} of table {} is {data_type}: {text}", self.id);
             Misfit::new(fault.code, reason)
         })
+    }
+
+    /// Puts an integer into a column of integers or times, as it is.
+    pub(crate) fn push_i64(&mut self, column: u32, value: i64) {
+        let rows = self.rows;
+        if let Some(column) = self.columns.get_mut(column as usize) {
+            column.pad(rows);
+            if let Data::I64(values) = &mut column.data
+                && values.len() == rows
+            {
+                values.push(value);
+            }
+        }
     }
 
     /// Ends a row whose values have been pushed.

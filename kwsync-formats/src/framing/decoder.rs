@@ -19,7 +19,7 @@ const MAX_PIECE: usize = 1 << 30;
 /// Bytes of which only a copy may be kept are taken in pieces of at most this.
 const MAX_COPY: usize = 256 << 10;
 
-/// A format made into a decoder.
+/// A format made into a decoder. Its public types take it in their own; see `record_decoder!`.
 pub(crate) struct RecordDecoder<F: RecordFormat> {
     pub(crate) format: F,
     pub(crate) output: Output,

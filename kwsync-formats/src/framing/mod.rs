@@ -23,6 +23,62 @@ use kwsync_core::TableId;
 
 use crate::build::{Chunk, Misfit};
 
+/// Makes a public type that wraps a [`RecordDecoder`] a [`Decoder`](kwsync_core::Decoder).
+macro_rules! record_decoder {
+    ($name:ty) => {
+        impl kwsync_core::Decoder for $name {
+            fn format(&self) -> &'static str {
+                self.0.format()
+            }
+
+            fn begin(&mut self, input: std::sync::Arc<kwsync_core::Input>, at: kwsync_core::Position) {
+                self.0.begin(input, at);
+            }
+
+            fn decode(&mut self, chunk: &bytes::Bytes) -> kwsync_core::Result<usize> {
+                self.0.decode(chunk)
+            }
+
+            fn decode_slice(&mut self, bytes: &[u8]) -> kwsync_core::Result<usize> {
+                self.0.decode_slice(bytes)
+            }
+
+            fn end_record(&mut self) -> kwsync_core::Result<()> {
+                self.0.end_record()
+            }
+
+            fn flush(&mut self) -> kwsync_core::Result<kwsync_core::Decoded> {
+                self.0.flush()
+            }
+
+            fn wants_flush(&self) -> bool {
+                self.0.wants_flush()
+            }
+
+            fn position(&self) -> kwsync_core::Position {
+                self.0.position()
+            }
+
+            fn has_partial_record(&self) -> bool {
+                self.0.has_partial_record()
+            }
+
+            fn buffered_rows(&self) -> usize {
+                self.0.buffered_rows()
+            }
+
+            fn buffered_bytes(&self) -> usize {
+                self.0.buffered_bytes()
+            }
+
+            fn reset(&mut self) {
+                self.0.reset();
+            }
+        }
+    };
+}
+pub(crate) use record_decoder;
+
 /// How records lie in bytes, and what becomes of each.
 pub(crate) trait RecordFormat: Send {
     /// What follows a record that arrives in pieces up to its end.

@@ -10,6 +10,8 @@ mod dialects;
 #[cfg(feature = "arrow")]
 mod encode;
 mod inputs;
+#[cfg(feature = "json")]
+mod json;
 mod line_reference;
 mod number;
 #[cfg(feature = "arrow")]
