@@ -98,16 +98,12 @@ impl Job {
     /// Runs to the end.
     ///
     /// # Errors
-    /// When the state of an earlier run cannot be forgotten; what happens later is in the [`Outcome`].
+    /// None: what happens is in the [`Outcome`].
     ///
     /// # Cancel safety
     /// As [`Pipeline::run`].
     pub async fn run(self) -> Result<Outcome> {
-        if self.restart {
-            self.sink.forget(&self.id).await?;
-            self.store.remove(&self.id).await?;
-        }
-        Ok(self.pipeline.run().await)
+        Ok(self.pipeline.with_restart(self.restart).run().await)
     }
 
     /// What the job would do: reads the first rows, looks at the target, changes nothing.

@@ -40,6 +40,7 @@ impl PostgresWriter {
             return Err(Error::new(ErrorKind::Internal, format!("no encoder for table {}", segment.table)));
         };
         let opening = match (self.begun, self.shared.options.immediate_constraints) {
+            (true, _) if std::mem::take(&mut self.undo) => "ROLLBACK TO SAVEPOINT kwsync",
             (true, _) => "RELEASE SAVEPOINT kwsync; SAVEPOINT kwsync",
             (false, true) => "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT kwsync",
             (false, false) => "BEGIN; SAVEPOINT kwsync",
@@ -169,7 +170,7 @@ impl PostgresWriter {
         if !is_row_fault(&fault, line.is_some()) || culprit.sent() == 0 {
             return Err(Error::from(fault).context(format!("cannot write to {relation}")));
         }
-        connection.simple_query("ROLLBACK TO SAVEPOINT kwsync").await?;
+        self.undo = true;
         for flight in flights.rev() {
             self.backlog.push_front(flight.segment);
         }
@@ -200,6 +201,7 @@ impl PostgresWriter {
 
     /// Nobody knows which row it was: each half is tried.
     fn halve(&mut self, mut culprit: Segment) {
+        culprit.alone = true;
         let behind = culprit.split_off(culprit.rows() / 2);
         self.backlog.push_front(behind);
         self.backlog.push_front(culprit);

@@ -25,6 +25,8 @@ use super::target;
 
 /// Rows below which a batch waits for the next one of its table, or for the commit.
 const SMALL_ROWS: usize = 4_096;
+/// Bytes of batches above which nothing waits.
+const SMALL_BYTES: usize = 4 << 20;
 /// How often a lost server is looked for to learn whether it has committed.
 const DOUBT_TRIES: u32 = 10;
 /// Rows that may be left waiting when the first refusals are told early.
@@ -39,11 +41,15 @@ pub struct PostgresWriter {
     frame: Frame,
     /// Rows that have to be sent, in order.
     backlog: VecDeque<Segment>,
+    /// Bytes that small batches in it keep alive.
+    small_bytes: usize,
     /// Rows that were sent, and whose answers were not read yet.
     flight: VecDeque<Flight>,
     pace: Pace,
     /// Whether BEGIN was sent.
     begun: bool,
+    /// Whether the transaction must go back to its savepoint before anything else.
+    undo: bool,
     /// Rows of the open transaction that the server has taken.
     counts: HashMap<TableId, RowCounts>,
     /// What the call under way will tell.
@@ -81,9 +87,11 @@ impl PostgresWriter {
             encodings: HashMap::new(),
             frame: Frame::default(),
             backlog: VecDeque::new(),
+            small_bytes: 0,
             flight: VecDeque::new(),
             pace: Pace::default(),
             begun: false,
+            undo: false,
             counts: HashMap::new(),
             told: Settled::default(),
             refused: 0,
@@ -110,7 +118,7 @@ impl PostgresWriter {
         self.frame.clear();
         self.backlog.clear();
         self.flight.clear();
-        self.begun = false;
+        (self.begun, self.undo) = (false, false);
         self.counts.clear();
         self.told = Settled::default();
         self.state = State::Clean;
@@ -130,6 +138,9 @@ impl PostgresWriter {
             return Ok(());
         }
         self.plan(batch).await?;
+        if batch.rows() < SMALL_ROWS {
+            self.small_bytes += batch.retained_bytes();
+        }
         match self.backlog.back_mut() {
             Some(last) if last.takes(batch) && last.rows() < SMALL_ROWS => last.push(batch),
             _ => self.backlog.push_back(Segment::new(batch)),
@@ -164,7 +175,9 @@ impl PostgresWriter {
     /// allows none learns of it at once.
     async fn pump(&mut self, all: bool) -> Result<()> {
         loop {
-            let small = self.backlog.len() == 1 && self.backlog.iter().all(|rest| rest.rows() < SMALL_ROWS);
+            let small = self.backlog.len() == 1
+                && self.small_bytes < SMALL_BYTES
+                && self.backlog.iter().all(|rest| rest.rows() < SMALL_ROWS);
             if small && !all {
                 return Ok(());
             }
@@ -173,9 +186,18 @@ impl PostgresWriter {
                 self.tell_at = self.refused * 2;
                 return Ok(());
             }
-            let Some(mut segment) = self.backlog.pop_front() else { return Ok(()) };
-            let rest = segment.split_off(self.pace.rows());
-            if rest.rows() > 0 {
+            let Some(mut segment) = self.backlog.pop_front() else {
+                self.small_bytes = 0;
+                return Ok(());
+            };
+            let rows = self.pace.rows();
+            let mut rest = Some(segment.split_off(rows)).filter(|rest| rest.rows() > 0);
+            while rest.is_none()
+                && let Some(next) = self.backlog.pop_front()
+            {
+                rest = segment.fill(next, rows);
+            }
+            if let Some(rest) = rest {
                 self.backlog.push_front(rest);
             }
             self.send(segment).await?;
@@ -188,9 +210,13 @@ impl PostgresWriter {
             self.pump(true).await?;
             self.settle_all().await?;
             if self.backlog.is_empty() {
-                return Ok(());
+                break;
             }
         }
+        if std::mem::take(&mut self.undo) {
+            self.session().await?.simple_query("ROLLBACK TO SAVEPOINT kwsync").await?;
+        }
+        Ok(())
     }
 
     async fn commit(&mut self, checkpoints: &[Checkpoint]) -> Result<()> {
