@@ -2,10 +2,18 @@
 
 #[cfg(feature = "arrow")]
 mod build;
+#[cfg(feature = "arrow")]
+mod calendar;
+#[cfg(feature = "delimited")]
+pub mod delimited;
+#[cfg(feature = "arrow")]
+mod framing;
 pub mod influx;
-#[cfg(any(feature = "json", feature = "parquet"))]
+#[cfg(any(feature = "json", feature = "parquet", feature = "delimited"))]
 mod interval;
 pub mod json;
+#[cfg(feature = "arrow")]
+pub mod opentsdb;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 #[cfg(feature = "pgcopy")]
@@ -14,5 +22,7 @@ pub mod pgcopy;
 mod register;
 mod utf8;
 
+#[cfg(feature = "arrow")]
+pub use framing::Limits;
 #[cfg(feature = "arrow")]
 pub use register::register;

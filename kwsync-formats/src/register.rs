@@ -6,12 +6,19 @@ use kwsync_core::config::{ConnectorInfo, EncoderFactory, Param, Params, Registry
 use kwsync_core::{Decoder, DecoderFactory, Encoder, Error, Result};
 
 use crate::influx::{
-    DEFAULT_MAX_LINE_BYTES, LineDecoder, LineEncoder, LineOptions, MissingTimestamp, Precision, TagEncoding,
+    DEFAULT_MAX_LINE_BYTES, Dialect, LineDecoder, LineEncoder, LineOptions, MissingTimestamp, Precision,
+    TagEncoding,
 };
 
 static LINE_INFLUXDB: &[Param] = &[
-    Param::choice("precision", &["s", "ms", "us", "ns"], "the unit of the timestamps").with_default("ns"),
-    Param::choice("dialect", &["influx"], "whose line protocol it is").with_default("influx"),
+    Param::choice(
+        "precision",
+        &["s", "ms", "us", "ns", "auto"],
+        "the unit of the timestamps; auto tells it from each one's size",
+    )
+    .with_default("ns"),
+    Param::choice("dialect", &["influx", "kwdb", "tdengine"], "whose line protocol it is")
+        .with_default("influx"),
     Param::text("time_column", "the name of the time column").with_default("time"),
     Param::choice(
         "missing_timestamp",
@@ -29,7 +36,16 @@ fn precision(params: &Params) -> Precision {
         Some("s") => Precision::S,
         Some("ms") => Precision::Ms,
         Some("us") => Precision::Us,
+        Some("auto") => Precision::Auto,
         _ => Precision::Ns,
+    }
+}
+
+fn dialect(params: &Params) -> Dialect {
+    match params.choice("dialect") {
+        Some("kwdb") => Dialect::Kwdb,
+        Some("tdengine") => Dialect::Tdengine,
+        _ => Dialect::Influx,
     }
 }
 
@@ -50,6 +66,7 @@ fn line_options(params: &Params) -> Result<LineOptions> {
     };
     let longest = params.size("max_line_bytes").and_then(|bytes| usize::try_from(bytes).ok());
     Ok(LineOptions::default()
+        .with_dialect(dialect(params))
         .with_precision(precision(params))
         .with_missing_timestamp(missing)
         .with_time_column(time_column)
@@ -72,13 +89,17 @@ pub fn register(registry: &mut Registry) {
         Ok(make)
     });
     registry.register_encoder(info, |request| {
-        let precision = precision(request.params);
-        let make: EncoderFactory =
-            Arc::new(move || Ok(Box::new(LineEncoder::new(precision)) as Box<dyn Encoder>));
+        let (precision, dialect) = (precision(request.params), dialect(request.params));
+        let make: EncoderFactory = Arc::new(move || {
+            Ok(Box::new(LineEncoder::new(precision).with_dialect(dialect)) as Box<dyn Encoder>)
+        });
         Ok(make)
     });
     #[cfg(feature = "json")]
     json::register(registry);
+    crate::opentsdb::register(registry);
+    #[cfg(feature = "delimited")]
+    crate::delimited::register(registry);
     #[cfg(feature = "parquet")]
     registry.register_format(ConnectorInfo::format(
         "parquet",

@@ -151,14 +151,14 @@ impl RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// The format of the input
-    #[arg(short, long, value_name = "FORMAT")]
+    /// The format of the input, with its parameters: csv?header=true
+    #[arg(short, long, value_name = "FORMAT[?KEY=VALUE&...]")]
     pub(crate) from: String,
     /// The format of the output; `points` shows what the parser saw
-    #[arg(short, long, value_name = "FORMAT")]
+    #[arg(short, long, value_name = "FORMAT[?KEY=VALUE&...]")]
     pub(crate) to: String,
     /// The unit of timestamps in the input
-    #[arg(long, value_name = "s|ms|us|ns")]
+    #[arg(long, value_name = "s|ms|us|ns|auto")]
     pub(crate) precision: Option<String>,
     /// What happens to records that cannot be read: fail, skip, or reject:PATH
     #[arg(long, value_name = "WHAT", default_value = "fail")]

@@ -9,14 +9,18 @@ use kwsync_core::{
     BoxFuture, Decoded, DynReader, Encoder, Error, ErrorKind, ErrorPolicy, Location, Reject, RejectWriter,
     Result, TableBatch,
 };
-use kwsync_formats::influx::{self, Precision};
+use kwsync_formats::influx::{self, Dialect, Precision};
 
 use super::args::ConvertArgs;
 
 pub(crate) async fn run(args: &ConvertArgs) -> Result<u8> {
     let registry = kwsync::registry();
     let input = args.input.as_deref().unwrap_or("-");
-    let mut from = Dsn::of_path("file", input).with_param("format", Some(args.from.clone()));
+    let (format, params) = format(&args.from)?;
+    let mut from = Dsn::of_path("file", input).with_param("format", Some(format));
+    for (name, value) in params {
+        from = from.with_param(name, value);
+    }
     if let Some(precision) = &args.precision {
         from = from.with_param("precision", Some(precision.clone()));
     }
@@ -53,13 +57,22 @@ pub(crate) async fn run(args: &ConvertArgs) -> Result<u8> {
     Ok(if rejected > 0 { 3 } else { 0 })
 }
 
+/// A format's name and its parameters, written like those of an address: `csv?header=true&delimiter=;`.
+fn format(text: &str) -> Result<(String, Vec<(String, Option<String>)>)> {
+    let Some((name, _)) = text.split_once('?') else { return Ok((text.to_owned(), Vec::new())) };
+    let address: Dsn = format!("file:{text}").parse()?;
+    let params = address.params().map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+    Ok((name.to_owned(), params.collect()))
+}
+
 fn next(reader: &mut dyn DynReader) -> BoxFuture<'_, Result<Option<kwsync_core::SourceBatch>>> {
     reader.next()
 }
 
 /// What turns batches into bytes.
 enum Form {
-    Points(Precision),
+    /// Of line protocol, from its text; of other formats, from their rows
+    Points(Option<(Precision, Dialect)>),
     Encoder(Box<dyn Encoder>),
     Parquet(Option<Box<ParquetOut>>),
 }
@@ -79,23 +92,28 @@ struct Output {
 
 fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Result<Output> {
     let mut head = Vec::new();
-    let form = match args.to.as_str() {
+    let (to, params) = format(&args.to)?;
+    let form = match to.as_str() {
         "points" => {
-            let known = registry.find(&args.from)?;
-            if !known.iter().any(|info| info.name() == "line_influxdb") {
-                let text = format!("points can be shown of line_influxdb, not of {}", args.from);
-                return Err(Error::new(ErrorKind::Unsupported, text).with_hint("use --to json"));
-            }
-            Form::Points(match args.precision.as_deref() {
-                Some("s") => Precision::S,
-                Some("ms") => Precision::Ms,
-                Some("us") => Precision::Us,
-                _ => Precision::Ns,
-            })
+            let (name, params) = format(&args.from)?;
+            let known = registry.find(&name)?;
+            let of = |wanted: &str| {
+                params.iter().rev().find(|(name, _)| name == wanted).and_then(|(_, value)| value.as_deref())
+            };
+            let line = known.iter().any(|info| info.name() == "line_influxdb").then(|| {
+                let precision = args.precision.as_deref().or_else(|| of("precision"));
+                // Both have been checked when the source was made.
+                let precision = precision.and_then(|text| text.parse().ok()).unwrap_or_default();
+                (precision, of("dialect").and_then(|text| text.parse().ok()).unwrap_or_default())
+            });
+            Form::Points(line)
         }
         "parquet" => Form::Parquet(None),
         name => {
-            let plain = Dsn::of_path("file", "-");
+            let mut plain = Dsn::of_path("file", "-");
+            for (name, value) in params {
+                plain = plain.with_param(name, value);
+            }
             let mut encoder = registry.encoder(name, &plain, &OpenOptions::new())?()?;
             encoder.begin(&mut head)?;
             Form::Encoder(encoder)
@@ -124,7 +142,10 @@ impl Output {
     fn write(&mut self, batches: Vec<TableBatch>, refused: &mut Vec<Reject>) -> Result<()> {
         self.buffer.clear();
         match &mut self.form {
-            Form::Points(precision) => points(&batches, *precision, &mut self.buffer)?,
+            Form::Points(Some((precision, dialect))) => {
+                points(&batches, *precision, *dialect, &mut self.buffer)?;
+            }
+            Form::Points(None) => super::points::rows(&batches, &mut self.buffer)?,
             Form::Encoder(encoder) => {
                 for batch in &batches {
                     encode_rows(encoder.as_mut(), batch, &mut self.buffer, refused)?;
@@ -213,7 +234,7 @@ fn encode_rows(
 }
 
 /// What the parser saw, in the order of the input, whichever table a record went to.
-fn points(batches: &[TableBatch], precision: Precision, out: &mut Vec<u8>) -> Result<()> {
+fn points(batches: &[TableBatch], precision: Precision, dialect: Dialect, out: &mut Vec<u8>) -> Result<()> {
     let mut records: Vec<(kwsync_core::Position, &[u8])> = Vec::new();
     for batch in batches {
         for row in 0..batch.rows() {
@@ -224,7 +245,7 @@ fn points(batches: &[TableBatch], precision: Precision, out: &mut Vec<u8>) -> Re
     }
     records.sort_unstable_by_key(|(at, _)| at.byte);
     for (at, raw) in records {
-        for line in influx::lines(raw).at_line(at.line) {
+        for line in influx::lines(raw).with_dialect(dialect).at_line(at.line) {
             let line = line.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
             influx::write_point(&line, precision, out)
                 .map_err(|reason| Error::new(ErrorKind::Internal, reason.message()))?;

@@ -78,6 +78,39 @@ impl SchemaRegistry {
         Claim::Agreed(version)
     }
 
+    /// As [`claim`](Self::claim), for formats whose numbers carry no type: a column of integers becomes one of floats
+    /// when a float comes. The caller has made sure that its integers are floats exactly (up to 2^53).
+    ///
+    /// # Examples
+    /// ```
+    /// use kwsync_core::{Claim, Column, DataType, SchemaRegistry, TableId};
+    ///
+    /// let (registry, t) = (SchemaRegistry::new(), TableId::new("t"));
+    /// registry.infer(&t, &Column::new("load", DataType::Int64));
+    /// assert_eq!(registry.infer(&t, &Column::new("load", DataType::Float64)), Claim::Agreed(2));
+    /// assert_eq!(registry.get(&t).unwrap().columns()[0].data_type(), &DataType::Float64);
+    /// ```
+    pub fn infer(&self, table: &TableId, column: &Column) -> Claim {
+        let claim = self.claim(table, column);
+        let Claim::Conflict(known) = &claim else { return claim };
+        let wider = known.data_type() == &DataType::Int64 && column.data_type() == &DataType::Float64;
+        if !wider || known.role() != column.role() {
+            return claim;
+        }
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(schema) = tables.get(table) else { return claim };
+        let mut columns = schema.columns().to_vec();
+        for own in columns.iter_mut().filter(|own| own.name() == column.name()) {
+            *own = own.clone().with_data_type(DataType::Float64);
+        }
+        let version = schema.version() + 1;
+        // The names are what they were.
+        if let Ok(schema) = Schema::new(columns) {
+            tables.insert(table.clone(), Arc::new(schema.with_version(version)));
+        }
+        Claim::Agreed(version)
+    }
+
     /// Merges a whole schema: unknown columns are added, known ones widened where that is exact
     /// ([`widen`]). Returns the table's schema.
     ///

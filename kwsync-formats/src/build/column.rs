@@ -2,8 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, UInt64Array};
-use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
+use arrow_array::types::{
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Int32Type, Int64Type, Time32MillisecondType,
+    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
+use arrow_array::{
+    ArrayRef, BooleanArray, FixedSizeBinaryArray, Float32Array, Float64Array, Int8Array, Int16Array,
+    Int32Array, Int64Array, PrimitiveArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, Buffer, NullBuffer, ScalarBuffer};
+use arrow_schema::{DataType as Arrow, TimeUnit};
+use kwsync_core::DataType;
 
 use super::dictionary::Refused;
 use super::{Dictionary, Pool, Text};
@@ -34,6 +44,65 @@ pub(crate) enum Data {
     Bool(Vec<bool>),
     Text(Text),
     Dictionary(Dictionary),
+    I8(Vec<i8>),
+    I16(Vec<i16>),
+    /// Also days, and times of day in seconds or milliseconds
+    I32(Vec<i32>),
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+    U32(Vec<u32>),
+    F32(Vec<f32>),
+    /// Decimals of up to 38 digits, and how many stand behind the point
+    I128(Vec<i128>, u8, i8),
+    Bytes(Text),
+    Uuid(Vec<[u8; 16]>),
+}
+
+impl Data {
+    /// What holds values of a type; `None` for types that are made of others.
+    pub(crate) fn of(data_type: &DataType) -> Option<Self> {
+        Some(match data_type.to_arrow() {
+            Arrow::Boolean => Self::Bool(Vec::new()),
+            Arrow::Int8 => Self::I8(Vec::new()),
+            Arrow::Int16 => Self::I16(Vec::new()),
+            Arrow::Int32 | Arrow::Date32 | Arrow::Time32(_) => Self::I32(Vec::new()),
+            Arrow::Int64 | Arrow::Time64(_) | Arrow::Timestamp(..) => Self::I64(Vec::new()),
+            Arrow::UInt8 => Self::U8(Vec::new()),
+            Arrow::UInt16 => Self::U16(Vec::new()),
+            Arrow::UInt32 => Self::U32(Vec::new()),
+            Arrow::UInt64 => Self::U64(Vec::new()),
+            Arrow::Float32 => Self::F32(Vec::new()),
+            Arrow::Float64 => Self::F64(Vec::new()),
+            Arrow::Decimal128(precision, scale) => Self::I128(Vec::new(), precision, scale),
+            Arrow::Utf8View => Self::Text(Text::default()),
+            Arrow::BinaryView => Self::Bytes(Text::default()),
+            Arrow::FixedSizeBinary(16) => Self::Uuid(Vec::new()),
+            _ => return None,
+        })
+    }
+}
+
+/// The same for every kind of values that is a vector.
+macro_rules! each {
+    ($data:expr, $v:ident => $vector:expr, $text:ident => $of_text:expr, $dictionary:ident => $of_dictionary:expr) => {
+        match $data {
+            Data::I64($v) => $vector,
+            Data::U64($v) => $vector,
+            Data::F64($v) => $vector,
+            Data::Bool($v) => $vector,
+            Data::Text($text) | Data::Bytes($text) => $of_text,
+            Data::Dictionary($dictionary) => $of_dictionary,
+            Data::I8($v) => $vector,
+            Data::I16($v) => $vector,
+            Data::I32($v) => $vector,
+            Data::U8($v) => $vector,
+            Data::U16($v) => $vector,
+            Data::U32($v) => $vector,
+            Data::F32($v) => $vector,
+            Data::I128($v, ..) => $vector,
+            Data::Uuid($v) => $vector,
+        }
+    };
 }
 
 /// A builder: values and, once there is a null, which of them are valid.
@@ -53,35 +122,37 @@ impl Column {
 
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        match &self.data {
-            Data::I64(v) => v.len(),
-            Data::U64(v) => v.len(),
-            Data::F64(v) => v.len(),
-            Data::Bool(v) => v.len(),
-            Data::Text(v) => v.views.len(),
-            Data::Dictionary(v) => v.keys.len(),
-        }
+        each!(&self.data, v => v.len(), v => v.views.len(), v => v.keys.len())
     }
 
     /// Bytes held for values.
     pub(crate) fn bytes(&self) -> usize {
-        match &self.data {
-            Data::Bool(v) => v.len(),
-            Data::Text(v) => v.bytes(),
-            Data::Dictionary(v) => v.bytes(),
-            _ => self.len() * 8,
-        }
+        each!(&self.data, v => size_of_val(v.as_slice()), v => v.bytes(), v => v.bytes())
     }
 
     /// Takes back the values from `len` on. They must be valid ones.
     pub(crate) fn truncate(&mut self, len: usize) {
-        match &mut self.data {
-            Data::I64(v) => v.truncate(len),
-            Data::U64(v) => v.truncate(len),
-            Data::F64(v) => v.truncate(len),
-            Data::Bool(v) => v.truncate(len),
-            Data::Text(v) => v.views.truncate(len),
-            Data::Dictionary(v) => v.keys.truncate(len),
+        each!(&mut self.data, v => v.truncate(len), v => v.views.truncate(len), v => v.keys.truncate(len));
+    }
+
+    /// Takes back the values from `len` on, valid or not.
+    #[cold]
+    pub(crate) fn take_back(&mut self, len: usize) {
+        self.truncate(len);
+        if let Some(valid) = &mut self.valid
+            && valid.len() > len
+        {
+            valid.truncate(len);
+        }
+    }
+
+    /// Whether there is no room yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        match &self.data {
+            Data::I64(v) => v.capacity() == 0,
+            Data::F64(v) => v.capacity() == 0,
+            Data::Text(v) | Data::Bytes(v) => v.views.capacity() == 0,
+            _ => false,
         }
     }
 
@@ -89,7 +160,7 @@ impl Column {
     pub(crate) fn clear(&mut self) {
         self.valid = None;
         match &mut self.data {
-            Data::Text(v) => v.clear(),
+            Data::Text(v) | Data::Bytes(v) => v.clear(),
             _ => self.truncate(0),
         }
     }
@@ -126,14 +197,7 @@ impl Column {
         let valid = self.valid.get_or_insert_with(|| BooleanBufferBuilder::new(to));
         valid.append_n(len - valid.len(), true);
         valid.append_n(to - len, false);
-        match &mut self.data {
-            Data::I64(v) => v.resize(to, 0),
-            Data::U64(v) => v.resize(to, 0),
-            Data::F64(v) => v.resize(to, 0.0),
-            Data::Bool(v) => v.resize(to, false),
-            Data::Text(v) => v.views.resize(to, 0),
-            Data::Dictionary(v) => v.keys.resize(to, 0),
-        }
+        each!(&mut self.data, v => v.resize(to, Default::default()), v => v.views.resize(to, 0), v => v.keys.resize(to, 0));
     }
 
     /// Makes room for as many values as the last batch had, if there is none.
@@ -141,17 +205,15 @@ impl Column {
         match &mut self.data {
             Data::I64(v) if v.capacity() == 0 => *v = pool.i64s.take(self.usual),
             Data::F64(v) if v.capacity() == 0 => *v = pool.f64s.take(self.usual),
-            Data::Text(v) if v.views.capacity() == 0 => v.views = pool.views.take(self.usual),
+            Data::Text(v) | Data::Bytes(v) if v.views.capacity() == 0 => {
+                v.views = pool.views.take(self.usual)
+            }
             _ => {}
         }
     }
 
     /// The array of `rows` rows, and an empty builder.
     pub(crate) fn finish(&mut self, rows: usize, input_bytes: usize, pool: &Pool) -> ArrayRef {
-        fn take<T>(values: &mut Vec<T>) -> Vec<T> {
-            let room = Vec::with_capacity(values.len());
-            std::mem::replace(values, room)
-        }
         self.pad(rows);
         self.usual = rows;
         let nulls = self.valid.take().map(|mut valid| {
@@ -160,11 +222,76 @@ impl Column {
         });
         match &mut self.data {
             Data::I64(v) => Arc::new(Int64Array::new(pool.i64s.lend(std::mem::take(v)), nulls)),
-            Data::U64(v) => Arc::new(UInt64Array::new(ScalarBuffer::from(take(v)), nulls)),
+            Data::U64(v) => Arc::new(UInt64Array::new(values(v), nulls)),
             Data::F64(v) => Arc::new(Float64Array::new(pool.f64s.lend(std::mem::take(v)), nulls)),
             Data::Bool(v) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(v)), nulls)),
             Data::Text(v) => v.finish(nulls, input_bytes, &pool.views),
             Data::Dictionary(v) => v.finish(nulls),
+            Data::I8(v) => Arc::new(Int8Array::new(values(v), nulls)),
+            Data::I16(v) => Arc::new(Int16Array::new(values(v), nulls)),
+            Data::I32(v) => Arc::new(Int32Array::new(values(v), nulls)),
+            Data::U8(v) => Arc::new(UInt8Array::new(values(v), nulls)),
+            Data::U16(v) => Arc::new(UInt16Array::new(values(v), nulls)),
+            Data::U32(v) => Arc::new(UInt32Array::new(values(v), nulls)),
+            Data::F32(v) => Arc::new(Float32Array::new(values(v), nulls)),
+            Data::I128(v, precision, scale) => {
+                let array = PrimitiveArray::<Decimal128Type>::new(values(v), nulls);
+                Arc::new(array.with_data_type(Arrow::Decimal128(*precision, *scale)))
+            }
+            Data::Bytes(v) => v.finish_bytes(nulls, input_bytes, &pool.views),
+            Data::Uuid(v) => {
+                let bytes = Buffer::from_vec(take(v).into_flattened());
+                Arc::new(FixedSizeBinaryArray::new(16, bytes, nulls))
+            }
         }
+    }
+
+    /// As [`finish`](Self::finish), the array being one of `data_type`.
+    pub(crate) fn finish_as(
+        &mut self,
+        data_type: &DataType,
+        rows: usize,
+        input_bytes: usize,
+        pool: &Pool,
+    ) -> ArrayRef {
+        let array = self.finish(rows, input_bytes, pool);
+        match data_type.to_arrow() {
+            Arrow::Date32 => same::<Int32Type, Date32Type>(&array),
+            Arrow::Time32(TimeUnit::Second) => same::<Int32Type, Time32SecondType>(&array),
+            Arrow::Time32(_) => same::<Int32Type, Time32MillisecondType>(&array),
+            Arrow::Time64(TimeUnit::Microsecond) => same::<Int64Type, Time64MicrosecondType>(&array),
+            Arrow::Time64(_) => same::<Int64Type, Time64NanosecondType>(&array),
+            Arrow::Timestamp(unit, zone) => {
+                let Some(array) = array.as_any().downcast_ref::<Int64Array>() else { return array };
+                match unit {
+                    TimeUnit::Second => zoned::<TimestampSecondType>(array, zone),
+                    TimeUnit::Millisecond => zoned::<TimestampMillisecondType>(array, zone),
+                    TimeUnit::Microsecond => zoned::<TimestampMicrosecondType>(array, zone),
+                    TimeUnit::Nanosecond => zoned::<TimestampNanosecondType>(array, zone),
+                }
+            }
+            _ => array,
+        }
+    }
+}
+
+fn take<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(values.len());
+    std::mem::replace(values, room)
+}
+
+fn values<T: ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<T> {
+    ScalarBuffer::from(take(values))
+}
+
+fn zoned<T: arrow_array::types::ArrowTimestampType>(array: &Int64Array, zone: Option<Arc<str>>) -> ArrayRef {
+    Arc::new(array.reinterpret_cast::<T>().with_timezone_opt(zone))
+}
+
+/// The same values of another type.
+fn same<A: ArrowPrimitiveType, B: ArrowPrimitiveType<Native = A::Native>>(array: &ArrayRef) -> ArrayRef {
+    match array.as_any().downcast_ref::<PrimitiveArray<A>>() {
+        Some(array) => Arc::new(array.reinterpret_cast::<B>()),
+        None => Arc::clone(array),
     }
 }

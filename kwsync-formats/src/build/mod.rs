@@ -1,13 +1,21 @@
 //! Column builders whose last row can be taken back, made for parsers: values go straight in, columns that a
 //! row does not mention catch up with nulls later.
+// Until all formats that it is made for are there.
+#![allow(dead_code, unused_imports)]
 
+mod cast;
 mod column;
 mod dictionary;
 mod pool;
+mod rows;
+#[cfg(test)]
+mod tests;
 mod text;
 
+pub(crate) use cast::{Cell, Kind, Str, cast, scale_time};
 pub use column::TagEncoding;
 pub(crate) use column::{Column, Data};
 pub(crate) use dictionary::Dictionary;
 pub(crate) use pool::{Pool, Stack};
+pub(crate) use rows::{EXACT, Misfit, NONE, Rule, Table, Tables, Target};
 pub(crate) use text::{Chunk, INLINE, Text};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, StringViewArray};
+use arrow_array::{ArrayRef, BinaryViewArray, StringViewArray};
 use arrow_buffer::{Buffer, NullBuffer};
 use bytes::Bytes;
 
@@ -154,6 +154,26 @@ impl Text {
         input_bytes: usize,
         pool: &Stack<u128>,
     ) -> ArrayRef {
+        let (views, buffers) = self.parts(input_bytes);
+        // SAFETY: every view was made by this builder, from bytes that its user knows to be UTF-8; buffers and
+        // offsets are those it was made with. Views of rolled-back rows are gone with their rows.
+        Arc::new(unsafe { StringViewArray::new_unchecked(pool.lend(views), buffers.into(), nulls) })
+    }
+
+    /// The same, of bytes that need not be text.
+    pub(crate) fn finish_bytes(
+        &mut self,
+        nulls: Option<NullBuffer>,
+        input_bytes: usize,
+        pool: &Stack<u128>,
+    ) -> ArrayRef {
+        let (views, buffers) = self.parts(input_bytes);
+        // SAFETY: as above, and bytes need not be UTF-8.
+        Arc::new(unsafe { BinaryViewArray::new_unchecked(pool.lend(views), buffers.into(), nulls) })
+    }
+
+    /// The views and the buffers that they point into.
+    fn parts(&mut self, input_bytes: usize) -> (Vec<u128>, Vec<Buffer>) {
         let mut views = std::mem::take(&mut self.views);
         let mut own = std::mem::take(&mut self.own);
         let mut chunks = std::mem::take(&mut self.chunks);
@@ -187,8 +207,6 @@ impl Text {
             buffers.push(Buffer::from_vec(own));
         }
         buffers.append(&mut chunks);
-        // SAFETY: every view was made by this builder, from bytes that its user knows to be UTF-8; buffers and
-        // offsets are those it was made with. Views of rolled-back rows are gone with their rows.
-        Arc::new(unsafe { StringViewArray::new_unchecked(pool.lend(views), buffers.into(), nulls) })
+        (views, buffers)
     }
 }

@@ -65,6 +65,14 @@ reasons! {
     UnterminatedString => "unterminated_string", "a string has no closing double quote";
     /// `f="a"b`.
     TextAfterString => "text_after_string", "text follows the closing quote of a string; escape a quote inside with a backslash";
+    /// Dialects with typed values: `1i8` where there is no `i8`.
+    BadSuffix => "bad_suffix", "a number ends in a suffix that this dialect does not have";
+    /// Dialects with typed values: `70000i16`.
+    OutOfRange => "out_of_range", "a number does not fit the type that its suffix names";
+    /// TDengine's `B"\\x123"`.
+    BadBytes => "bad_bytes", "bytes are written as pairs of hexadecimal digits behind \\x";
+    /// Dialects with typed values: `a\\b` as a name.
+    BadEscape => "bad_escape", "a name holds a backslash that escapes nothing, or a special character without its backslash";
     /// One field twice, with different types.
     FieldTypeConflict => "field_type_conflict", "the same field occurs twice in one line with different types";
     /// A tag and a field of one name.

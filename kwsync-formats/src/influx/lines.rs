@@ -1,8 +1,8 @@
 //! Iterating over the lines of an input that is in memory.
 
 use super::line::{EscapedStr, Line};
-use super::parse::{self, Names, Outcome, Record, Value};
-use super::{LineError, Position, Reason};
+use super::parse::{Outcome, Record};
+use super::{Dialect, LineError, Position, Reason, typed};
 use crate::utf8::{self, Checked};
 
 /// How long a record may be, in bytes, unless told otherwise: 64 MiB.
@@ -39,6 +39,7 @@ pub fn lines(input: &[u8]) -> Lines<'_> {
         line_start: 0,
         records: 0,
         max: DEFAULT_MAX_LINE_BYTES,
+        dialect: Dialect::Influx,
         record: Record::default(),
         checked: Checked::default(),
     }
@@ -54,6 +55,7 @@ pub struct Lines<'a> {
     line_start: usize,
     records: u64,
     max: usize,
+    dialect: Dialect,
     record: Record,
     checked: Checked,
 }
@@ -63,6 +65,13 @@ impl<'a> Lines<'a> {
     #[must_use]
     pub fn with_max_line_bytes(mut self, bytes: usize) -> Self {
         self.max = bytes.max(1);
+        self
+    }
+
+    /// Reads this dialect (default `influx`).
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
         self
     }
 
@@ -111,20 +120,19 @@ impl<'a> Lines<'a> {
             (Some((first, _)), Some((_, last))) => self.text(first.start, last.end),
             _ => "",
         };
-        let fields = match (record.fields.first(), record.fields.last()) {
-            (Some((first, _)), Some((key, value))) => {
-                let end = match value {
-                    Value::Str(span) => span.end + 1,
-                    _ => parse::name_end(self.data, key.end + 1, Names::Key).0,
-                };
-                self.text(first.start, end)
-            }
-            _ => "",
+        let fields = match record.fields.first() {
+            Some((first, _)) => self.text(first.start, record.fields_end),
+            None => "",
         };
         let name = record.measurement;
         let line = Line {
+            dialect: self.dialect,
             raw: self.text(start, record.text_end),
-            measurement: EscapedStr::new(self.text(name.start, name.end), Names::Measurement, name.escaped),
+            measurement: EscapedStr::new(
+                self.text(name.start, name.end),
+                self.dialect.measurement(),
+                name.escaped,
+            ),
             tags,
             fields,
             timestamp: record.timestamp,
@@ -148,7 +156,7 @@ impl<'a> Iterator for Lines<'a> {
             }
             let window_end = start.saturating_add(self.max).min(self.data.len());
             let window = &self.data[..window_end];
-            match parse::parse(window, start, window_end == self.data.len(), &mut self.record) {
+            match typed::parse(self.dialect, window, start, window_end == self.data.len(), &mut self.record) {
                 Outcome::Record => {
                     let (start, end) = (start, self.record.end);
                     return Some(match self.checked.check(self.data, start, end) {

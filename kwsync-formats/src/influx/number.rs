@@ -27,7 +27,7 @@ pub enum NumberError {
     FloatOverflow,
 }
 
-const POW10: [u64; 20] = {
+pub(crate) const POW10: [u64; 20] = {
     let mut table = [1u64; 20];
     let mut i = 1;
     while i < 20 {
@@ -37,7 +37,7 @@ const POW10: [u64; 20] = {
     table
 };
 
-const EXACT_POW10: [f64; 23] = [
+pub(crate) const EXACT_POW10: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
     1e19, 1e20, 1e21, 1e22,
 ];
@@ -59,7 +59,7 @@ fn load_tail(rest: &[u8]) -> u64 {
 
 /// Value of the digits that `word` begins with, and how many there are (0 to 8).
 #[inline(always)]
-fn digits_of_word(word: u64) -> (u64, usize) {
+pub(crate) fn digits_of_word(word: u64) -> (u64, usize) {
     let digits = word ^ 0x3030_3030_3030_3030;
     // The high bit of a byte is set where it is no digit; a carry spoils only bytes after the first such.
     let stops = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
@@ -74,7 +74,7 @@ fn digits_of_word(word: u64) -> (u64, usize) {
 
 /// The run of digits at `at`: its value modulo 2^64 (exact up to 19 digits) and its length.
 #[inline(always)]
-fn digit_run(data: &[u8], at: usize) -> (u64, usize) {
+pub(crate) fn digit_run(data: &[u8], at: usize) -> (u64, usize) {
     let (value, count) = digits_of_word(load8(data, at));
     if count < 8 { (value, count) } else { digit_run_long(data, at, value) }
 }
@@ -94,7 +94,7 @@ fn digit_run_long(data: &[u8], at: usize, first: u64) -> (u64, usize) {
 
 /// Digits as u64 if they fit.
 #[cold]
-fn long_u64(digits: &[u8]) -> Option<u64> {
+pub(crate) fn long_u64(digits: &[u8]) -> Option<u64> {
     digits
         .iter()
         .try_fold(0u64, |value, &d| value.checked_mul(10)?.checked_add(u64::from(d.wrapping_sub(b'0'))))
@@ -106,7 +106,7 @@ fn byte(data: &[u8], at: usize) -> u8 {
 }
 
 #[inline(always)]
-fn signed(value: u64, negative: bool) -> Option<i64> {
+pub(crate) fn signed(value: u64, negative: bool) -> Option<i64> {
     if negative {
         (value <= 1 << 63).then(|| (value as i64).wrapping_neg())
     } else {
@@ -226,7 +226,7 @@ pub(crate) fn short_float(window: Window<'_>, at: usize) -> Option<(f64, usize)>
 
 /// `mantissa / 10^decimals`, correctly rounded. `decimals` is at most 19.
 #[inline(always)]
-fn assemble(data: &[u8], at: usize, end: usize, mantissa: u64, decimals: usize, negative: bool) -> f64 {
+pub(crate) fn assemble(data: &[u8], at: usize, end: usize, mantissa: u64, decimals: usize, negative: bool) -> f64 {
     // Clinger: both exact, one rounding.
     let magnitude = if mantissa <= 1 << 53 {
         mantissa as f64 / EXACT_POW10[decimals]

@@ -13,6 +13,16 @@ pub(crate) enum Names {
     Key,
     /// `\"` and `\\`
     String,
+    /// KWDB's names and tag values: `\ `, `\=`, `\,`, `\"`, `\\`
+    KwdbName,
+    /// KWDB's strings: the same and `\'`
+    KwdbString,
+    /// KWDB's strings that have been quoted once more
+    KwdbDoubled,
+    /// TDengine's measurements
+    TdMeasurement,
+    /// TDengine's keys and tag values
+    TdKey,
 }
 
 impl Names {
@@ -22,12 +32,23 @@ impl Names {
             Self::Measurement => matches!(byte, b',' | b' '),
             Self::Key => matches!(byte, b',' | b'=' | b' '),
             Self::String => matches!(byte, b'"' | b'\\'),
+            Self::KwdbName => matches!(byte, b',' | b'=' | b' ' | b'"' | b'\\'),
+            Self::KwdbString | Self::KwdbDoubled => {
+                matches!(byte, b',' | b'=' | b' ' | b'"' | b'\'' | b'\\')
+            }
+            Self::TdMeasurement => matches!(byte, b',' | b' ' | b'\\'),
+            Self::TdKey => matches!(byte, b',' | b'=' | b' ' | b'\\'),
         }
     }
 }
 
 /// Appends `raw` with its escapes undone.
 pub(crate) fn unescape(raw: &[u8], kind: Names, out: &mut Vec<u8>) {
+    if kind == Names::KwdbDoubled {
+        let mut once = Vec::with_capacity(raw.len());
+        unescape(raw, Names::String, &mut once);
+        return unescape(&once, Names::KwdbString, out);
+    }
     let mut rest = raw;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         match rest.get(at + 1) {
@@ -52,12 +73,20 @@ pub(crate) struct Span {
     pub(crate) end: usize,
     /// Whether there are escapes to undo.
     pub(crate) escaped: bool,
+    /// Whether those are of a string that has been quoted once more ([`Names::KwdbDoubled`]).
+    pub(crate) doubled: bool,
 }
 
 impl Span {
     #[inline(always)]
     pub(crate) fn of<'a>(&self, data: &'a [u8]) -> &'a [u8] {
         data.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The escapes to undo, where `usual` are the dialect's.
+    #[inline(always)]
+    pub(crate) const fn kind(&self, usual: Names) -> Names {
+        if self.doubled { Names::KwdbDoubled } else { usual }
     }
 }
 
@@ -69,18 +98,31 @@ pub(crate) enum Value {
     Bool(bool),
     /// Without the quotes
     Str(Span),
+    I8(i8),
+    I16(i16),
+    I32(i32),
+    U8(u8),
+    U16(u16),
+    U32(u32),
+    F32(f32),
+    /// Text of a national character type
+    NStr(Span),
+    /// Pairs of hexadecimal digits, or the bytes themselves with the escapes of a string
+    Bytes {
+        span: Span,
+        hex: bool,
+    },
+    /// A shape as text
+    Geometry(Span),
 }
 
 impl Value {
-    pub(crate) const fn same_type(&self, other: &Self) -> bool {
-        matches!(
-            (self, other),
-            (Self::I64(_), Self::I64(_))
-                | (Self::U64(_), Self::U64(_))
-                | (Self::F64(_), Self::F64(_))
-                | (Self::Bool(_), Self::Bool(_))
-                | (Self::Str(_), Self::Str(_))
-        )
+    pub(crate) fn same_type(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
+    pub(crate) const fn is_text(&self) -> bool {
+        matches!(self, Self::Str(_) | Self::NStr(_) | Self::Bytes { .. } | Self::Geometry(_))
     }
 }
 
@@ -93,6 +135,8 @@ pub(crate) struct Record {
     /// As written
     pub(crate) timestamp: Option<i64>,
     pub(crate) timestamp_at: usize,
+    /// End of the last field's value
+    pub(crate) fields_end: usize,
     /// End of the text that counts, before blanks and the line end
     pub(crate) text_end: usize,
     /// After the line end
@@ -122,6 +166,12 @@ pub(crate) enum Outcome {
 enum Stop {
     Incomplete,
     Bad(Reason, usize),
+}
+
+impl From<(Reason, usize)> for Stop {
+    fn from((reason, at): (Reason, usize)) -> Self {
+        Self::Bad(reason, at)
+    }
 }
 
 type Step<T> = Result<T, Stop>;
@@ -182,7 +232,7 @@ pub(crate) fn parse(data: &[u8], start: usize, last: bool, record: &mut Record) 
         }
         Some(_) => {}
     }
-    match parser.record(at, record).and_then(|()| record.check(data)) {
+    match parser.record(at, record).and_then(|()| Ok(record.check(data)?)) {
         Ok(()) => Outcome::Record,
         Err(Stop::Incomplete) => Outcome::Incomplete,
         Err(Stop::Bad(reason, at)) => Outcome::Bad(reason, at),
@@ -250,7 +300,7 @@ impl Parser<'_> {
         if at == start {
             return Err(self.fault(at, Reason::MissingMeasurement));
         }
-        record.measurement = Span { start, end: at, escaped };
+        record.measurement = Span { start, end: at, escaped, doubled: false };
         while self.byte(at) == Some(b',') {
             at = self.tag(at + 1, record)?;
         }
@@ -289,7 +339,7 @@ impl Parser<'_> {
         if self.byte(at) != Some(b'=') {
             return Err(self.fault(at, Reason::MissingTagValue));
         }
-        let key = Span { start, end: at, escaped };
+        let key = Span { start, end: at, escaped, doubled: false };
         let start = at + 1;
         let (at, escaped) = name_end(self.data, start, Names::Key);
         match self.byte(at) {
@@ -298,7 +348,7 @@ impl Parser<'_> {
             _ if at == start => return Err(self.fault(at, Reason::EmptyTagValue)),
             _ => return Err(self.fault(at, Reason::MissingFields)),
         }
-        record.tags.push((key, Span { start, end: at, escaped }));
+        record.tags.push((key, Span { start, end: at, escaped, doubled: false }));
         Ok(at)
     }
 
@@ -313,7 +363,7 @@ impl Parser<'_> {
         if self.byte(at) != Some(b'=') {
             return Err(self.fault(at, Reason::MissingFieldValue));
         }
-        let key = Span { start, end: at, escaped };
+        let key = Span { start, end: at, escaped, doubled: false };
         let start = at + 1;
         let (value, at) = match self.byte(start) {
             Some(b'"') => self.string(start, record)?,
@@ -335,7 +385,7 @@ impl Parser<'_> {
                         Value::Str(_) => Reason::TextAfterString,
                         Value::Bool(_) => Reason::BadValue,
                         Value::F64(_) => Reason::BadFloat,
-                        Value::I64(_) | Value::U64(_) => Reason::BadInteger,
+                        _ => Reason::BadInteger,
                     };
                     return Err(self.value_fault(at.min(start), at, reason));
                 }
@@ -391,13 +441,14 @@ impl Parser<'_> {
                 None => return Err(Stop::Incomplete),
             }
         }
-        Ok((Value::Str(Span { start: quote + 1, end: at, escaped }), at + 1))
+        Ok((Value::Str(Span { start: quote + 1, end: at, escaped, doubled: false }), at + 1))
     }
 
     /// Timestamp and line end.
     #[inline(always)]
     fn tail(self, start: usize, record: &mut Record) -> Step<()> {
         record.text_end = start;
+        record.fields_end = start;
         let mut at = self.spaces(start);
         if let Some(end) = self.line_end(at)? {
             record.end = end;
@@ -436,6 +487,22 @@ pub(crate) struct Fault {
 const FEW: usize = 24;
 
 impl Record {
+    /// The text of the value number `index` of the tags and fields, as written.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn value_text<'a>(&self, data: &'a [u8], index: usize) -> &'a [u8] {
+        let tags = self.tags.len();
+        let (start, end) = match (self.tags.get(index), index.checked_sub(tags)) {
+            (Some((_, span)), _) => (span.start, span.end),
+            (None, Some(index)) => {
+                let start = self.fields.get(index).map_or(0, |(key, _)| key.end + 1);
+                let next = self.fields.get(index + 1).map(|(key, _)| key.start - 1);
+                (start, next.unwrap_or(self.fields_end))
+            }
+            _ => (0, 0),
+        };
+        data.get(start..end).unwrap_or_default()
+    }
+
     /// The fault of the record at `start` that was read last.
     #[cold]
     pub(crate) fn fault(&self, data: &[u8], start: usize, reason: Reason, at: usize) -> Fault {
@@ -450,7 +517,7 @@ impl Record {
 
     /// Repeated keys, and keys that are tag and field at once. Raw spellings decide: a text has only one.
     #[inline]
-    fn check(&mut self, data: &[u8]) -> Step<()> {
+    pub(super) fn check(&mut self, data: &[u8]) -> Result<(), (Reason, usize)> {
         self.repeated = 0;
         if self.tags.len() + self.fields.len() > FEW {
             return self.check_many(data);
@@ -458,17 +525,17 @@ impl Record {
         for (i, (key, _)) in self.tags.iter().enumerate() {
             let bytes = key.of(data);
             if self.tags[..i].iter().any(|(other, _)| same(other.of(data), bytes)) {
-                return Err(Stop::Bad(Reason::DuplicateTag, key.start));
+                return Err((Reason::DuplicateTag, key.start));
             }
         }
         for (i, (key, value)) in self.fields.iter().enumerate() {
             let bytes = key.of(data);
             if self.tags.iter().any(|(other, _)| same(other.of(data), bytes)) {
-                return Err(Stop::Bad(Reason::TagFieldClash, key.start));
+                return Err((Reason::TagFieldClash, key.start));
             }
             if let Some((_, other)) = self.fields[..i].iter().find(|(other, _)| same(other.of(data), bytes)) {
                 if !other.same_type(value) {
-                    return Err(Stop::Bad(Reason::FieldTypeConflict, key.start));
+                    return Err((Reason::FieldTypeConflict, key.start));
                 }
                 self.repeated += 1;
             }
@@ -478,7 +545,7 @@ impl Record {
 
     /// The same in n log n. The first fault in the input is reported, as above.
     #[cold]
-    fn check_many(&mut self, data: &[u8]) -> Step<()> {
+    fn check_many(&mut self, data: &[u8]) -> Result<(), (Reason, usize)> {
         let tags = self.tags.len();
         let count = u32::try_from(tags + self.fields.len()).unwrap_or(u32::MAX);
         let mut order = std::mem::take(&mut self.order);
@@ -510,7 +577,7 @@ impl Record {
             }
         }
         let result = match fault {
-            Some((i, reason)) => Err(Stop::Bad(reason, key(i).start)),
+            Some((i, reason)) => Err((reason, key(i).start)),
             None => Ok(()),
         };
         self.repeated = repeated;

@@ -77,11 +77,25 @@ fn field(i: usize, key: EscapedStr<'_>, value: FieldValue<'_>, out: &mut Vec<u8>
     out.extend_from_slice(value.type_name().as_bytes());
     out.extend_from_slice(b"\",");
     match value {
-        FieldValue::Str(text) => write_string(&text.unescape(), out),
+        FieldValue::Str(text) | FieldValue::NStr(text) | FieldValue::Geometry(text) => {
+            write_string(&text.unescape(), out);
+        }
         FieldValue::I64(v) => quoted(v, out),
         FieldValue::U64(v) => quoted(v, out),
         FieldValue::F64(v) => quoted(v, out),
         FieldValue::Bool(v) => quoted(v, out),
+        FieldValue::I8(v) => quoted(v, out),
+        FieldValue::I16(v) => quoted(v, out),
+        FieldValue::I32(v) => quoted(v, out),
+        FieldValue::U8(v) => quoted(v, out),
+        FieldValue::U16(v) => quoted(v, out),
+        FieldValue::U32(v) => quoted(v, out),
+        FieldValue::F32(v) => quoted(v, out),
+        FieldValue::Bytes(bytes) => {
+            out.extend_from_slice(b"\"\\\\x");
+            bytes.to_vec().iter().for_each(|byte| write!(out, "{byte:02x}").unwrap_or_default());
+            out.push(b'"');
+        }
     }
     out.push(b']');
 }

@@ -78,6 +78,13 @@ mod window {
             self.0[at..at + 16].first_chunk().unwrap_or(&[0; 16])
         }
 
+        /// The byte at `at`, which is below [`KEY`].
+        #[inline(always)]
+        pub(crate) fn byte(self, at: usize) -> u8 {
+            debug_assert!(at < KEY);
+            self.0[at & (KEY - 1)]
+        }
+
         /// Eight bytes from `at + more`, little endian; `at` is below [`KEY`] and `more` below 16.
         #[inline(always)]
         pub(crate) fn word(self, at: usize, more: usize) -> u64 {

@@ -2,7 +2,19 @@
 
 pub mod escape;
 #[cfg(feature = "json")]
+mod infer;
+#[cfg(feature = "json")]
 mod ndjson;
+#[cfg(feature = "json")]
+mod read;
+#[cfg(feature = "json")]
+mod records;
+#[cfg(feature = "json")]
+mod shape;
 
 #[cfg(feature = "json")]
+pub use infer::{Conflict, JsonDecoder, JsonOptions, Objects};
+#[cfg(feature = "json")]
 pub use ndjson::{NdjsonEncoder, NdjsonOptions, NonFinite, Nulls};
+#[cfg(feature = "json")]
+pub use records::Records;

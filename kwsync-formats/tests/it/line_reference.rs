@@ -23,6 +23,7 @@ fn fast(input: &[u8]) -> Vec<Verdict> {
                                 FieldValue::F64(v) => Value::F64(v),
                                 FieldValue::Bool(v) => Value::Bool(v),
                                 FieldValue::Str(v) => Value::Str(v.to_string()),
+                                other => panic!("{other:?} is of no such dialect"),
                             };
                             (k.to_string(), value)
                         })

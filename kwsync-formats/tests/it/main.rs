@@ -4,9 +4,14 @@
 mod conformance;
 #[cfg(feature = "arrow")]
 mod decoder;
+#[cfg(feature = "delimited")]
+mod delimited;
+mod dialects;
 #[cfg(feature = "arrow")]
 mod encode;
 mod inputs;
+#[cfg(feature = "json")]
+mod json;
 mod line_reference;
 mod number;
 #[cfg(feature = "arrow")]
@@ -16,3 +21,5 @@ mod samples;
 mod steady;
 #[cfg(feature = "arrow")]
 mod tags;
+#[cfg(feature = "arrow")]
+mod telnet;

@@ -29,7 +29,7 @@ pub(crate) fn options() -> LineOptions {
 }
 
 impl Output {
-    fn flush(&mut self, decoder: &mut LineDecoder) {
+    fn flush(&mut self, decoder: &mut dyn Decoder) {
         let decoded = decoder.flush().expect("flush");
         for batch in decoded.batches {
             let rows = self.tables.entry(batch.table().name().to_owned()).or_default();
@@ -58,7 +58,11 @@ impl Output {
 
 /// Decodes `input` cut at `cuts`, flushing whenever asked to. Checks the contract on the way.
 pub(crate) fn decode(input: &[u8], cuts: &[usize], options: LineOptions, slices: bool) -> Output {
-    let mut decoder = LineDecoder::new(options);
+    drive(&mut LineDecoder::new(options), input, cuts, slices)
+}
+
+/// The same with any decoder.
+pub(crate) fn drive(decoder: &mut dyn Decoder, input: &[u8], cuts: &[usize], slices: bool) -> Output {
     let mut output = Output::default();
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| (*cut).min(input.len())).collect();
     cuts.push(input.len());
@@ -74,7 +78,7 @@ pub(crate) fn decode(input: &[u8], cuts: &[usize], options: LineOptions, slices:
             assert!(used == chunk.len() || decoder.wants_flush(), "used {used} of {}", chunk.len());
             chunk.advance(used);
             if decoder.wants_flush() {
-                output.flush(&mut decoder);
+                output.flush(decoder);
                 assert_eq!(decoder.buffered_rows(), 0);
             }
         }
@@ -82,7 +86,7 @@ pub(crate) fn decode(input: &[u8], cuts: &[usize], options: LineOptions, slices:
     }
     decoder.finish().expect("finish");
     assert!(!decoder.has_partial_record());
-    output.flush(&mut decoder);
+    output.flush(decoder);
     output.end = decoder.position();
     assert_eq!(output.end.byte, input.len() as u64);
     output

@@ -1,5 +1,6 @@
 //! Where a record ends that arrives in pieces: a state machine over bytes, so that nothing is read twice.
 
+use crate::influx::Dialect;
 use crate::influx::scan::string_stop;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,34 +26,45 @@ enum State {
 /// For a well-formed record the end is exact. A malformed one may seem to go on longer than it does; the parser
 /// decides once the bytes are there.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Boundary(State);
+pub(super) struct Boundary {
+    state: State,
+    /// Records are physical lines.
+    lines: bool,
+}
 
 impl Boundary {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { state: State::Start, lines: dialect != Dialect::Influx }
+    }
+
     /// Offset after the record's end, if it lies in `bytes`, which continue those of earlier calls.
     pub(super) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.lines {
+            return memchr::memchr(b'\n', bytes).map(|n| n + 1);
+        }
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            if self.0 == State::Str {
+            if self.state == State::Str {
                 let stop = string_stop(bytes, at);
                 at = stop + 1;
                 match bytes.get(stop) {
-                    Some(b'"') => self.0 = State::AfterStr,
-                    Some(b'\\') => self.0 = State::StrEscape,
+                    Some(b'"') => self.state = State::AfterStr,
+                    Some(b'\\') => self.state = State::StrEscape,
                     _ => {}
                 }
                 continue;
             }
-            if self.0 == State::StrEscape {
-                self.0 = State::Str;
+            if self.state == State::StrEscape {
+                self.state = State::Str;
                 at += usize::from(matches!(byte, b'"' | b'\\'));
                 continue;
             }
             at += 1;
             if byte == b'\n' {
-                self.0 = State::Start;
+                self.state = State::Start;
                 return Some(at);
             }
-            self.0 = match (self.0, byte) {
+            self.state = match (self.state, byte) {
                 (State::Start, b' ' | b'\t') => State::Start,
                 (State::Start, b'#') => State::Comment,
                 (State::Start | State::Name | State::NameEscape, b'\\') => State::NameEscape,

@@ -1,7 +1,7 @@
 //! Line protocol to Arrow batches.
 
-mod arena;
 mod boundary;
+mod cast;
 mod fast;
 mod options;
 mod record;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kwsync_core::{
-    DecodeCounts, Decoded, Decoder, Input, Position, Reject, Result, SchemaRegistry, Segment, Stage, TableId,
+    DecodeCounts, Decoded, Decoder, Input, Position, Reject, Result, Schema, SchemaRegistry, Segment, Stage,
+    TableId,
 };
 
-use self::arena::Arena;
 use self::boundary::Boundary;
 pub use self::options::{LineOptions, MissingTimestamp};
 use self::shape::Shapes;
@@ -25,8 +25,10 @@ use self::table::Table;
 use super::Reason;
 use super::error::runs_on;
 use super::lines::{BOM, is_blank};
-use super::parse::{self, Outcome, Record};
+use super::parse::{Outcome, Record};
+use super::{Dialect, typed};
 use crate::build::{Chunk, Pool};
+use crate::framing::Arena;
 use crate::utf8::Checked;
 
 /// The format's name in rejects and reports.
@@ -64,6 +66,7 @@ const MAX_COPY: usize = 256 << 10;
 pub struct LineDecoder {
     options: LineOptions,
     registry: Arc<SchemaRegistry>,
+    targets: HashMap<TableId, Arc<Schema>>,
     tables: Vec<Table>,
     by_name: HashMap<Box<[u8]>, u32>,
     shapes: Shapes,
@@ -125,8 +128,10 @@ impl LineDecoder {
     #[must_use]
     pub fn new(options: LineOptions) -> Self {
         Self {
+            boundary: Boundary::new(options.dialect),
             options,
             registry: Arc::default(),
+            targets: HashMap::new(),
             tables: Vec::new(),
             by_name: HashMap::new(),
             shapes: Shapes::default(),
@@ -136,7 +141,6 @@ impl LineDecoder {
             at: Position::START,
             start: true,
             arena: Arena::default(),
-            boundary: Boundary::default(),
             ready: false,
             skip: None,
             segments: Vec::new(),
@@ -154,6 +158,15 @@ impl LineDecoder {
     #[must_use]
     pub fn with_registry(mut self, registry: Arc<SchemaRegistry>) -> Self {
         self.registry = registry;
+        self
+    }
+
+    /// Gives columns of a table their types: values are cast to them where that is exact, and a record with one that
+    /// does not fit is refused. Integers in columns of times count the column's own unit. Columns that the schema
+    /// does not have are added as usual.
+    #[must_use]
+    pub fn with_target(mut self, table: impl Into<TableId>, schema: Arc<Schema>) -> Self {
+        self.targets.insert(table.into(), schema);
         self
     }
 
@@ -202,15 +215,17 @@ impl LineDecoder {
             progress.at += BOM.len();
             progress.column += BOM.len() as u64;
         }
+        // Lines that are like others go straight into columns; the dialects with typed values are read in full.
+        let plain = self.options.dialect == Dialect::Influx;
         while progress.at < data.len() && !self.full() {
-            if self.guess(chunk, len, &mut checked, &mut progress) {
+            if plain && self.guess(chunk, len, &mut checked, &mut progress) {
                 continue;
             }
             let start = progress.at;
             let window_end = start.saturating_add(self.options.max_line_bytes).min(data.len());
             let window = data.get(..window_end).unwrap_or_default();
             let all = window_end == data.len();
-            match parse::parse(window, start, last && all, &mut self.record) {
+            match typed::parse(self.options.dialect, window, start, last && all, &mut self.record) {
                 Outcome::Record => {
                     let end = self.record.end;
                     match checked.check(data, start, end) {
@@ -375,7 +390,7 @@ impl LineDecoder {
     /// Works on the record in hand. `last` says that nothing more belongs to it.
     fn process_carry(&mut self, last: bool) {
         let used = self.process_arena(last);
-        self.boundary = Boundary::default();
+        self.boundary = Boundary::new(self.options.dialect);
         // What is left is incomplete, unless a bound was reached.
         self.ready = self.boundary.find(self.arena.carry()).is_some() && (used > 0 || self.full());
     }
@@ -406,7 +421,7 @@ impl LineDecoder {
                 }
             }
         }
-        self.boundary = Boundary::default();
+        self.boundary = Boundary::new(self.options.dialect);
         self.ready = self.boundary.find(self.arena.carry()).is_some();
         bytes.len().min(if shared.is_some() { MAX_PIECE } else { MAX_COPY })
     }
@@ -475,7 +490,7 @@ impl Decoder for LineDecoder {
         self.at = Position { column: at.column.max(1), ..at };
         self.start = at.byte == 0;
         self.arena.drop_carry();
-        self.boundary = Boundary::default();
+        self.boundary = Boundary::new(self.options.dialect);
         self.ready = false;
         self.skip = None;
     }
@@ -555,7 +570,7 @@ impl Decoder for LineDecoder {
         self.rows = 0;
         self.record_bytes = 0;
         self.arena.clear();
-        self.boundary = Boundary::default();
+        self.boundary = Boundary::new(self.options.dialect);
         self.ready = false;
         self.skip = None;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::build::TagEncoding;
-use crate::influx::{DEFAULT_MAX_LINE_BYTES, Precision};
+use crate::influx::{DEFAULT_MAX_LINE_BYTES, Dialect, Precision};
 
 /// What becomes of a record without a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +22,7 @@ pub enum MissingTimestamp {
 /// Options of a [`LineDecoder`](super::LineDecoder).
 #[derive(Clone)]
 pub struct LineOptions {
+    pub(super) dialect: Dialect,
     pub(super) precision: Precision,
     pub(super) time_column: String,
     pub(super) missing_timestamp: MissingTimestamp,
@@ -37,6 +38,7 @@ pub struct LineOptions {
 impl Default for LineOptions {
     fn default() -> Self {
         Self {
+            dialect: Dialect::Influx,
             precision: Precision::Ns,
             time_column: "time".to_owned(),
             missing_timestamp: MissingTimestamp::Receive,
@@ -57,6 +59,7 @@ impl Default for LineOptions {
 impl fmt::Debug for LineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LineOptions")
+            .field("dialect", &self.dialect)
             .field("precision", &self.precision)
             .field("time_column", &self.time_column)
             .field("missing_timestamp", &self.missing_timestamp)
@@ -66,6 +69,13 @@ impl fmt::Debug for LineOptions {
 }
 
 impl LineOptions {
+    /// Whose line protocol it is (default InfluxDB's).
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
     /// The unit of the timestamps (default nanoseconds).
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {

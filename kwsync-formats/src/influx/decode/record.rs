@@ -2,6 +2,7 @@
 
 use kwsync_core::{Column, DataType, RecordRef, Role, TableId};
 
+use super::cast;
 use super::fast;
 use super::shape::NONE;
 use super::table::{Misfit, Table, data_type};
@@ -9,6 +10,7 @@ use super::{LineDecoder, MissingTimestamp, Progress};
 use crate::build::{Chunk, Data};
 use crate::influx::Reason;
 use crate::influx::parse::{self, Names, Span, Value};
+use crate::influx::typed::unhex;
 use crate::utf8::Checked;
 
 impl From<Reason> for Misfit {
@@ -168,8 +170,9 @@ impl LineDecoder {
     fn take_row(&mut self, chunk: Chunk<'_>, progress: &Progress) -> Result<(), (Misfit, TableId, usize)> {
         let data: &[u8] = chunk.bytes;
         let timestamp = self.record.timestamp;
-        let table_id =
-            |decoder: &Self| TableId::new(name(data, &decoder.record.measurement, Names::Measurement));
+        let table_id = |decoder: &Self| {
+            TableId::new(name(data, &decoder.record.measurement, decoder.options.dialect.measurement()))
+        };
         let time = match self.time(timestamp) {
             Ok(time) => time,
             Err(misfit) => {
@@ -186,7 +189,11 @@ impl LineDecoder {
             }
             None => {
                 let table = self.resolve(data).map_err(|(misfit, at)| (misfit, table_id(self), at))?;
-                let shape = if self.record.repeated == 0 {
+                let cast = |column: &u32| {
+                    self.tables.get(table as usize).is_some_and(|table| table.is_cast(*column))
+                };
+                // A shape says which values go straight into their columns.
+                let shape = if self.record.repeated == 0 && !self.columns.iter().any(cast) {
                     self.shapes.insert(table, &self.columns, self.record.tags.len(), &mut self.tables)
                 } else {
                     NONE
@@ -199,11 +206,21 @@ impl LineDecoder {
                 rows.activate(shape, self.columns.iter().copied());
             }
             let record = &self.record;
-            for (&column, (_, span)) in self.columns.iter().zip(&record.tags) {
-                push(rows, column, chunk, Value::Str(*span), Names::Key);
-            }
-            for (&column, (_, value)) in self.columns.iter().skip(record.tags.len()).zip(&record.fields) {
-                push(rows, column, chunk, *value, Names::String);
+            let dialect = self.options.dialect;
+            let tags = record.tags.iter().map(|(key, span)| (key, Value::Str(*span), dialect.key()));
+            let fields = record.fields.iter().map(|(key, value)| (key, *value, dialect.string()));
+            for (index, (&column, (key, value, names))) in
+                self.columns.iter().zip(tags.chain(fields)).enumerate()
+            {
+                if !rows.is_cast(column) {
+                    push(rows, column, chunk, value, names, index < record.tags.len());
+                    continue;
+                }
+                let raw = record.value_text(data, index);
+                if let Err(misfit) = cast::push(rows, column, chunk, (value, raw), names) {
+                    rows.roll_back(self.columns.iter().copied());
+                    return Err((misfit, rows.id.clone(), key.end + 1));
+                }
             }
         }
         self.counts.duplicate_fields += self.record.repeated as u64;
@@ -231,7 +248,7 @@ impl LineDecoder {
             .map(|(key, _)| (*key, Role::Tag, DataType::Text))
             .chain(record.fields.iter().map(|(key, value)| (*key, Role::Field, data_type(value))));
         for (key, ..) in keys.clone() {
-            if name(data, &key, Names::Key) == self.options.time_column {
+            if name(data, &key, self.options.dialect.key()) == self.options.time_column {
                 let reason = format!(
                     "a tag or field is named {:?} like the time column; choose another with time_column=",
                     self.options.time_column
@@ -250,8 +267,9 @@ impl LineDecoder {
                     let reason = format!("more than {} tables (max_tables)", self.options.max_tables);
                     return Err((Misfit { code: "too_many_tables", reason }, start));
                 }
-                let id = TableId::new(name(data, &record.measurement, Names::Measurement));
-                fresh.insert(Table::new(id, &self.options.time_column, nullable, self.pool.clone()))
+                let id = TableId::new(name(data, &record.measurement, self.options.dialect.measurement()));
+                let target = self.targets.get(&id).cloned();
+                fresh.insert(Table::new(id, &self.options.time_column, nullable, self.pool.clone(), target))
             }
         };
         self.columns.clear();
@@ -284,7 +302,8 @@ impl LineDecoder {
                     *slot = match again {
                         Some(index) => index,
                         None => {
-                            let column = Column::new(name(data, &key, Names::Key), data_type).with_role(role);
+                            let column = Column::new(name(data, &key, self.options.dialect.key()), data_type)
+                                .with_role(role);
                             let encoding = self.options.tag_encoding;
                             table.add(key.of(data), column, encoding, &self.registry).map_err(place)?
                         }
@@ -313,7 +332,7 @@ fn name(data: &[u8], span: &Span, kind: Names) -> String {
     String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-fn push(table: &mut Table, column: u32, chunk: Chunk<'_>, value: Value, kind: Names) {
+fn push(table: &mut Table, column: u32, chunk: Chunk<'_>, value: Value, kind: Names, tag: bool) {
     let rows = table.rows;
     let Some(column) = table.columns.get_mut(column as usize) else { return };
     if column.len() > rows {
@@ -325,13 +344,30 @@ fn push(table: &mut Table, column: u32, chunk: Chunk<'_>, value: Value, kind: Na
         (Data::U64(values), Value::U64(v)) => values.push(v),
         (Data::F64(values), Value::F64(v)) => values.push(v),
         (Data::Bool(values), Value::Bool(v)) => values.push(v),
-        (Data::Text(values), Value::Str(span)) if span.escaped => {
-            values.push_with(|out| parse::unescape(span.of(chunk.bytes), kind, out));
+        (Data::Text(values), Value::Str(span) | Value::NStr(span) | Value::Geometry(span))
+            if span.escaped =>
+        {
+            values.push_with(|out| parse::unescape(span.of(chunk.bytes), span.kind(kind), out));
         }
-        (Data::Text(values), Value::Str(span)) if kind == Names::Key => {
+        (Data::Text(values), Value::Str(span)) if tag => {
             values.push_copy(chunk.bytes, span.start, span.end);
         }
-        (Data::Text(values), Value::Str(span)) => values.push_ref(chunk, span.start, span.end),
+        (Data::Text(values), Value::Str(span) | Value::NStr(span) | Value::Geometry(span)) => {
+            values.push_ref(chunk, span.start, span.end);
+        }
+        (Data::I8(values), Value::I8(v)) => values.push(v),
+        (Data::I16(values), Value::I16(v)) => values.push(v),
+        (Data::I32(values), Value::I32(v)) => values.push(v),
+        (Data::U8(values), Value::U8(v)) => values.push(v),
+        (Data::U16(values), Value::U16(v)) => values.push(v),
+        (Data::U32(values), Value::U32(v)) => values.push(v),
+        (Data::F32(values), Value::F32(v)) => values.push(v),
+        (Data::Bytes(values), Value::Bytes { span, hex: true }) => {
+            values.push_with(|out| unhex(span.of(chunk.bytes), out));
+        }
+        (Data::Bytes(values), Value::Bytes { span, hex: false }) => {
+            values.push_with(|out| parse::unescape(span.of(chunk.bytes), kind, out));
+        }
         (Data::Dictionary(_), Value::Str(span)) => {
             let raw = span.of(chunk.bytes);
             if span.escaped {

@@ -98,6 +98,16 @@ const fn letter(value: &Value) -> u8 {
         Value::F64(_) => b'f',
         Value::Bool(_) => b'b',
         Value::Str(_) => b's',
+        Value::I8(_) => b'1',
+        Value::I16(_) => b'2',
+        Value::I32(_) => b'4',
+        Value::U8(_) => b'5',
+        Value::U16(_) => b'6',
+        Value::U32(_) => b'7',
+        Value::F32(_) => b'8',
+        Value::NStr(_) => b'n',
+        Value::Bytes { .. } => b'y',
+        Value::Geometry(_) => b'g',
     }
 }
 

@@ -11,7 +11,7 @@ use kwsync_core::{
 };
 
 use super::shape::NONE;
-use crate::build::{Column, Data, Dictionary, Pool, TagEncoding, Text};
+use crate::build::{Column, Data, Dictionary, Pool, TagEncoding};
 use crate::influx::parse::Value;
 
 /// Why a well-formed record does not fit its table.
@@ -33,7 +33,10 @@ pub(super) struct Table {
     valid_times: Option<BooleanBufferBuilder>,
     pub(super) refs: Vec<RecordRef>,
     /// Name and role of each column, in the order of discovery
-    known: Vec<SchemaColumn>,
+    pub(super) known: Vec<SchemaColumn>,
+    /// Columns whose type is given: any value is cast to it.
+    cast: Vec<bool>,
+    target: Option<Arc<Schema>>,
     /// By the key as written; a name has one spelling
     by_key: HashMap<Box<[u8]>, u32>,
     time: SchemaColumn,
@@ -53,11 +56,27 @@ pub(super) fn data_type(value: &Value) -> DataType {
         Value::F64(_) => DataType::Float64,
         Value::Bool(_) => DataType::Bool,
         Value::Str(_) => DataType::Text,
+        Value::I8(_) => DataType::Int8,
+        Value::I16(_) => DataType::Int16,
+        Value::I32(_) => DataType::Int32,
+        Value::U8(_) => DataType::UInt8,
+        Value::U16(_) => DataType::UInt16,
+        Value::U32(_) => DataType::UInt32,
+        Value::F32(_) => DataType::Float32,
+        Value::NStr(_) => DataType::NVarChar(None),
+        Value::Bytes { .. } => DataType::Bytes,
+        Value::Geometry(_) => DataType::Geometry,
     }
 }
 
 impl Table {
-    pub(super) fn new(id: TableId, time_column: &str, nullable_time: bool, pool: Pool) -> Self {
+    pub(super) fn new(
+        id: TableId,
+        time_column: &str,
+        nullable_time: bool,
+        pool: Pool,
+        target: Option<Arc<Schema>>,
+    ) -> Self {
         let time = SchemaColumn::new(time_column, DataType::TimestampTz(TimeUnit::Nanosecond))
             .with_role(Role::Timestamp)
             .with_nullable(nullable_time);
@@ -70,6 +89,8 @@ impl Table {
             valid_times: None,
             refs: Vec::new(),
             known: Vec::new(),
+            cast: Vec::new(),
+            target,
             by_key: HashMap::new(),
             time,
             version: 0,
@@ -102,11 +123,19 @@ impl Table {
     /// The column of `key`, if it is known and of this type and role.
     pub(super) fn lookup(&self, key: &[u8], role: Role, data_type: &DataType) -> Result<Option<u32>, Misfit> {
         let Some(&index) = self.by_key.get(key) else { return Ok(None) };
+        if self.is_cast(index) {
+            return Ok(Some(index));
+        }
         match self.known.get(index as usize) {
             Some(column) if column.role() == role && column.data_type() == data_type => Ok(Some(index)),
             Some(column) => Err(self.conflict(column, role, data_type)),
             None => Ok(None),
         }
+    }
+
+    /// Whether the column's type is given.
+    pub(super) fn is_cast(&self, column: u32) -> bool {
+        self.cast.get(column as usize).is_some_and(|cast| *cast)
     }
 
     fn conflict(&self, column: &SchemaColumn, role: Role, data_type: &DataType) -> Misfit {
@@ -131,21 +160,24 @@ impl Table {
         encoding: TagEncoding,
         registry: &SchemaRegistry,
     ) -> Result<u32, Misfit> {
+        let given = self.target.as_ref().and_then(|target| target.column(column.name())).cloned();
+        let cast = given.is_some();
+        let column = given.unwrap_or(column);
         match registry.claim(&self.id, &column) {
             Claim::Agreed(version) => self.version = self.version.max(version),
             Claim::Conflict(other) => return Err(self.conflict(&other, column.role(), column.data_type())),
         }
         let data = match (column.data_type(), column.role(), encoding) {
-            (DataType::Int64, ..) => Data::I64(Vec::new()),
-            (DataType::UInt64, ..) => Data::U64(Vec::new()),
-            (DataType::Float64, ..) => Data::F64(Vec::new()),
-            (DataType::Bool, ..) => Data::Bool(Vec::new()),
-            (_, Role::Tag, TagEncoding::Dictionary) => Data::Dictionary(Dictionary::default()),
-            _ => Data::Text(Text::default()),
+            (DataType::Text, Role::Tag, TagEncoding::Dictionary) => Data::Dictionary(Dictionary::default()),
+            (data_type, ..) => Data::of(data_type).ok_or_else(|| Misfit {
+                code: "unsupported_type",
+                reason: format!("column {:?} cannot be {data_type}", column.name()),
+            })?,
         };
         let index = self.columns.len() as u32;
         self.columns.push(Column::new(data));
         self.known.push(column);
+        self.cast.push(cast);
         self.by_key.insert(key.into(), index);
         self.schema = None;
         Ok(index)
@@ -174,7 +206,7 @@ impl Table {
     pub(super) fn roll_back(&mut self, columns: impl Iterator<Item = u32>) {
         for index in columns {
             if let Some(column) = self.columns.get_mut(index as usize) {
-                column.truncate(self.rows);
+                column.take_back(self.rows);
             }
         }
     }
@@ -206,8 +238,10 @@ impl Table {
 
     /// Time, tags, fields; the latter two in the order in which they were first seen.
     fn order(&self) -> impl Iterator<Item = usize> + '_ {
-        let of =
-            |tag: bool| (0..self.known.len()).filter(move |&i| (self.known[i].role() == Role::Tag) == tag);
+        let of = |tag: bool| {
+            (0..self.known.len())
+                .filter(move |&i| matches!(self.known[i].role(), Role::Tag | Role::PrimaryTag) == tag)
+        };
         of(true).chain(of(false))
     }
 
@@ -240,7 +274,10 @@ impl Table {
         arrays.push(Arc::new(times));
         let order: Vec<usize> = self.order().collect();
         let input_bytes = std::mem::take(&mut self.input_bytes);
-        arrays.extend(order.into_iter().map(|i| self.columns[i].finish(rows, input_bytes, &self.pool)));
+        arrays.extend(order.into_iter().map(|i| {
+            let data_type = self.known[i].data_type();
+            self.columns[i].finish_as(data_type, rows, input_bytes, &self.pool)
+        }));
         let room = Vec::with_capacity(rows);
         let refs = std::mem::replace(&mut self.refs, room);
         let origin = Origin::new(Arc::clone(segments), refs);

@@ -14,6 +14,16 @@ use crate::influx::write::{
     name_fault, write_escaped, write_f64, write_float, write_i64, write_short, write_u64,
 };
 
+/// The values of a column, as tags or as fields.
+pub(super) trait RowCells {
+    /// Whether the value of a row is null.
+    fn is_null(&self, row: usize) -> bool;
+    /// Appends the value of a row, which is not null, as a tag's.
+    fn write_tag(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault>;
+    /// Appends the value of a row, which is not null, as a field's.
+    fn write_field(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault>;
+}
+
 /// One column, its type looked at once.
 pub(super) struct Cells<'a> {
     nulls: Option<&'a NullBuffer>,
@@ -42,7 +52,7 @@ enum Values<'a> {
 /// Why a value cannot be written.
 pub(super) type Fault = &'static str;
 
-const NOT_FINITE: Fault = "is not finite, and line protocol has no NaN or infinity";
+pub(super) const NOT_FINITE: Fault = "is not finite, and line protocol has no NaN or infinity";
 
 impl<'a> Cells<'a> {
     /// `None` for types that line protocol does not have.
@@ -77,41 +87,6 @@ impl<'a> Cells<'a> {
         Some(Self { nulls: array.nulls(), values })
     }
 
-    #[inline(always)]
-    pub(super) fn is_null(&self, row: usize) -> bool {
-        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            return true;
-        }
-        match &self.values {
-            Values::Null => true,
-            Values::Dictionary { keys, values } => keys.get(row).is_none_or(|key| values.is_null(*key)),
-            _ => false,
-        }
-    }
-
-    /// Appends the value of a row, which is not null, as a tag's.
-    #[inline(always)]
-    pub(super) fn write_tag(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
-        match &self.values {
-            Values::TextView(values) => {
-                let view = values.views()[row];
-                let len = view as u32 as usize;
-                if len <= 12 && write_short(&(view >> 32).to_le_bytes(), len, out) {
-                    return Ok(());
-                }
-                tag(values.value(row), out)
-            }
-            Values::Text(values) => tag(values.value(row), out),
-            Values::LargeText(values) => tag(values.value(row), out),
-            Values::Dictionary { keys, values } => match (keys.get(row), &values.values) {
-                (Some(key), Values::Text(values)) => tag(values.value(*key), out),
-                (Some(key), _) => values.write_rare_tag(*key, out),
-                _ => Ok(()),
-            },
-            _ => self.write_rare_tag(row, out),
-        }
-    }
-
     /// Numbers and booleans as tags are text, so they have no suffix.
     #[inline(never)]
     fn write_rare_tag(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -143,18 +118,6 @@ impl<'a> Cells<'a> {
         )
     }
 
-    /// Appends the value of a row, which is not null, as a field's.
-    #[inline(always)]
-    pub(super) fn write_field(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
-        match &self.values {
-            Values::Int64(values) => signed(values[row], out),
-            Values::Float64(values) => return float(values[row], out),
-            Values::TextView(values) => string(values.value(row), out),
-            _ => return self.write_rare_field(row, out),
-        }
-        Ok(())
-    }
-
     #[inline(never)]
     fn write_rare_field(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
         match &self.values {
@@ -177,6 +140,53 @@ impl<'a> Cells<'a> {
             Values::Dictionary { keys, values } => {
                 return keys.get(row).map_or(Ok(()), |key| values.write_rare_field(*key, out));
             }
+        }
+        Ok(())
+    }
+}
+
+impl RowCells for Cells<'_> {
+    #[inline(always)]
+    fn is_null(&self, row: usize) -> bool {
+        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+            return true;
+        }
+        match &self.values {
+            Values::Null => true,
+            Values::Dictionary { keys, values } => keys.get(row).is_none_or(|key| values.is_null(*key)),
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn write_tag(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match &self.values {
+            Values::TextView(values) => {
+                let view = values.views()[row];
+                let len = view as u32 as usize;
+                if len <= 12 && write_short(&(view >> 32).to_le_bytes(), len, out) {
+                    return Ok(());
+                }
+                tag(values.value(row), out)
+            }
+            Values::Text(values) => tag(values.value(row), out),
+            Values::LargeText(values) => tag(values.value(row), out),
+            Values::Dictionary { keys, values } => match (keys.get(row), &values.values) {
+                (Some(key), Values::Text(values)) => tag(values.value(*key), out),
+                (Some(key), _) => values.write_rare_tag(*key, out),
+                _ => Ok(()),
+            },
+            _ => self.write_rare_tag(row, out),
+        }
+    }
+
+    #[inline(always)]
+    fn write_field(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match &self.values {
+            Values::Int64(values) => signed(values[row], out),
+            Values::Float64(values) => return float(values[row], out),
+            Values::TextView(values) => string(values.value(row), out),
+            _ => return self.write_rare_field(row, out),
         }
         Ok(())
     }

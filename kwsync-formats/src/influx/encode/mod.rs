@@ -1,6 +1,7 @@
 //! Arrow batches to line protocol.
 
 mod cells;
+mod typed;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,10 +15,10 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType as Arrow, TimeUnit};
 use kwsync_core::{Column, Encoder, Error, ErrorKind, Location, Result, Role, Schema, TableBatch, TableId};
 
-use self::cells::Cells;
-use super::Precision;
-use super::parse::Names;
+use self::cells::{Cells, RowCells};
+use self::typed::TypedCells;
 use super::write::{name_fault, write_escaped, write_i64};
+use super::{Dialect, Precision};
 
 /// Writes each row as a line of InfluxDB line protocol.
 ///
@@ -47,6 +48,7 @@ use super::write::{name_fault, write_escaped, write_i64};
 #[derive(Debug, Default)]
 pub struct LineEncoder {
     precision: Precision,
+    dialect: Dialect,
     known: Option<Known>,
 }
 
@@ -66,12 +68,22 @@ impl LineEncoder {
     /// An encoder that writes timestamps in this unit.
     #[must_use]
     pub const fn new(precision: Precision) -> Self {
-        Self { precision, known: None }
+        Self { precision, dialect: Dialect::Influx, known: None }
+    }
+
+    /// Writes this dialect (default `influx`). Those with typed values have one record a line, so a string with a
+    /// line feed cannot be written; in `kwdb` unsigned integers take the next wider signed type, and a time in a
+    /// field is text.
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
     }
 }
 
 impl Known {
-    fn new(batch: &TableBatch) -> Result<Self> {
+    fn new(batch: &TableBatch, dialect: Dialect) -> Result<Self> {
+        let name_fault = if dialect == Dialect::Influx { name_fault } else { typed::name_fault };
         let table = batch.table();
         let name = table.name().as_bytes();
         let fault = match name.first() {
@@ -84,7 +96,7 @@ impl Known {
             return Err(Error::new(ErrorKind::Data, text).with_code("bad_name"));
         }
         let mut measurement = Vec::new();
-        write_escaped(name, Names::Measurement, &mut measurement);
+        write_escaped(name, dialect.measurement(), &mut measurement);
         let mut known = Self {
             table: table.clone(),
             schema: Arc::clone(batch.schema()),
@@ -107,7 +119,7 @@ impl Known {
                 return Err(place(Error::new(ErrorKind::Data, text), batch, column).with_code("bad_name"));
             }
             let mut key = vec![b','];
-            write_escaped(column.name().as_bytes(), Names::Key, &mut key);
+            write_escaped(column.name().as_bytes(), dialect.key(), &mut key);
             key.push(b'=');
             list.push((index, key));
         }
@@ -159,9 +171,9 @@ impl<'a> Times<'a> {
 }
 
 /// A column, what stands before its values, and its index.
-struct Part<'a> {
+struct Part<'a, C> {
     key: &'a [u8],
-    cells: Cells<'a>,
+    cells: C,
     index: usize,
 }
 
@@ -178,10 +190,17 @@ impl Encoder for LineEncoder {
             .filter(|known| Arc::ptr_eq(&known.schema, batch.schema()) && known.table == *batch.table());
         let known = match fresh {
             Some(known) => known,
-            None => Known::new(batch)?,
+            None => Known::new(batch, self.dialect)?,
         };
         let began = out.len();
-        let result = write_rows(&known, self.precision, batch, rows, out);
+        let result = match self.dialect {
+            Dialect::Influx => {
+                write_rows(&known, self.precision, batch, rows, out, |array, _| Cells::new(array))
+            }
+            dialect => write_rows(&known, self.precision, batch, rows, out, |array, column| {
+                TypedCells::new(dialect, array, column.data_type())
+            }),
+        };
         self.known = Some(known);
         if result.is_err() {
             out.truncate(began);
@@ -190,11 +209,15 @@ impl Encoder for LineEncoder {
     }
 }
 
-fn parts<'a>(keys: &'a [(usize, Vec<u8>)], batch: &'a TableBatch) -> Result<Vec<Part<'a>>> {
+fn parts<'a, C>(
+    keys: &'a [(usize, Vec<u8>)],
+    batch: &'a TableBatch,
+    cells: impl Fn(&'a dyn Array, &'a Column) -> Option<C>,
+) -> Result<Vec<Part<'a, C>>> {
     keys.iter()
         .map(|(index, key)| {
             let (array, column) = (batch.batch().column(*index), &batch.schema().columns()[*index]);
-            let cells = Cells::new(array).ok_or_else(|| unsupported(batch, column))?;
+            let cells = cells(array, column).ok_or_else(|| unsupported(batch, column))?;
             Ok(Part { key, cells, index: *index })
         })
         .collect()
@@ -206,14 +229,15 @@ fn unsupported(batch: &TableBatch, column: &Column) -> Error {
         .with_hint("cast the column to text or to a number before, or leave it out")
 }
 
-fn write_rows(
-    known: &Known,
+fn write_rows<'a, C: RowCells>(
+    known: &'a Known,
     precision: Precision,
-    batch: &TableBatch,
+    batch: &'a TableBatch,
     rows: Range<usize>,
     out: &mut Vec<u8>,
+    cells: impl Fn(&'a dyn Array, &'a Column) -> Option<C>,
 ) -> Result<()> {
-    let (tags, fields) = (parts(&known.tags, batch)?, parts(&known.fields, batch)?);
+    let (tags, fields) = (parts(&known.tags, batch, &cells)?, parts(&known.fields, batch, &cells)?);
     let times = match known.time {
         Some(index) => {
             let column = &batch.schema().columns()[index];

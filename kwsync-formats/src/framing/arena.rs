@@ -11,7 +11,7 @@ const PADDING: usize = 64;
 
 /// Bytes of one input without a gap: finished records first, then the record in hand.
 #[derive(Debug, Default)]
-pub(super) struct Arena {
+pub(crate) struct Arena {
     bytes: Vec<u8>,
     /// Where the record in hand begins
     done: usize,
@@ -26,30 +26,30 @@ pub(super) struct Arena {
 
 impl Arena {
     /// The record in hand.
-    pub(super) fn carry(&self) -> &[u8] {
+    pub(crate) fn carry(&self) -> &[u8] {
         self.bytes.get(self.done..).unwrap_or_default()
     }
 
-    pub(super) fn has_rows(&self) -> bool {
+    pub(crate) fn has_rows(&self) -> bool {
         self.rows
     }
 
     /// Bytes of finished records.
-    pub(super) fn done(&self) -> usize {
+    pub(crate) fn done(&self) -> usize {
         self.done
     }
 
-    pub(super) fn base(&self) -> Position {
+    pub(crate) fn base(&self) -> Position {
         self.base
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Appends bytes; the record in hand, or else they, begin at `at`. What rows point into and does not go on
     /// there becomes a segment.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         bytes: &[u8],
         input: &Arc<Input>,
@@ -73,7 +73,7 @@ impl Arena {
     }
 
     /// Makes what rows point into a segment; the record in hand, which begins at `at`, stays.
-    pub(super) fn seal(&mut self, at: Position, segments: &mut Vec<Segment>) {
+    pub(crate) fn seal(&mut self, at: Position, segments: &mut Vec<Segment>) {
         let done = std::mem::take(&mut self.done);
         let base = std::mem::replace(&mut self.base, at);
         if !std::mem::take(&mut self.rows) {
@@ -94,12 +94,12 @@ impl Arena {
     }
 
     /// Drops the record in hand, or what was appended and not used.
-    pub(super) fn drop_carry(&mut self) {
+    pub(crate) fn drop_carry(&mut self) {
         self.bytes.truncate(self.done);
     }
 
     /// Forgets everything.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.done = 0;
         self.rows = false;
@@ -107,7 +107,7 @@ impl Arena {
 
     /// Lends the bytes, padded, to be read from [`done`](Self::done) on. Where `last` says so a line feed stands
     /// after the text, to be seen by those who do not know where it ends.
-    pub(super) fn lend(&mut self, last: bool) -> Vec<u8> {
+    pub(crate) fn lend(&mut self, last: bool) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.bytes);
         let len = bytes.len();
         bytes.resize(len + PADDING, 0);
@@ -119,7 +119,7 @@ impl Arena {
     }
 
     /// Takes back what was lent: finished up to `done`, perhaps with rows.
-    pub(super) fn take_back(&mut self, mut bytes: Vec<u8>, done: usize, rows: bool) {
+    pub(crate) fn take_back(&mut self, mut bytes: Vec<u8>, done: usize, rows: bool) {
         bytes.truncate(bytes.len() - PADDING);
         self.bytes = bytes;
         self.done = done;
