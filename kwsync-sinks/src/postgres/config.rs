@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kwsync_core::config::{Dsn, Param, Params};
+use kwsync_core::system::postgres::profile::{Profile, Server};
 use kwsync_core::system::postgres::wire::ConnectConfig;
-use kwsync_core::{Error, Result};
+use kwsync_core::{Error, ErrorKind, Result};
 use kwsync_formats::pgcopy::{self, CopyOptions};
 
 /// Where PostgreSQL listens unless the address says otherwise.
@@ -14,6 +15,12 @@ pub const DEFAULT_PORT: u16 = 5432;
 pub static PARAMS: &[Param] = &[
     Param::text("schema", "the schema of the tables; default: along the search path"),
     Param::text("table", "write all rows to this table"),
+    Param::choice(
+        "profile",
+        &["auto", "postgres", "kwdb", "kwdb-ts", "greenplum", "cockroach"],
+        "what the server is; auto: as it says itself",
+    )
+    .with_default("auto"),
     Param::choice(
         "mode",
         &["insert", "insert-ignore", "upsert", "update", "append", "truncate", "replace"],
@@ -209,6 +216,8 @@ pub struct PostgresOptions {
     pub schema: Option<String>,
     /// The table that all rows go to.
     pub table: Option<String>,
+    /// What the server is; none: as it says itself.
+    pub profile: Option<Server>,
     /// What becomes of rows that the table has already.
     pub mode: Mode,
     /// How rows are sent.
@@ -248,6 +257,7 @@ impl PostgresOptions {
             connect,
             schema: None,
             table: None,
+            profile: None,
             mode: Mode::default(),
             strategy: Strategy::default(),
             key: Vec::new(),
@@ -271,7 +281,7 @@ impl PostgresOptions {
     /// # Errors
     /// `Config` when the address names no user, or parameters contradict each other.
     pub fn from_dsn(dsn: &Dsn, params: &Params) -> Result<Self> {
-        let mut connect = ConnectConfig::from_dsn(dsn, DEFAULT_PORT)?;
+        let mut connect = ConnectConfig::from_dsn(dsn, Server::default_port(dsn.driver()))?;
         if connect.database.contains('/') {
             return Err(Error::config(format!("{:?} is no name of a database", connect.database))
                 .with_hint("write /DATABASE?table=TABLE"));
@@ -302,6 +312,10 @@ impl PostgresOptions {
             Some("truncate") => TimestampNs::Truncate,
             Some("bigint") => TimestampNs::BigInt,
             _ => TimestampNs::Reject,
+        };
+        options.profile = match params.choice("profile") {
+            None | Some("auto") => None,
+            Some(name) => Some(name.parse()?),
         };
         options.mode = match params.choice("mode") {
             Some("insert-ignore") => Mode::InsertIgnore,
@@ -371,21 +385,40 @@ impl PostgresOptions {
     }
 
     /// The strategy, chosen where none is forced.
-    pub(super) fn chosen_strategy(&self) -> Strategy {
-        match (self.strategy, self.mode) {
-            (Strategy::Auto, Mode::InsertIgnore | Mode::Upsert | Mode::Update) => Strategy::Merge,
-            (Strategy::Auto, _) => Strategy::CopyBinary,
+    ///
+    /// # Errors
+    /// `Config` when the server cannot do what was asked for.
+    pub(super) fn chosen_strategy(&self, profile: &Profile) -> Result<Strategy> {
+        let merging = matches!(self.mode, Mode::InsertIgnore | Mode::Upsert | Mode::Update);
+        let chosen = match (self.strategy, merging) {
+            (Strategy::Auto, true) if profile.temp_tables => Strategy::Merge,
+            (Strategy::Auto, false) if profile.copy_binary => Strategy::CopyBinary,
+            (Strategy::Auto, _) => Strategy::Insert,
             (chosen, _) => chosen,
+        };
+        let possible = match chosen {
+            Strategy::Merge => profile.temp_tables && profile.copy_binary,
+            Strategy::Insert => profile.prepared_insert && (!merging || profile.on_conflict),
+            Strategy::Unnest => {
+                profile.prepared_insert && profile.unnest && (!merging || profile.on_conflict)
+            }
+            _ => profile.copy_binary,
+        };
+        if !possible || !profile.transactions || (self.mode == Mode::Update && chosen != Strategy::Merge) {
+            let text = format!("mode={} by {chosen} is not possible on {}", self.mode, profile.server);
+            return Err(Error::new(ErrorKind::Unsupported, text)
+                .with_hint("--dry-run shows what the server can do; choose another strategy= or mode="));
         }
+        Ok(chosen)
     }
 
     /// What the encoder is told.
-    pub(super) fn copy_options(&self) -> CopyOptions {
+    pub(super) fn copy_options(&self, profile: &Profile) -> CopyOptions {
         let policy = match self.timestamp_ns {
             TimestampNs::Truncate => pgcopy::TimestampNs::Truncate,
             TimestampNs::Reject | TimestampNs::BigInt => pgcopy::TimestampNs::Reject,
         };
-        CopyOptions::default().with_timestamp_ns(policy)
+        CopyOptions::default().with_timestamp_ns(policy).with_numeric_infinity(profile.numeric_infinity)
     }
 
     /// Sets the schema of tables that name none.

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use arrow_array::{Array, UInt32Array};
 use arrow_ord::ord::make_comparator;
 use kwsync_core::system::postgres::catalog::CatalogTable;
+use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::{Error, ErrorKind, Reject, Result, Schema, Stage, TableBatch};
 
 use super::config::{Duplicates, Mode, PostgresOptions, Sort};
@@ -28,9 +29,11 @@ pub(super) fn find(
     name: &str,
     schema: &Schema,
     options: &PostgresOptions,
+    profile: &Profile,
 ) -> Result<Option<Key>> {
     let unique = found.map(|found| found.unique.as_slice()).unwrap_or_default();
-    let merging = matches!(options.mode, Mode::Upsert | Mode::Update);
+    let by_key = options.mode == Mode::InsertIgnore && !profile.on_conflict;
+    let merging = matches!(options.mode, Mode::Upsert | Mode::Update) || by_key;
     let columns = if !options.key.is_empty() {
         let same = |columns: &[String]| {
             columns.len() == options.key.len() && columns.iter().all(|column| options.key.contains(column))
@@ -84,7 +87,12 @@ pub(super) fn find(
         Sort::Key => true,
         Sort::None => false,
     };
-    Ok(Some(Key { columns, fold: merging.then_some(options.duplicates), sort }))
+    let fold = match by_key {
+        // The first is there when the others come.
+        true => Some(Duplicates::First),
+        false => merging.then_some(options.duplicates),
+    };
+    Ok(Some(Key { columns, fold, sort }))
 }
 
 /// A batch as it is written.

@@ -62,7 +62,8 @@ impl PostgresSink {
             found.unique = catalog::unique_indexes(control, found).await?;
         }
         let mut change = target::change(table, schema, found.as_ref(), options)?;
-        change.key = key::find(found.as_ref(), &change.name, schema, options)?;
+        let profile = self.shared.profile(control).await?;
+        change.key = key::find(found.as_ref(), &change.name, schema, options, &profile)?;
         Ok((found, change))
     }
 
@@ -97,7 +98,9 @@ impl PostgresSink {
     async fn control(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Connection>>> {
         let mut control = self.control.lock().await;
         if control.as_ref().is_none_or(Connection::is_broken) {
-            *control = Some(self.shared.connect().await?);
+            let mut connection = self.shared.connect().await?;
+            self.shared.profile(&mut connection).await?;
+            *control = Some(connection);
         }
         Ok(control)
     }
@@ -128,7 +131,13 @@ impl Sink for PostgresSink {
         let mut control = self.control().await?;
         let control = connected(&mut control)?;
         let mut fresh = run.fresh;
-        if options.delivery != DeliveryMode::AtLeastOnce && run.resumable {
+        let profile = self.shared.profile(control).await?;
+        let can = profile.transactions && profile.on_conflict;
+        if options.delivery == DeliveryMode::ExactlyOnce && !can {
+            let text = format!("delivery=exactly-once is not possible on {}", profile.server);
+            return Err(Error::new(ErrorKind::Unsupported, text).with_hint("use delivery=at-least-once"));
+        }
+        if can && options.delivery != DeliveryMode::AtLeastOnce && run.resumable {
             let table = self.checkpoint_table()?;
             let claimed = async {
                 checkpoint::prepare(control, &table).await?;
@@ -187,19 +196,21 @@ impl Sink for PostgresSink {
         let mut control = self.control().await?;
         let (found, change) = self.look(connected(&mut control)?, &table, schema).await?;
         let options = &self.shared.options;
-        let strategy = format!("{}, one transaction a commit", options.chosen_strategy());
+        let profile = self.shared.profile(connected(&mut control)?).await?;
+        let strategy = format!("{}, one transaction a commit", options.chosen_strategy(&profile)?);
         let mut plan = Plan::new(change.name, strategy, Delivery::AtLeastOnce);
+        plan.notes.push(profile.to_string());
         if let Some(key) = &change.key {
             plan.notes.push(format!("key ({})", key.columns.join(", ")));
         }
         if let (Some(found), true) = (&found, change.created.iter().all(Option::is_none)) {
-            let way = Way::new(found, schema, change.key.as_ref(), options, 1)?;
+            let way = Way::new(found, schema, change.key.as_ref(), options, &profile, 1)?;
             plan.notes.push(format!("rows go in by: {}", way.statement()));
         }
         for (when, sql) in [("before", &options.pre_sql), ("after", &options.post_sql)] {
             plan.notes.extend(sql.as_ref().map(|sql| format!("{when} the load: {sql}")));
         }
-        if self.shared.options.delivery != DeliveryMode::AtLeastOnce {
+        if options.delivery != DeliveryMode::AtLeastOnce && profile.transactions && profile.on_conflict {
             self.plan_checkpoints(connected(&mut control)?, &mut plan).await?;
         }
         match (options.mode, &found) {
@@ -226,7 +237,7 @@ impl Sink for PostgresSink {
         // Which ways may lose something is known when all columns are there.
         if let (Some(found), true) = (&found, change.created.iter().all(Option::is_none)) {
             let columns = target::copy_columns(found, schema)?;
-            let encoder = CopyEncoder::try_new(schema, &columns, self.shared.options.copy_options())?;
+            let encoder = CopyEncoder::try_new(schema, &columns, options.copy_options(&profile))?;
             lossy.extend(encoder.casts().iter().map(|cast| (cast.column.clone(), cast.lossy.clone())));
         }
         plan.casts = schema
@@ -251,6 +262,8 @@ impl Sink for PostgresSink {
         let mut control = self.control().await?;
         let control = connected(&mut control)?;
         let options = &self.shared.options;
+        let profile = self.shared.profile(control).await?;
+        options.chosen_strategy(&profile)?;
         let place = self
             .lifecycle
             .lock()
@@ -276,9 +289,9 @@ impl Sink for PostgresSink {
         })?;
         // A way that does not exist is found here, before the first row.
         let columns = target::copy_columns(&found, schema)?;
-        CopyEncoder::try_new(schema, &columns, self.shared.options.copy_options())
+        CopyEncoder::try_new(schema, &columns, options.copy_options(&profile))
             .map_err(|error| error.context(format!("cannot write to {}", change.name)))?;
-        Way::new(&found, schema, key.as_ref(), &self.shared.options, 1)?;
+        Way::new(&found, schema, key.as_ref(), options, &profile, 1)?;
         self.shared.learn(table, found);
         Ok(())
     }

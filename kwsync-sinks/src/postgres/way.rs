@@ -2,6 +2,7 @@
 
 use kwsync_core::system::postgres::catalog::{CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl::{quote, table_name};
+use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::system::postgres::types::{PgKind, PgType, oid};
 use kwsync_core::{Error, ErrorKind, Result, Schema, TableId};
 
@@ -35,6 +36,7 @@ impl Way {
         schema: &Schema,
         key: Option<&Key>,
         options: &PostgresOptions,
+        profile: &Profile,
         number: usize,
     ) -> Result<Self> {
         let columns: Vec<&CatalogColumn> =
@@ -47,11 +49,11 @@ impl Way {
             list: list.clone(),
             conflict: conflict(&names, key, options)?,
             same: match (key, options.mode) {
-                (Some(key), Mode::Upsert) if !found.plain => Some(equal(key)?),
+                (Some(key), Mode::Upsert) if !found.plain || !profile.xmax => Some(equal(key)?),
                 _ => None,
             },
         };
-        Ok(match options.chosen_strategy() {
+        Ok(match options.chosen_strategy(profile)? {
             Strategy::Merge => {
                 let stage = format!("kwsync_stage_{number}");
                 let relation = stage.clone();
@@ -59,6 +61,13 @@ impl Way {
                 let copy = format!("COPY {stage} ({list}) FROM STDIN (FORMAT binary)");
                 let merge = match options.mode {
                     Mode::Update => update(&table, &stage, &names, key)?,
+                    Mode::Upsert | Mode::InsertIgnore if !profile.on_conflict => {
+                        let insert = insert_missing(&table, &stage, &list, key)?;
+                        match (options.mode, update(&table, &stage, &names, key)) {
+                            (Mode::Upsert, Ok(update)) => format!("{update}; {insert}"),
+                            _ => insert,
+                        }
+                    }
                     _ => into.rows(&format!("SELECT {list} FROM {stage}")),
                 };
                 let create = format!(
@@ -196,6 +205,15 @@ fn update(table: &str, stage: &str, names: &[String], key: Option<&Key>) -> Resu
         return Err(Error::config("mode=update has nothing to do: all columns of the rows are of the key"));
     }
     Ok(format!("UPDATE {table} AS t SET {} FROM {stage} AS s WHERE {same}", set.join(", ")))
+}
+
+/// The rows of `stage` whose key is not there yet.
+fn insert_missing(table: &str, stage: &str, list: &str, key: Option<&Key>) -> Result<String> {
+    let key = key.ok_or_else(|| Error::new(ErrorKind::Internal, "no key for a mode that needs one"))?;
+    let same = equal(key)?;
+    Ok(format!(
+        "INSERT INTO {table} ({list}) SELECT {list} FROM {stage} AS s WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same})"
+    ))
 }
 
 /// The rows `s` and `t` have the same key.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kwsync_core::system::postgres::profile::Server;
 use kwsync_core::testkit::PgServer;
 use kwsync_core::{Column, DataType, RowCounts, Schema, TableBatch, Value};
 use kwsync_sinks::postgres::{Duplicates, Mode, Sort, Strategy};
@@ -117,11 +118,18 @@ async fn every_mode_by_every_strategy() {
                     batches.iter().for_each(|rows| model.load(rows, mode, duplicates));
                     let mut options = options(server, &database).with_mode(mode).with_strategy(strategy);
                     options.duplicates = duplicates;
+                    if matches!(strategy, Strategy::Auto | Strategy::Merge) && random.below(3) == 0 {
+                        // No ON CONFLICT, no xmax, no SET CONSTRAINTS.
+                        options.profile = Some(Server::Greenplum);
+                    }
                     options.sort = [Sort::Auto, Sort::None][random.below(2) as usize];
                     if random.below(2) == 0 {
                         options = options.with_key(["a", "b"]);
                     }
-                    let what = format!("{mode} {strategy:?} {duplicates:?} {:?}", options.sort);
+                    let what = format!(
+                        "{mode} {strategy:?} {duplicates:?} {:?} {:?}",
+                        options.sort, options.profile
+                    );
                     let given: Vec<_> = batches.iter().map(|rows| batch(rows)).collect();
                     let settled =
                         load(options, &given).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));

@@ -84,6 +84,12 @@ JOIN pg_catalog.pg_type t ON t.oid = b.typid
 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 ORDER BY b.attnum, b.depth DESC";
 
+/// The major version that the server says it is; a recent one where it says none.
+fn version(connection: &Connection) -> u32 {
+    let told = connection.parameter("server_version").unwrap_or_default();
+    told.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok()).unwrap_or(12)
+}
+
 /// The columns of a table, looked up in its schema, or else along the session's search path. `None` when there is
 /// no such table.
 ///
@@ -98,7 +104,16 @@ pub async fn table(
     default_schema: Option<&str>,
 ) -> Result<Option<CatalogTable>> {
     let schema = table.schema().or(default_schema);
-    let rows = connection.query(COLUMNS, &[Some(table.name()), schema]).await?.rows;
+    let version = version(connection);
+    let mut sql = COLUMNS.to_owned();
+    // Columns of the catalog that came with 10 and 12.
+    if version < 10 {
+        sql = sql.replace("a.attidentity::text", "''::text");
+    }
+    if version < 12 {
+        sql = sql.replace("a.attgenerated::text", "''::text");
+    }
+    let rows = connection.query(&sql, &[Some(table.name()), schema]).await?.rows;
     let mut columns = Vec::with_capacity(rows.len());
     let (mut found, mut plain) = (String::new(), true);
     for row in 0..rows.len() {
@@ -163,7 +178,12 @@ ORDER BY NOT x.indisprimary, i.relname, k.at";
 /// # Cancel safety
 /// Dropping the future breaks the session.
 pub async fn unique_indexes(connection: &mut Connection, table: &CatalogTable) -> Result<Vec<UniqueIndex>> {
-    let rows = connection.query(UNIQUE, &[Some(&table.schema), Some(&table.name)]).await?.rows;
+    let sql = match version(connection) {
+        // Before 11 all columns of an index are of its key.
+        ..11 => UNIQUE.replace("x.indnkeyatts", "x.indnatts"),
+        _ => UNIQUE.to_owned(),
+    };
+    let rows = connection.query(&sql, &[Some(&table.schema), Some(&table.name)]).await?.rows;
     let mut found: Vec<UniqueIndex> = Vec::new();
     for row in 0..rows.len() {
         let text = |column| rows.get(row, column).unwrap_or_default().to_owned();

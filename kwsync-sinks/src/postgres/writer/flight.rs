@@ -34,7 +34,8 @@ impl PostgresWriter {
         else {
             return Err(Error::new(ErrorKind::Internal, format!("no encoder for table {}", segment.table)));
         };
-        let opening = match (self.begun, self.shared.options.immediate_constraints) {
+        let immediate = self.shared.options.immediate_constraints && self.profile.deferrable;
+        let opening = match (self.begun, immediate) {
             (true, _) if std::mem::take(&mut self.undo) => "ROLLBACK TO SAVEPOINT kwsync",
             (true, _) => "RELEASE SAVEPOINT kwsync; SAVEPOINT kwsync",
             (false, true) => "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT kwsync",
@@ -47,6 +48,7 @@ impl PostgresWriter {
             taught: &mut self.taught,
             told: &mut self.told,
             opening: opening.to_owned(),
+            together: self.profile.copy_beside_others,
         };
         let answers = outlet.put(encoding, &mut segment).await?;
         self.flight.push_back(Flight { segment, answers });

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwsync_core::system::postgres::catalog::CatalogTable;
+use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::system::postgres::wire::{Connection, Frame};
 use kwsync_core::{
     Backoff, Checkpoint, Delivered, Error, ErrorKind, Result, RowCounts, Schema, Settled, TableBatch,
@@ -40,6 +41,7 @@ const WAITING_ROWS: usize = 1 << 17;
 #[derive(Debug)]
 pub struct PostgresWriter {
     shared: Arc<Shared>,
+    profile: Arc<Profile>,
     connection: Option<Connection>,
     encodings: HashMap<TableId, Encoding>,
     /// Encodings made so far.
@@ -90,9 +92,11 @@ struct Encoding {
 
 impl PostgresWriter {
     pub(super) async fn connect(shared: Arc<Shared>) -> Result<Self> {
-        let connection = shared.connect().await?;
+        let mut connection = shared.connect().await?;
+        let profile = shared.profile(&mut connection).await?;
         Ok(Self {
             shared,
+            profile,
             connection: Some(connection),
             encodings: HashMap::new(),
             made: 0,
@@ -175,8 +179,15 @@ impl PostgresWriter {
             self.small_bytes += batch.retained_bytes();
         }
         match self.backlog.back_mut() {
-            Some(last) if last.takes(batch) && last.rows() < SMALL_ROWS => last.push(batch),
-            _ => self.backlog.push_back(Segment::new(batch)),
+            Some(last) if !last.alone && last.takes(batch) && last.rows() < SMALL_ROWS => last.push(batch),
+            _ => {
+                let mut segment = Segment::new(batch);
+                // Rows with one key must not meet in one statement.
+                let encoding = self.encodings.get(batch.table());
+                segment.alone = encoding
+                    .is_some_and(|encoding| encoding.key.as_ref().is_some_and(|key| key.fold.is_some()));
+                self.backlog.push_back(segment);
+            }
         }
         self.pump(false).await
     }
@@ -194,15 +205,14 @@ impl PostgresWriter {
             return Ok(());
         }
         // Rows that wait are of the old columns.
-        self.pump(true).await?;
-        self.settle_all().await?;
+        self.drain_all().await?;
         let schema = Arc::clone(batch.schema());
         let columns = target::copy_columns(&table, &schema)?;
-        let encoder = CopyEncoder::try_new(&schema, &columns, self.shared.options.copy_options())?;
-        let options = &self.shared.options;
-        let key = key::find(Some(&table), &table.name, &schema, options)?;
+        let (options, profile) = (&self.shared.options, &self.profile);
+        let encoder = CopyEncoder::try_new(&schema, &columns, options.copy_options(profile))?;
+        let key = key::find(Some(&table), &table.name, &schema, options, profile)?;
         self.made += 1;
-        let way = Way::new(&table, &schema, key.as_ref(), options, self.made)?;
+        let way = Way::new(&table, &schema, key.as_ref(), options, profile, self.made)?;
         let encoding = Encoding { schema, table, encoder, key, way, number: self.made };
         self.encodings.insert(batch.table().clone(), encoding);
         Ok(())

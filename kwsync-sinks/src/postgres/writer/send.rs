@@ -32,6 +32,8 @@ pub(super) struct Outlet<'a> {
     pub(super) told: &'a mut Settled,
     /// What comes before the rows: the savepoint.
     pub(super) opening: String,
+    /// Whether COPY may share a query with it.
+    pub(super) together: bool,
 }
 
 impl Outlet<'_> {
@@ -39,9 +41,9 @@ impl Outlet<'_> {
     pub(super) async fn put(&mut self, encoding: &mut Encoding, segment: &mut Segment) -> Result<usize> {
         match encoding.way.clone() {
             Way::Copy { copy } => {
-                self.frame.query(&format!("{}; {copy}", self.opening))?;
+                let asked = self.open_copy(&copy)?;
                 self.stream(encoding, segment).await?;
-                Ok(1)
+                Ok(asked)
             }
             Way::Merge { stage, create, copy, merge, .. } => {
                 if self.taught.stages.insert(stage.clone()) {
@@ -53,10 +55,10 @@ impl Outlet<'_> {
                         }
                     };
                 }
-                self.frame.query(&format!("{}; {copy}", self.opening))?;
+                let asked = self.open_copy(&copy)?;
                 self.stream(encoding, segment).await?;
                 self.frame.query(&format!("{merge}; TRUNCATE {stage}"))?;
-                Ok(2)
+                Ok(asked + 1)
             }
             Way::Insert { into, columns, types } => {
                 self.frame.query(&self.opening)?;
@@ -103,6 +105,17 @@ impl Outlet<'_> {
                 Ok(2)
             }
         }
+    }
+
+    /// Asks for what comes before the rows, and for COPY. Returns the number of answers.
+    fn open_copy(&mut self, copy: &str) -> Result<usize> {
+        if self.together {
+            self.frame.query(&format!("{}; {copy}", self.opening))?;
+            return Ok(1);
+        }
+        self.frame.query(&self.opening)?;
+        self.frame.query(copy)?;
+        Ok(2)
     }
 
     /// Streams the rows of a segment as COPY data, and ends the COPY.
