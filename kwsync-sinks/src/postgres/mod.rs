@@ -15,6 +15,8 @@ mod lifecycle;
 mod shared;
 mod sink;
 mod target;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tokio-postgres")]
 mod tokio_client;
 mod way;
