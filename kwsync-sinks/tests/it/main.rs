@@ -4,3 +4,4 @@
 
 mod modes;
 mod support;
+mod types;
