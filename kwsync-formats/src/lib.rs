@@ -1,6 +1,8 @@
 //! Fast zero-copy parsers and encoders between time-series protocols and Arrow batches.
 
 #[cfg(feature = "arrow")]
+pub mod adapt;
+#[cfg(feature = "arrow")]
 mod build;
 #[cfg(feature = "arrow")]
 mod calendar;

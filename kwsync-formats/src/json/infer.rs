@@ -250,8 +250,7 @@ impl Infer {
         }
         let named = self.options.table_key.as_ref().and_then(|key| self.object.get(data, key.as_bytes()));
         let (fixed, named) = named.map_or((NONE, None), |(i, field)| (i as u32, Some(*field)));
-        if let Some(row) =
-            self.shapes.find(0, piece.chunk, at, &self.object, fixed, &mut output.tables)
+        if let Some(row) = self.shapes.find(0, piece.chunk, at, &self.object, fixed, &mut output.tables)
             && let Some(read) = self.accept(row, piece, output)
         {
             return read;
@@ -346,7 +345,8 @@ impl Infer {
     /// Whether the key of a field stands once more behind it: then that one counts.
     #[cold]
     fn comes_again(&self, data: &[u8], field: usize) -> bool {
-        let (Some(own), Some(later)) = (self.object.fields.get(field), self.object.fields.get(field + 1..)) else {
+        let (Some(own), Some(later)) = (self.object.fields.get(field), self.object.fields.get(field + 1..))
+        else {
             return false;
         };
         let name = self.name(data, own);
@@ -425,7 +425,8 @@ impl Infer {
         }
         repeated += last_of_each(&mut self.fresh);
         for (place, name) in std::mem::take(&mut self.fresh) {
-            let Some(field) = self.uses.get(place as usize).map(|used| self.object.fields[used.field as usize])
+            let Some(field) =
+                self.uses.get(place as usize).map(|used| self.object.fields[used.field as usize])
             else {
                 continue;
             };
@@ -464,7 +465,8 @@ impl Infer {
                 return Err((Misfit::new("no_values", reason), at));
             }
             if let Some(column) = rows.missing() {
-                let reason = format!("column {:?} of table {} is missing, which it may not", column.name(), rows.id);
+                let reason =
+                    format!("column {:?} of table {} is missing, which it may not", column.name(), rows.id);
                 return Err((Misfit::new("not_null", reason), at));
             }
         }
@@ -514,9 +516,8 @@ impl Infer {
                 Ok(column)
             }
             MissingTimestamp::Reject => {
-                let reason = format!(
-                    "the record has no {time:?}; allow it with missing_timestamp=receive or null"
-                );
+                let reason =
+                    format!("the record has no {time:?}; allow it with missing_timestamp=receive or null");
                 Err((Misfit::new("missing_timestamp", reason), at))
             }
         }

@@ -160,9 +160,16 @@ impl Shapes {
     /// Reads the object at `at` if it has a shape that is likely. Its values are in their columns then, and the row
     /// is neither checked for UTF-8 nor committed. If not, nothing has changed.
     #[inline(always)]
-    pub(crate) fn guess(&mut self, scope: u32, chunk: Chunk<'_>, at: usize, tables: &mut Tables) -> Option<Row> {
+    pub(crate) fn guess(
+        &mut self,
+        scope: u32,
+        chunk: Chunk<'_>,
+        at: usize,
+        tables: &mut Tables,
+    ) -> Option<Row> {
         let next = self.all.get(self.last as usize).map_or(NONE, |last| last.next);
-        self.try_one(next, scope, chunk, at, tables).or_else(|| self.guess_by_head(next, scope, chunk, at, tables))
+        self.try_one(next, scope, chunk, at, tables)
+            .or_else(|| self.guess_by_head(next, scope, chunk, at, tables))
     }
 
     #[inline(never)]
@@ -360,7 +367,8 @@ fn slot(used: Use, table: &Table) -> (Slot, i64) {
         Part::Null => return (Slot::Null, 0),
         Part::Fixed | Part::Skip => return (Slot::Skip, 0),
     }
-    let (Some(column), Some(known)) = (table.columns.get(used.column as usize), table.known(used.column)) else {
+    let (Some(column), Some(known)) = (table.columns.get(used.column as usize), table.known(used.column))
+    else {
         return (Slot::Skip, 0);
     };
     match (&column.data, known.data_type(), table.rule(used.column)) {
@@ -432,12 +440,10 @@ fn read(shape: &Shape, table: &mut Table, chunk: Chunk<'_>, start: usize) -> Opt
                         text(values, chunk, at, op.scale)
                     }
                 }
-                (Slot::I64, Data::I64(values)) => {
-                    integer(window, value, data, at).map(|(number, end)| {
-                        values.push(number);
-                        end
-                    })
-                }
+                (Slot::I64, Data::I64(values)) => integer(window, value, data, at).map(|(number, end)| {
+                    values.push(number);
+                    end
+                }),
                 (Slot::F64, Data::F64(values)) => float(window, value, data, at).map(|(number, end)| {
                     values.push(number);
                     end
