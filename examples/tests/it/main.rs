@@ -8,6 +8,7 @@ mod demo;
 mod faults;
 mod kill;
 mod load;
+mod modes;
 mod postgres;
 mod rejects;
 mod support;

@@ -6,6 +6,7 @@ use kwsync_core::{Column, DataType, Error, ErrorKind, Result, Schema, TableId, T
 use kwsync_formats::pgcopy::CopyColumn;
 
 use super::config::{Create, PostgresOptions, TimestampNs};
+use super::key::Key;
 
 /// What has to happen before rows of some columns can be written to a table.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Change {
     pub(super) statements: Vec<String>,
     /// The type that each column of the schema is created with, where it is created.
     pub(super) created: Vec<Option<String>>,
+    /// The columns that tell rows apart.
+    pub(super) key: Option<Key>,
 }
 
 /// The table that rows of `table` go to.
@@ -41,7 +44,8 @@ pub(super) fn change(
         None => ddl::table_name(table, options.schema.as_deref()),
     }
     .map_err(at)?;
-    let mut change = Change { name, statements: Vec::new(), created: vec![None; schema.columns().len()] };
+    let mut change =
+        Change { name, statements: Vec::new(), created: vec![None; schema.columns().len()], key: None };
     let Some(found) = found else {
         if options.create == Create::Never {
             return Err(at(Error::new(ErrorKind::NotFound, format!("there is no table {}", change.name))
@@ -50,7 +54,9 @@ pub(super) fn change(
         let columns: Vec<_> =
             schema.columns().iter().map(|column| (column, create_type(column, options))).collect();
         change.created = columns.iter().map(|(_, data_type)| Some(data_type.clone())).collect();
-        change.statements.push(ddl::create_table(&change.name, columns, options.unlogged).map_err(at)?);
+        change
+            .statements
+            .push(ddl::create_table(&change.name, columns, &options.key, options.unlogged).map_err(at)?);
         return Ok(change);
     };
     for (column, created) in schema.columns().iter().zip(&mut change.created) {
@@ -115,12 +121,4 @@ pub(super) fn copy_columns(found: &CatalogTable, schema: &Schema) -> Result<Vec<
             .with_hint("somebody changed the table while it was being written; run again")),
         })
         .collect()
-}
-
-/// `COPY table (columns) FROM STDIN BINARY`.
-pub(super) fn copy_statement(found: &CatalogTable, schema: &Schema) -> Result<String> {
-    let table = TableId::with_schema(found.schema.as_str(), found.name.as_str());
-    let names: Vec<_> =
-        schema.columns().iter().map(|column| ddl::quote(column.name())).collect::<Result<_>>()?;
-    Ok(format!("COPY {} ({}) FROM STDIN (FORMAT binary)", ddl::table_name(&table, None)?, names.join(", ")))
 }

@@ -61,19 +61,25 @@ pub fn table_name(table: &TableId, default_schema: Option<&str>) -> Result<Strin
     }
 }
 
-/// `CREATE TABLE IF NOT EXISTS`, with the columns in order. `unlogged` leaves the write-ahead log out.
+/// `CREATE TABLE IF NOT EXISTS`, with the columns in order and the primary key, if there is one. `unlogged` leaves the
+/// write-ahead log out.
 ///
 /// # Errors
 /// As [`quote`].
 pub fn create_table<'a>(
     table: &str,
     columns: impl IntoIterator<Item = (&'a Column, String)>,
+    key: &[String],
     unlogged: bool,
 ) -> Result<String> {
     let mut lines = Vec::new();
     for (column, data_type) in columns {
         let null = if column.is_nullable() { "" } else { " NOT NULL" };
         lines.push(format!("{} {data_type}{null}", quote_column(column)?));
+    }
+    if !key.is_empty() {
+        let key: Vec<_> = key.iter().map(|name| quote(name)).collect::<Result<_>>()?;
+        lines.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
     let unlogged = if unlogged { "UNLOGGED " } else { "" };
     Ok(format!("CREATE {unlogged}TABLE IF NOT EXISTS {table} ({})", lines.join(", ")))
@@ -117,7 +123,7 @@ mod tests {
         let table = table_name(&TableId::new("cpu.load"), Some("public")).unwrap();
         let columns = [&time, &n].map(|column| (column, column_type(column)));
         assert_eq!(
-            create_table(&table, columns, true).unwrap(),
+            create_table(&table, columns, &[], true).unwrap(),
             "CREATE UNLOGGED TABLE IF NOT EXISTS \"public\".\"cpu.load\" (\"time\" timestamptz NOT NULL, \"n\" numeric(20,0))"
         );
         assert_eq!(

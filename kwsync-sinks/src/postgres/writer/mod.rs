@@ -3,12 +3,14 @@
 mod flight;
 mod pace;
 mod segment;
+mod send;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kwsync_core::system::postgres::catalog::CatalogTable;
+use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::system::postgres::wire::{Connection, Frame};
 use kwsync_core::{
     Backoff, Checkpoint, Delivered, Error, ErrorKind, Result, RowCounts, Schema, Settled, TableBatch,
@@ -19,9 +21,12 @@ use kwsync_formats::pgcopy::CopyEncoder;
 use self::flight::Flight;
 use self::pace::Pace;
 use self::segment::Segment;
+use self::send::Taught;
 use super::checkpoint;
+use super::key::{self, Arranged, Key};
 use super::shared::{Claimed, Shared};
 use super::target;
+use super::way::Way;
 
 /// Rows below which a batch waits for the next one of its table, or for the commit.
 const SMALL_ROWS: usize = 4_096;
@@ -36,8 +41,12 @@ const WAITING_ROWS: usize = 1 << 17;
 #[derive(Debug)]
 pub struct PostgresWriter {
     shared: Arc<Shared>,
+    profile: Arc<Profile>,
     connection: Option<Connection>,
     encodings: HashMap<TableId, Encoding>,
+    /// Encodings made so far.
+    made: usize,
+    taught: Taught,
     frame: Frame,
     /// Rows that have to be sent, in order.
     backlog: VecDeque<Segment>,
@@ -75,16 +84,23 @@ struct Encoding {
     /// The catalog's table that the encoder was made for.
     table: Arc<CatalogTable>,
     encoder: CopyEncoder,
-    statement: String,
+    key: Option<Key>,
+    way: Way,
+    /// Tells its statements apart from those of others in this session.
+    number: usize,
 }
 
 impl PostgresWriter {
     pub(super) async fn connect(shared: Arc<Shared>) -> Result<Self> {
-        let connection = shared.connect().await?;
+        let mut connection = shared.connect().await?;
+        let profile = shared.profile(&mut connection).await?;
         Ok(Self {
             shared,
+            profile,
             connection: Some(connection),
             encodings: HashMap::new(),
+            made: 0,
+            taught: Taught::default(),
             frame: Frame::default(),
             backlog: VecDeque::new(),
             small_bytes: 0,
@@ -115,6 +131,7 @@ impl PostgresWriter {
     /// Drops the connection and all that belongs to its transaction.
     fn forget(&mut self) {
         self.connection = None;
+        self.taught = Taught::default();
         self.frame.clear();
         self.backlog.clear();
         self.flight.clear();
@@ -128,7 +145,10 @@ impl PostgresWriter {
     async fn session(&mut self) -> Result<&mut Connection> {
         let connection = match self.connection.take() {
             Some(connection) if self.begun || !connection.is_broken() => connection,
-            _ => self.shared.connect().await?,
+            _ => {
+                self.taught = Taught::default();
+                self.shared.connect().await?
+            }
         };
         Ok(self.connection.insert(connection))
     }
@@ -138,12 +158,36 @@ impl PostgresWriter {
             return Ok(());
         }
         self.plan(batch).await?;
+        let arranged = match self.encodings.get(batch.table()).and_then(|encoding| encoding.key.as_ref()) {
+            Some(key) => Some(key::arrange(batch, key)?),
+            None => None,
+        };
+        let batch = match arranged {
+            Some(Arranged { batch, folded, rejects }) => {
+                self.counts.entry(batch.table().clone()).or_default().ignored += folded;
+                let rejected = rejects.len() as u64;
+                if rejected > 0 {
+                    self.told.add(batch.table(), RowCounts { rejected, ..RowCounts::default() });
+                    self.told.rejects.extend(rejects);
+                }
+                batch
+            }
+            None => batch.clone(),
+        };
+        let batch = &batch;
         if batch.rows() < SMALL_ROWS {
             self.small_bytes += batch.retained_bytes();
         }
         match self.backlog.back_mut() {
-            Some(last) if last.takes(batch) && last.rows() < SMALL_ROWS => last.push(batch),
-            _ => self.backlog.push_back(Segment::new(batch)),
+            Some(last) if !last.alone && last.takes(batch) && last.rows() < SMALL_ROWS => last.push(batch),
+            _ => {
+                let mut segment = Segment::new(batch);
+                // Rows with one key must not meet in one statement.
+                let encoding = self.encodings.get(batch.table());
+                segment.alone = encoding
+                    .is_some_and(|encoding| encoding.key.as_ref().is_some_and(|key| key.fold.is_some()));
+                self.backlog.push_back(segment);
+            }
         }
         self.pump(false).await
     }
@@ -161,13 +205,16 @@ impl PostgresWriter {
             return Ok(());
         }
         // Rows that wait are of the old columns.
-        self.pump(true).await?;
-        self.settle_all().await?;
+        self.drain_all().await?;
         let schema = Arc::clone(batch.schema());
         let columns = target::copy_columns(&table, &schema)?;
-        let encoder = CopyEncoder::try_new(&schema, &columns, self.shared.options.copy_options())?;
-        let statement = target::copy_statement(&table, &schema)?;
-        self.encodings.insert(batch.table().clone(), Encoding { schema, table, encoder, statement });
+        let (options, profile) = (&self.shared.options, &self.profile);
+        let encoder = CopyEncoder::try_new(&schema, &columns, options.copy_options(profile))?;
+        let key = key::find(Some(&table), &table.name, &schema, options, profile)?;
+        self.made += 1;
+        let way = Way::new(&table, &schema, key.as_ref(), options, profile, self.made)?;
+        let encoding = Encoding { schema, table, encoder, key, way, number: self.made };
+        self.encodings.insert(batch.table().clone(), encoding);
         Ok(())
     }
 
@@ -287,6 +334,7 @@ impl PostgresWriter {
                         "the connection was lost while committing, and the commit had gone through"
                     );
                     self.connection = Some(connection);
+                    self.taught = Taught::default();
                     return Ok(());
                 }
                 Ok((_, false)) => return Err(error.with_delivered(Delivered::No)),

@@ -1,0 +1,6 @@
+//! The PostgreSQL sink against a real server.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod modes;
+mod support;
