@@ -7,6 +7,7 @@ use super::split::Field;
 use crate::Limits;
 use crate::build::{Cell, Chunk, Data, Kind, Misfit, Str, Table};
 use crate::influx::number::{self, Number};
+use crate::influx::scan::Window;
 
 /// Where the types of columns come from that are not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -155,7 +156,7 @@ impl DelimitedOptions {
     #[inline(always)]
     pub(super) fn is_null(&self, field: &Field, data: &[u8], force: bool, force_not: bool) -> bool {
         let null = self.null.as_bytes();
-        if field.end - field.start != null.len() || field.of(data) != null {
+        if field.end - field.start != null.len() || (!null.is_empty() && field.of(data) != null) {
             return false;
         }
         match self.form {
@@ -201,15 +202,28 @@ impl Plain {
 #[inline(always)]
 pub(super) fn push_plain(table: &mut Table, slot: &Slot, chunk: Chunk<'_>, field: &Field) -> bool {
     let Some(column) = table.columns.get_mut(slot.column as usize) else { return false };
+    let (data, start, len) = (chunk.bytes, field.start, field.end - field.start);
     match (slot.plain, &mut column.data) {
-        (Plain::Int64, Data::I64(values)) => match number::integer(chunk.bytes, field.start) {
-            (Some(value), end) if end == field.end => values.push(value),
-            _ => return false,
-        },
-        (Plain::Float64, Data::F64(values)) => match number::number(chunk.bytes, field.start) {
-            Ok((Number::F64(value), end)) if end == field.end => values.push(value),
-            _ => return false,
-        },
+        (Plain::Int64, Data::I64(values)) => {
+            let short = Window::new(data, start).and_then(|window| number::short_digits(window, 0));
+            match short.filter(|(_, end)| *end == len) {
+                Some((value, _)) => values.push(value),
+                None => match number::integer(data, start) {
+                    (Some(value), end) if end == field.end => values.push(value),
+                    _ => return false,
+                },
+            }
+        }
+        (Plain::Float64, Data::F64(values)) => {
+            let short = Window::new(data, start).and_then(|window| number::short_float(window, 0));
+            match short.filter(|(_, end)| *end == len) {
+                Some((value, _)) => values.push(value),
+                None => match number::number(data, start) {
+                    Ok((Number::F64(value), end)) if end == field.end => values.push(value),
+                    _ => return false,
+                },
+            }
+        }
         (Plain::Text, Data::Text(values)) => values.push_ref(chunk, field.start, field.end),
         _ => return false,
     }
