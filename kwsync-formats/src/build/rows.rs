@@ -38,6 +38,8 @@ pub(crate) enum Rule {
     /// The type is given: values are cast to it where that is exact. Integers count `unit` in a time. With `text`,
     /// numbers may stand as text.
     Cast { unit: TimeUnit, text: bool },
+    /// The column is a time in milliseconds, and integers are seconds or milliseconds, told apart by their size.
+    Clock,
 }
 
 #[derive(Debug)]
@@ -244,6 +246,7 @@ impl Table {
                 }
                 cast::infer(column, known.column.data_type(), chunk, cell)
             }
+            Rule::Clock => cast::clock(column, chunk, cell),
             Rule::Cast { unit, text } => {
                 cast::cast(column, known.column.data_type(), unit, text, chunk, cell)
             }
@@ -476,7 +479,7 @@ impl Tables {
         let mut column = column;
         let claim = match rule {
             Rule::Infer => self.registry.infer(&own.id, &column),
-            Rule::Cast { .. } => self.registry.claim(&own.id, &column),
+            Rule::Cast { .. } | Rule::Clock => self.registry.claim(&own.id, &column),
         };
         match claim {
             Claim::Agreed(version) => own.version = own.version.max(version),

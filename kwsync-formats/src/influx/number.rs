@@ -226,7 +226,14 @@ pub(crate) fn short_float(window: Window<'_>, at: usize) -> Option<(f64, usize)>
 
 /// `mantissa / 10^decimals`, correctly rounded. `decimals` is at most 19.
 #[inline(always)]
-pub(crate) fn assemble(data: &[u8], at: usize, end: usize, mantissa: u64, decimals: usize, negative: bool) -> f64 {
+pub(crate) fn assemble(
+    data: &[u8],
+    at: usize,
+    end: usize,
+    mantissa: u64,
+    decimals: usize,
+    negative: bool,
+) -> f64 {
     // Clinger: both exact, one rounding.
     let magnitude = if mantissa <= 1 << 53 {
         mantissa as f64 / EXACT_POW10[decimals]

@@ -123,7 +123,9 @@ impl Framing {
             (state, _) => {
                 let reason = match state {
                     State::Element => "a comma or ] is missing here",
-                    State::Opened | State::Comma => "an object is missing here; the array's elements are objects",
+                    State::Opened | State::Comma => {
+                        "an object is missing here; the array's elements are objects"
+                    }
                     State::Top | State::Loose => "no JSON object begins here",
                 };
                 if state != State::Top {

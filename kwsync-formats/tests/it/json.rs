@@ -65,7 +65,12 @@ pub(crate) fn same_for_all_cuts(
         let at = reject.position.byte as usize;
         let line = input[..at].iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
         let start = input[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |n| n + 1);
-        prop_assert_eq!((reject.position.line, reject.position.column), (line, (at - start) as u64 + 1), "{:?}", reject);
+        prop_assert_eq!(
+            (reject.position.line, reject.position.column),
+            (line, (at - start) as u64 + 1),
+            "{:?}",
+            reject
+        );
     }
     let cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
     prop_assert_eq!(&run(limits().with_batch_rows(rows), &cuts, false), &whole);
@@ -77,7 +82,13 @@ pub(crate) fn same_for_all_cuts(
     Ok(whole)
 }
 
-fn check(input: &[u8], cuts: &[prop::sample::Index], rows: usize, mode: Records, most: usize) -> Result<Output, TestCaseError> {
+fn check(
+    input: &[u8],
+    cuts: &[prop::sample::Index],
+    rows: usize,
+    mode: Records,
+    most: usize,
+) -> Result<Output, TestCaseError> {
     let make = |limits| {
         let options = options().with_records(mode).with_limits(limits);
         Box::new(JsonDecoder::new(options)) as Box<dyn Decoder>
@@ -212,7 +223,9 @@ fn numbers(row: &BTreeMap<String, Value<'static>>) -> BTreeMap<String, Value<'st
     let value = |value: &Value<'static>| match value {
         Value::Int(number) if number.unsigned_abs() <= 1 << 53 => Value::Float64(*number as f64),
         Value::Int(number) => Value::Text(number.to_string().into()),
-        Value::Float64(number) if number.fract() == 0.0 && number.abs() > 9_007_199_254_740_992.0 => Value::Text(format!("{number:.0}").into()),
+        Value::Float64(number) if number.fract() == 0.0 && number.abs() > 9_007_199_254_740_992.0 => {
+            Value::Text(format!("{number:.0}").into())
+        }
         // An integer -0 has no sign.
         Value::Float64(number) if *number == 0.0 => Value::Float64(0.0),
         other => other.clone(),
@@ -379,9 +392,18 @@ fn conformance() {
 
 #[test]
 fn types_widen_only_where_that_is_exact() {
-    let output = text("{\"a\":null}\n{\"a\":1}\n{\"a\":1.5}\n{\"a\":9007199254740993}\n{\"a\":true}\n{\"a\":\"x\"}\n{\"a\":[]}\n{\"a\":2}\n", options());
-    assert_eq!(codes(&output).iter().map(|c| (c.0, c.1)).collect::<Vec<_>>(), [("no_values", 1), ("inexact", 4), ("type_conflict", 5), ("type_conflict", 6), ("type_conflict", 7)]);
-    assert_eq!(output.tables["t"].iter().map(|row| row.values["a"].clone()).collect::<Vec<_>>(), [1.0, 1.5, 2.0].map(Value::Float64));
+    let output = text(
+        "{\"a\":null}\n{\"a\":1}\n{\"a\":1.5}\n{\"a\":9007199254740993}\n{\"a\":true}\n{\"a\":\"x\"}\n{\"a\":[]}\n{\"a\":2}\n",
+        options(),
+    );
+    assert_eq!(
+        codes(&output).iter().map(|c| (c.0, c.1)).collect::<Vec<_>>(),
+        [("no_values", 1), ("inexact", 4), ("type_conflict", 5), ("type_conflict", 6), ("type_conflict", 7)]
+    );
+    assert_eq!(
+        output.tables["t"].iter().map(|row| row.values["a"].clone()).collect::<Vec<_>>(),
+        [1.0, 1.5, 2.0].map(Value::Float64)
+    );
     assert_eq!(output.rejects[2].at, Some(5));
     // Above 2^53 an integer column stays one.
     let output = text("{\"a\":9007199254740993}\n{\"a\":0.5}\n", options());
@@ -396,14 +418,24 @@ fn types_widen_only_where_that_is_exact() {
 fn tables_by_key() {
     let input = "{\"tb\":\"x\",\"a\":1}\n{\"a\":2,\"tb\":\"y\"}\n{\"a\":3}\n{\"tb\":7,\"a\":4}\n{\"tb\":\"\",\"a\":1}\n".repeat(3);
     let output = text(&input, options().with_table_key("tb"));
-    let rows: Vec<_> = output.tables.iter().map(|(name, rows)| (name.as_str(), rows.len(), rows[0].values.len())).collect();
+    let rows: Vec<_> =
+        output.tables.iter().map(|(name, rows)| (name.as_str(), rows.len(), rows[0].values.len())).collect();
     assert_eq!(rows, [("t", 3, 1), ("x", 3, 1), ("y", 3, 1)]);
     assert_eq!(codes(&output).len(), 6);
     assert_eq!(codes(&output)[0], ("bad_table", 4, 7));
-    let many = text("{\"tb\":\"x\",\"a\":1}\n{\"tb\":\"y\",\"a\":1}\n{\"tb\":\"x\",\"b\":1}\n", options().with_table_key("tb").with_limits(limits()));
+    let many = text(
+        "{\"tb\":\"x\",\"a\":1}\n{\"tb\":\"y\",\"a\":1}\n{\"tb\":\"x\",\"b\":1}\n",
+        options().with_table_key("tb").with_limits(limits()),
+    );
     assert!(many.rejects.is_empty());
     let input = b"{\"tb\":\"x\",\"a\":1}\n{\"tb\":\"y\",\"a\":1}\n{\"tb\":\"x\",\"b\":1}\n";
-    let few = decode(input, &[], options().with_table_key("tb"), limits().with_max_tables(1).with_max_columns(1), false);
+    let few = decode(
+        input,
+        &[],
+        options().with_table_key("tb"),
+        limits().with_max_tables(1).with_max_columns(1),
+        false,
+    );
     assert_eq!(codes(&few), [("too_many_tables", 2, 1), ("too_many_columns", 3, 1)]);
 }
 
@@ -414,7 +446,10 @@ fn times() {
     let input = "{\"ts\":1700000000000,\"a\":1}\n{\"a\":2}\n{\"ts\":null,\"a\":3}\n{\"ts\":\"2023-11-14T22:13:20.5Z\",\"a\":4}\n{\"ts\":\"soon\",\"a\":5}\n{\"ts\":9223372036854775807,\"a\":1}\n".repeat(2);
     let output = text(&input, time());
     let got: Vec<_> = output.tables["t"].iter().take(4).map(|row| row.values["ts"].clone()).collect();
-    assert_eq!(got, [stamp(1_700_000_000_000_000_000), stamp(NOW), stamp(NOW), stamp(1_700_000_000_500_000_000)]);
+    assert_eq!(
+        got,
+        [stamp(1_700_000_000_000_000_000), stamp(NOW), stamp(NOW), stamp(1_700_000_000_500_000_000)]
+    );
     assert_eq!(output.counts.missing_timestamps, 4);
     assert_eq!(codes(&output)[..2], [("bad_timestamp", 5, 7), ("timestamp_overflow", 6, 7)]);
     let output = text(&input, time().with_missing_timestamp(MissingTimestamp::Reject));
@@ -432,8 +467,12 @@ fn objects_as_text() {
 
 #[test]
 fn given_types() {
-    let types = Schema::new(vec![Column::new("a", DataType::Int16), Column::new("s", DataType::VarChar(Some(3)))]).unwrap();
-    let input = "{\"a\":\"7\",\"s\":\"abc\",\"x\":1.5}\n{\"a\":70000}\n{\"s\":\"abcd\"}\n{\"s\":5,\"a\":null}\n".repeat(2);
+    let types =
+        Schema::new(vec![Column::new("a", DataType::Int16), Column::new("s", DataType::VarChar(Some(3)))])
+            .unwrap();
+    let input =
+        "{\"a\":\"7\",\"s\":\"abc\",\"x\":1.5}\n{\"a\":70000}\n{\"s\":\"abcd\"}\n{\"s\":5,\"a\":null}\n"
+            .repeat(2);
     let output = text(&input, options().with_types(Arc::new(types.clone())));
     assert_eq!(codes(&output)[..2], [("integer_overflow", 2, 6), ("too_long", 3, 6)]);
     assert_eq!(output.tables["t"].len(), 4);

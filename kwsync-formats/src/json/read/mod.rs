@@ -32,7 +32,11 @@ impl Span {
     pub(crate) fn text(&self, data: &[u8]) -> Vec<u8> {
         let raw = self.of(data);
         let mut out = Vec::with_capacity(raw.len());
-        if self.escaped { string::unescape(raw, &mut out) } else { out.extend_from_slice(raw) }
+        if self.escaped {
+            string::unescape(raw, &mut out)
+        } else {
+            out.extend_from_slice(raw)
+        }
         out
     }
 }
@@ -266,7 +270,11 @@ impl<'a> Reader<'a> {
     fn deeper(&self, depth: &mut usize) -> Result<(), Stop> {
         *depth += 1;
         if *depth > MAX_DEPTH {
-            return Err(Stop::Bad("too_deep", "more than 128 arrays and objects within each other", self.at - 1));
+            return Err(Stop::Bad(
+                "too_deep",
+                "more than 128 arrays and objects within each other",
+                self.at - 1,
+            ));
         }
         Ok(())
     }
@@ -288,7 +296,13 @@ impl<'a> Reader<'a> {
 
 impl Object {
     /// Reads the object whose opening brace is at `at`.
-    pub(crate) fn read(&mut self, data: &[u8], at: usize, one_line: bool, nested: Nested) -> Result<(), Stop> {
+    pub(crate) fn read(
+        &mut self,
+        data: &[u8],
+        at: usize,
+        one_line: bool,
+        nested: Nested,
+    ) -> Result<(), Stop> {
         self.fields.clear();
         self.open.clear();
         let mut reader = Reader::new(data, at, one_line);
@@ -307,7 +321,11 @@ impl Object {
                     let key = reader.key()?;
                     let start = reader.at;
                     if self.fields.len() >= MAX_VALUES {
-                        return Err(Stop::Bad("too_many_columns", "the object has more than 262,144 values", start));
+                        return Err(Stop::Bad(
+                            "too_many_columns",
+                            "the object has more than 262,144 values",
+                            start,
+                        ));
                     }
                     match reader.data.get(start) {
                         Some(b'{') if nested == Nested::Open => {

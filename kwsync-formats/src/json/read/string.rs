@@ -11,7 +11,8 @@ pub(crate) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
         at = escape + 1;
         match raw.get(escape) {
             Some(b'u') => {
-                let (char, end) = unicode(raw, escape + 1).unwrap_or((char::REPLACEMENT_CHARACTER, escape + 5));
+                let (char, end) =
+                    unicode(raw, escape + 1).unwrap_or((char::REPLACEMENT_CHARACTER, escape + 5));
                 out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
                 at = end;
             }
