@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kwsync_core::config::{ConnectorInfo, EncoderFactory, Param, Params, Registry};
 use kwsync_core::{Column, DataType, Decoder, DecoderFactory, Encoder, Error, Result, Schema, TimeUnit};
 
+use super::opentsdb::{ClockUnit, Metric, OpentsdbJsonDecoder, OpentsdbJsonEncoder, OpentsdbJsonOptions};
 use super::{
     Conflict, JsonDecoder, JsonOptions, NdjsonEncoder, NdjsonOptions, NonFinite, Nulls, Objects, Records,
 };
