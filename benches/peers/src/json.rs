@@ -8,6 +8,7 @@ use arrow_schema::{DataType, Field, Schema};
 use bytes::{Buf, Bytes};
 use kwsync_bench::json::{FIELDS, Kind};
 use kwsync_core::Decoder;
+use kwsync_formats::json::kaiwudb::{KaiwudbJsonDecoder, KaiwudbJsonOptions};
 use kwsync_formats::json::opentsdb::{OpentsdbJsonDecoder, OpentsdbJsonOptions};
 use kwsync_formats::json::{JsonDecoder, JsonOptions};
 use serde::Deserialize;
@@ -22,7 +23,8 @@ use crate::CHUNK;
 pub fn decoder(kind: Kind) -> Box<dyn Decoder> {
     match kind {
         Kind::Cpu | Kind::Iot | Kind::Sens => Box::new(JsonDecoder::new(JsonOptions::new())),
-        Kind::Opentsdb | Kind::Kaiwudb => Box::new(OpentsdbJsonDecoder::new(OpentsdbJsonOptions::new())),
+        Kind::Opentsdb => Box::new(OpentsdbJsonDecoder::new(OpentsdbJsonOptions::new())),
+        Kind::Kaiwudb => Box::new(KaiwudbJsonDecoder::new(KaiwudbJsonOptions::new())),
     }
 }
 

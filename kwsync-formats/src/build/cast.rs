@@ -147,6 +147,20 @@ pub(crate) fn clock(column: &mut Column, chunk: Chunk<'_>, cell: Cell<'_>) -> Re
     Ok(())
 }
 
+/// As [`cast`], but times have to be text.
+pub(crate) fn written(
+    column: &mut Column,
+    data_type: &DataType,
+    chunk: Chunk<'_>,
+    cell: Cell<'_>,
+) -> Result<(), Unfit> {
+    let time = matches!(data_type, DataType::Timestamp(_) | DataType::TimestampTz(_));
+    if time && cell.kind != Kind::Text {
+        return unfit("bad_timestamp", cell.text.of(chunk), "is no text; times of relational tables are");
+    }
+    cast(column, data_type, TimeUnit::Millisecond, false, chunk, cell)
+}
+
 /// `value`, which counts `from`, in units of `to`; `None` where that is not exact or does not fit.
 pub(crate) fn scale_time(value: i64, from: TimeUnit, to: TimeUnit) -> Option<i64> {
     let (from, to) = (from.nanos(), to.nanos());

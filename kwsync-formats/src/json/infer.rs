@@ -272,7 +272,10 @@ impl Infer {
         let fresh = output.tables.find(&id).is_none();
         let table = output.tables.open(&id).map_err(|misfit| Fault::of(misfit, &id, piece.at))?;
         if fresh {
-            self.prepare(table, output).map_err(|misfit| Fault::of(misfit, &id, piece.at))?;
+            self.prepare(table, output).map_err(|misfit| {
+                output.tables.discard(table);
+                Fault::of(misfit, &id, piece.at)
+            })?;
         }
         self.engine.begin(table, output);
         let done = self.fill(piece, fixed, table, output);

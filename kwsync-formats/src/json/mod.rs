@@ -6,6 +6,8 @@ pub mod escape;
 #[cfg(feature = "json")]
 mod infer;
 #[cfg(feature = "json")]
+pub mod kaiwudb;
+#[cfg(feature = "json")]
 mod ndjson;
 #[cfg(feature = "json")]
 pub mod opentsdb;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kwsync_core::config::{ConnectorInfo, EncoderFactory, Param, Params, Registry};
 use kwsync_core::{Column, DataType, Decoder, DecoderFactory, Encoder, Error, Result, Schema, TimeUnit};
 
+use super::kaiwudb::{KaiwudbJsonDecoder, KaiwudbJsonEncoder, KaiwudbJsonOptions};
 use super::opentsdb::{ClockUnit, Metric, OpentsdbJsonDecoder, OpentsdbJsonEncoder, OpentsdbJsonOptions};
 use super::{
     Conflict, JsonDecoder, JsonOptions, NdjsonEncoder, NdjsonOptions, NonFinite, Nulls, Objects, Records,
@@ -44,6 +45,26 @@ static OPENTSDB: &[Param] = &[
     Param::text("time_column", "the name of the time column (k_timestamp with underscore, else timestamp)"),
     Param::choice("strings", &["number", "text"], "what a value is that is a string and reads as a number").with_default("number"),
     Param::size("max_record_bytes", "the longest point that is read; a longer one is a reject").with_default("64MiB"),
+    Param::int("max_columns", 1, 1 << 20, "the most columns of a table").with_default("4096"),
+    Param::int("max_tables", 1, 1 << 20, "the most tables").with_default("65536"),
+];
+
+static KAIWUDB: &[Param] = &[
+    Param::choice(
+        "precision",
+        &["ms", "us", "ns"],
+        "the unit of times that are integers, and of the time columns",
+    )
+    .with_default("ms"),
+    Param::choice(
+        "records",
+        &["auto", "lines", "values"],
+        "whether an object ends on its line (auto: in files, not in messages)",
+    )
+    .with_default("auto"),
+    Param::int("rows", 1, 1 << 20, "the most rows of an object that is written").with_default("100"),
+    Param::size("max_record_bytes", "the longest object that is read; a longer one is a reject")
+        .with_default("64MiB"),
     Param::int("max_columns", 1, 1 << 20, "the most columns of a table").with_default("4096"),
     Param::int("max_tables", 1, 1 << 20, "the most tables").with_default("65536"),
 ];
@@ -171,8 +192,38 @@ fn register_opentsdb(registry: &mut Registry) {
     });
 }
 
+fn register_kaiwudb(registry: &mut Registry) {
+    let info = ConnectorInfo::format(
+        "json_kaiwudb",
+        "KaiwuDB's JSON: a table's columns, tags and rows in one object",
+    )
+    .with_aliases(&["kaiwudb_json"])
+    .with_params(KAIWUDB)
+    .with_line_records();
+    registry.register_decoder(info, |request| {
+        let options = KaiwudbJsonOptions::new()
+            .with_unit(precision(request.params))
+            .with_records(records(request.params))
+            .with_limits(limits(request.params));
+        let schemas = Arc::clone(request.schemas);
+        let make: DecoderFactory = Arc::new(move || {
+            let decoder = KaiwudbJsonDecoder::new(options.clone()).with_registry(Arc::clone(&schemas));
+            Ok(Box::new(decoder) as Box<dyn Decoder>)
+        });
+        Ok(make)
+    });
+    registry.register_encoder(info, |request| {
+        let unit = precision(request.params);
+        let rows = request.params.int("rows").map_or(100, |rows| rows.unsigned_abs() as usize);
+        let make: EncoderFactory =
+            Arc::new(move || Ok(Box::new(KaiwudbJsonEncoder::new(unit).with_rows(rows)) as Box<dyn Encoder>));
+        Ok(make)
+    });
+}
+
 /// Adds the formats of JSON to `registry`.
 pub(crate) fn register(registry: &mut Registry) {
+    register_kaiwudb(registry);
     register_opentsdb(registry);
     let info = ConnectorInfo::format("json", "JSON objects, one a line or in an array")
         .with_aliases(&["ndjson", "jsonl"])

@@ -259,7 +259,10 @@ impl Points {
             let column = Column::new(time.as_str(), DataType::TimestampTz(TimeUnit::Millisecond))
                 .with_role(Role::Timestamp)
                 .with_nullable(false);
-            output.tables.add(table, column, self.rule()).map_err(|misfit| of(misfit, piece.at))?;
+            output.tables.add(table, column, self.rule()).map_err(|misfit| {
+                output.tables.discard(table);
+                of(misfit, piece.at)
+            })?;
         }
         self.engine.begin(table, output);
         match self.fill(piece, &point, (&time, &value), table, output) {

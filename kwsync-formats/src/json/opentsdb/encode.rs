@@ -64,7 +64,7 @@ impl OpentsdbJsonEncoder {
 }
 
 /// The integers of a time column, and their unit.
-fn times(array: &ArrayRef, data_type: &DataType) -> Option<(Vec<i64>, TimeUnit)> {
+pub(in crate::json) fn times(array: &ArrayRef, data_type: &DataType) -> Option<(Vec<i64>, TimeUnit)> {
     let (DataType::Timestamp(unit) | DataType::TimestampTz(unit)) = data_type else { return None };
     let values: &[i64] = match unit {
         TimeUnit::Second => array.as_primitive_opt::<TimestampSecondType>()?.values(),

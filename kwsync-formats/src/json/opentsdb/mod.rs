@@ -5,6 +5,7 @@ mod encode;
 
 pub use decode::{OpentsdbJsonDecoder, OpentsdbJsonOptions};
 pub use encode::OpentsdbJsonEncoder;
+pub(super) use encode::times;
 
 /// What a metric's name says of table and columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
