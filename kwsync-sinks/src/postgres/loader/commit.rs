@@ -72,7 +72,8 @@ impl Loader {
         let mut failed = Vec::new();
         while let Some(done) = running.join_next().await {
             let Ok(Done { part, writer, outcome, retries }) = done else {
-                let error = Error::new(kwsync_core::ErrorKind::Internal, "a writing task was lost, and its rows");
+                let error =
+                    Error::new(kwsync_core::ErrorKind::Internal, "a writing task was lost, and its rows");
                 failure = Some(error.with_delivered(Delivered::InDoubt));
                 continue;
             };
@@ -170,7 +171,13 @@ fn numbered(batch: TableBatch) -> kwsync_core::Result<TableBatch> {
     TableBatch::from_columns(table, schema, arrow.columns().to_vec(), origin)
 }
 
-async fn write(part: Part, mut writer: PostgresWriter, times: u32, interval: Duration, idempotent: bool) -> Done {
+async fn write(
+    part: Part,
+    mut writer: PostgresWriter,
+    times: u32,
+    interval: Duration,
+    idempotent: bool,
+) -> Done {
     let mut retries = 0;
     let outcome = loop {
         match write_once(&part.batches, &mut writer).await {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kwsync_core::TableId;
 use kwsync_core::config::{Dsn, Secret};
-use kwsync_core::system::postgres::wire::ConnectConfig;
+use kwsync_core::system::postgres::wire::{ConnectConfig, Endpoint};
 
 use super::error::{LoadCode, LoadError};
 
@@ -71,7 +71,10 @@ impl LoaderConfig {
     /// The port (default 3432).
     #[must_use]
     pub fn with_port(mut self, port: u16) -> Self {
-        self.connect.port = port;
+        for endpoint in &mut self.connect.endpoints {
+            let (Endpoint::Tcp(_, own) | Endpoint::Unix(_, own)) = endpoint;
+            *own = port;
+        }
         self
     }
 
@@ -172,7 +175,9 @@ impl LoaderConfig {
             if columns.is_empty() {
                 return fault(format!("table {name} has no columns; name them, or \"*\" for all"));
             }
-            if let Some(twice) = (1..columns.len()).find(|i| columns.iter().take(*i).any(|c| *c == columns[*i])) {
+            if let Some(twice) =
+                (1..columns.len()).find(|i| columns.iter().take(*i).any(|c| *c == columns[*i]))
+            {
                 return fault(format!("table {name} has column {:?} twice", columns[twice]));
             }
         }

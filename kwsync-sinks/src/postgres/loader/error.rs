@@ -90,9 +90,11 @@ impl LoadError {
     }
 
     pub(super) fn rows(rows: Vec<FailedRow>) -> Self {
-        let first = rows.first().map_or(String::new(), |row| format!(": {} (table {})", row.reason, row.table));
+        let first =
+            rows.first().map_or(String::new(), |row| format!(": {} (table {})", row.reason, row.table));
         let text = format!("{} rows could not be committed{first}", rows.len());
-        let error = Error::new(ErrorKind::Data, text).with_hint("mend the rows and add them again, or leave them out");
+        let error = Error::new(ErrorKind::Data, text)
+            .with_hint("mend the rows and add them again, or leave them out");
         Self { code: LoadCode::CommitRows, rows, error: Box::new(error) }
     }
 

@@ -144,7 +144,9 @@ impl Loader {
                 .await
                 .map_err(|error| LoadError::new(LoadCode::Other, error))?;
             let table = Table::new(&id, found, columns.as_deref())?;
-            sink.prepare(&id, &table.schema).await.map_err(|error| LoadError::new(LoadCode::Config, error))?;
+            sink.prepare(&id, &table.schema)
+                .await
+                .map_err(|error| LoadError::new(LoadCode::Config, error))?;
             tables.insert(id, table);
         }
         // All is settled: a good-bye that gets lost changes nothing.
@@ -269,10 +271,14 @@ impl Loader {
                 return Err(LoadError::new(LoadCode::AddData, error));
             }
             Err(error) => {
-                return Err(LoadError::new(LoadCode::AddData, Error::new(ErrorKind::Data, error.to_string())));
+                return Err(LoadError::new(
+                    LoadCode::AddData,
+                    Error::new(ErrorKind::Data, error.to_string()),
+                ));
             }
         };
-        self.add_map(table, fields.into_iter().map(|(name, value)| (name, LoadValue(row::from_json(value))))).await
+        self.add_map(table, fields.into_iter().map(|(name, value)| (name, LoadValue(row::from_json(value)))))
+            .await
     }
 
     fn push(&mut self, table: TableId, values: Vec<Value<'static>>) -> Result<()> {
@@ -281,7 +287,11 @@ impl Loader {
         let columns = table.schema.columns();
         let add = |text: String| Err(LoadError::new(LoadCode::AddData, Error::new(ErrorKind::Data, text)));
         if values.len() != columns.len() {
-            return add(format!("the row has {} values, and table {id} {} columns", values.len(), columns.len()));
+            return add(format!(
+                "the row has {} values, and table {id} {} columns",
+                values.len(),
+                columns.len()
+            ));
         }
         let mut row = Vec::with_capacity(values.len());
         let mut bytes = 0;

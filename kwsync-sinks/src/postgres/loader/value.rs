@@ -13,7 +13,11 @@ pub(super) fn carrier(column: &DataType) -> DataType {
 }
 
 /// The value as `carrier` has it, for a column of type `column`.
-pub(super) fn fit(value: Value<'static>, column: &DataType, carrier: &DataType) -> Result<Value<'static>, String> {
+pub(super) fn fit(
+    value: Value<'static>,
+    column: &DataType,
+    carrier: &DataType,
+) -> Result<Value<'static>, String> {
     use DataType as T;
     if value.is_null() {
         return Ok(Value::Null);
@@ -39,7 +43,9 @@ pub(super) fn fit(value: Value<'static>, column: &DataType, carrier: &DataType) 
             let number = match &value {
                 Value::Int(v) => Some(i128::from(*v)),
                 Value::UInt(v) => Some(i128::from(*v)),
-                Value::Float64(v) if v.fract() == 0.0 && v.abs() <= 9_007_199_254_740_992.0 => Some(*v as i128),
+                Value::Float64(v) if v.fract() == 0.0 && v.abs() <= 9_007_199_254_740_992.0 => {
+                    Some(*v as i128)
+                }
                 Value::Float32(v) if v.fract() == 0.0 && v.abs() <= 16_777_216.0 => Some(*v as i128),
                 Value::Text(text) => text.trim().parse().ok(),
                 Value::Decimal(..) => value.to_string().parse().ok(),
@@ -61,9 +67,11 @@ pub(super) fn fit(value: Value<'static>, column: &DataType, carrier: &DataType) 
             // The text is rounded once, to what the column holds.
             let text = match &value {
                 Value::Text(text) => text.trim().to_owned(),
-                Value::Float32(_) | Value::Float64(_) | Value::Int(_) | Value::UInt(_) | Value::Decimal(..) => {
-                    value.to_string()
-                }
+                Value::Float32(_)
+                | Value::Float64(_)
+                | Value::Int(_)
+                | Value::UInt(_)
+                | Value::Decimal(..) => value.to_string(),
                 _ => return fault(&value),
             };
             if *carrier == T::Float32 {
@@ -75,7 +83,9 @@ pub(super) fn fit(value: Value<'static>, column: &DataType, carrier: &DataType) 
         T::Bytes => match &value {
             Value::Bytes(_) => Ok(value),
             Value::Text(text) => match text.strip_prefix("\\x") {
-                Some(digits) => hex(digits).map_or_else(|| fault(&value), |bytes| Ok(Value::Bytes(bytes.into()))),
+                Some(digits) => {
+                    hex(digits).map_or_else(|| fault(&value), |bytes| Ok(Value::Bytes(bytes.into())))
+                }
                 None => Ok(Value::Bytes(text.as_bytes().to_vec().into())),
             },
             _ => fault(&value),
@@ -97,9 +107,15 @@ fn text(value: Value<'static>, column: &DataType) -> Result<Value<'static>, Stri
     let text = match (&value, column) {
         (Value::Text(_), _) => return Ok(value),
         // A number is milliseconds, as elsewhere in this family of clients.
-        (Value::Int(ms), DataType::Timestamp(_)) => Value::Timestamp(*ms, TimeUnit::Millisecond, false).to_string(),
-        (Value::Int(ms), DataType::TimestampTz(_)) => Value::Timestamp(*ms, TimeUnit::Millisecond, true).to_string(),
-        (Value::Timestamp(v, unit, _), DataType::Timestamp(_)) => Value::Timestamp(*v, *unit, false).to_string(),
+        (Value::Int(ms), DataType::Timestamp(_)) => {
+            Value::Timestamp(*ms, TimeUnit::Millisecond, false).to_string()
+        }
+        (Value::Int(ms), DataType::TimestampTz(_)) => {
+            Value::Timestamp(*ms, TimeUnit::Millisecond, true).to_string()
+        }
+        (Value::Timestamp(v, unit, _), DataType::Timestamp(_)) => {
+            Value::Timestamp(*v, *unit, false).to_string()
+        }
         (Value::Bytes(bytes), DataType::Uuid) if bytes.len() == 16 => {
             bytes.iter().map(|byte| format!("{byte:02x}")).collect()
         }
