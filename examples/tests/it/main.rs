@@ -9,6 +9,7 @@ mod faults;
 mod kill;
 mod load;
 mod modes;
+mod pgfaults;
 mod postgres;
 mod rejects;
 mod support;

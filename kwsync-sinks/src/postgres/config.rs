@@ -42,8 +42,16 @@ pub static PARAMS: &[Param] = &[
         .with_default("auto"),
     Param::text("pre_sql", "statements to run before the first row, once for a job"),
     Param::text("post_sql", "statements to run when all rows have settled"),
-    Param::choice("create", &["missing", "never"], "make tables and columns that are missing, or refuse")
-        .with_default("missing"),
+    Param::choice(
+        "create",
+        &["missing", "never", "evolve"],
+        "make tables and columns that are missing, or refuse; evolve also widens columns: smallint to bigint, real to \
+         double precision, varchar to a longer one",
+    )
+    .with_default("missing"),
+    Param::list("primary_tags", "KWDB: the tags that tell series apart; default: all, if there are no more than four"),
+    Param::list("distributed_by", "Greenplum: the columns by which new tables are spread, or RANDOMLY"),
+    Param::text("table_options", "Greenplum: what new tables have in WITH (...), as APPENDONLY=true"),
     Param::flag("unlogged", "make tables without a write-ahead log: faster, and empty after a crash of the server")
         .with_default("false"),
     Param::choice(
@@ -94,6 +102,8 @@ pub enum Create {
     Missing,
     /// What is missing is an error.
     Never,
+    /// What is missing is made, and columns too narrow for the rows are widened, never narrowed.
+    Evolve,
 }
 
 /// What becomes of rows that the table has already, and of the table.
@@ -234,6 +244,12 @@ pub struct PostgresOptions {
     pub post_sql: Option<String>,
     /// Whether tables and columns are made.
     pub create: Create,
+    /// KWDB: the tags that tell series apart.
+    pub primary_tags: Vec<String>,
+    /// Greenplum: the columns by which new tables are spread; one that is called RANDOMLY, alone, means just that.
+    pub distributed_by: Vec<String>,
+    /// Greenplum: what new tables have in `WITH (...)`.
+    pub table_options: Option<String>,
     /// Whether tables are made without a write-ahead log.
     pub unlogged: bool,
     /// What becomes of nanoseconds.
@@ -266,6 +282,9 @@ impl PostgresOptions {
             pre_sql: None,
             post_sql: None,
             create: Create::default(),
+            primary_tags: Vec::new(),
+            distributed_by: Vec::new(),
+            table_options: None,
             unlogged: false,
             timestamp_ns: TimestampNs::default(),
             delivery: DeliveryMode::default(),
@@ -305,8 +324,14 @@ impl PostgresOptions {
         let mut options = Self::new(connect);
         options.schema = params.text("schema").map(str::to_owned);
         options.table = params.text("table").map(str::to_owned);
-        options.create =
-            if params.choice("create") == Some("never") { Create::Never } else { Create::Missing };
+        options.create = match params.choice("create") {
+            Some("never") => Create::Never,
+            Some("evolve") => Create::Evolve,
+            _ => Create::Missing,
+        };
+        options.primary_tags = params.list("primary_tags").to_vec();
+        options.distributed_by = params.list("distributed_by").to_vec();
+        options.table_options = params.text("table_options").map(str::to_owned);
         options.unlogged = params.flag("unlogged");
         options.timestamp_ns = match params.choice("timestamp_ns") {
             Some("truncate") => TimestampNs::Truncate,

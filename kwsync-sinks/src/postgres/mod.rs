@@ -16,6 +16,8 @@ mod loader;
 mod shared;
 mod sink;
 mod target;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tokio-postgres")]
 mod tokio_client;
 mod way;

@@ -61,8 +61,8 @@ impl PostgresSink {
         if let Some(found) = &mut found {
             found.unique = catalog::unique_indexes(control, found).await?;
         }
-        let mut change = target::change(table, schema, found.as_ref(), options)?;
         let profile = self.shared.profile(control).await?;
+        let mut change = target::change(table, schema, found.as_ref(), options, &profile)?;
         change.key = key::find(found.as_ref(), &change.name, schema, options, &profile)?;
         Ok((found, change))
     }

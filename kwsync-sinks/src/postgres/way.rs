@@ -236,10 +236,10 @@ fn array_item(column: &CatalogColumn) -> Result<String> {
         ))
         .with_hint("use strategy=insert or strategy=merge"));
     }
-    // Without a length these two have the length 1, and a cast to it would cut.
+    // By their usual names these two have the length 1, and a cast to it would cut.
     match column.pg_type.oid {
         oid::BPCHAR => return Ok("bpchar".to_owned()),
-        oid::BIT => return Ok("bit varying".to_owned()),
+        oid::BIT => return Ok("\"bit\"".to_owned()),
         _ => {}
     }
     // The modifier stands in parentheses, and before what follows it: "timestamp(3) with time zone".

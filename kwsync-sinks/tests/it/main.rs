@@ -5,3 +5,4 @@
 mod loader;
 mod modes;
 mod support;
+mod types;

@@ -48,7 +48,37 @@ pub struct UniqueIndex {
     pub columns: Vec<String>,
 }
 
+impl UniqueIndex {
+    /// An index.
+    pub fn new(
+        name: impl Into<String>,
+        primary: bool,
+        columns: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self { name: name.into(), primary, columns: columns.into_iter().map(Into::into).collect() }
+    }
+}
+
 impl CatalogTable {
+    /// An ordinary table without columns.
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        let (schema, name) = (schema.into(), name.into());
+        Self { schema, name, plain: true, columns: Vec::new(), unique: Vec::new() }
+    }
+
+    /// Adds a column that may be null and has no default.
+    #[must_use]
+    pub fn with_column(mut self, name: impl Into<String>, pg_type: PgType) -> Self {
+        self.columns.push(CatalogColumn {
+            name: name.into(),
+            pg_type,
+            not_null: false,
+            has_default: false,
+            generated: false,
+        });
+        self
+    }
+
     /// A column by its name.
     pub fn column(&self, name: &str) -> Option<&CatalogColumn> {
         self.columns.iter().find(|column| column.name == name)

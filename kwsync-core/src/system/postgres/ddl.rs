@@ -1,5 +1,6 @@
 //! Statements that make and change tables. Every name goes through [`quote`].
 
+use super::profile::{Profile, Server};
 use super::types::sql_type;
 use crate::{Column, Error, ErrorKind, Location, Result, TableId};
 
@@ -89,8 +90,19 @@ pub fn create_table<'a>(
 ///
 /// # Errors
 /// As [`quote`].
-pub fn add_column(table: &str, column: &Column, data_type: &str) -> Result<String> {
-    Ok(format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {} {data_type}", quote_column(column)?))
+pub fn add_column(table: &str, column: &Column, data_type: &str, profile: &Profile) -> Result<String> {
+    // Greenplum 6 does not know the words.
+    let missing =
+        if profile.server == Server::Greenplum && profile.version < (9, 6) { "" } else { "IF NOT EXISTS " };
+    Ok(format!("ALTER TABLE {table} ADD COLUMN {missing}{} {data_type}", quote_column(column)?))
+}
+
+/// `ALTER TABLE ... ALTER COLUMN ... TYPE` for one column.
+///
+/// # Errors
+/// As [`quote`].
+pub fn widen_column(table: &str, column: &Column, data_type: &str) -> Result<String> {
+    Ok(format!("ALTER TABLE {table} ALTER COLUMN {} TYPE {data_type}", quote_column(column)?))
 }
 
 /// The type that a column is created with, unless the caller chooses another.
@@ -127,7 +139,7 @@ mod tests {
             "CREATE UNLOGGED TABLE IF NOT EXISTS \"public\".\"cpu.load\" (\"time\" timestamptz NOT NULL, \"n\" numeric(20,0))"
         );
         assert_eq!(
-            add_column(&table, &n, "bigint").unwrap(),
+            add_column(&table, &n, "bigint", &Profile::of(Server::PostgreSql, None)).unwrap(),
             "ALTER TABLE \"public\".\"cpu.load\" ADD COLUMN IF NOT EXISTS \"n\" bigint"
         );
     }
