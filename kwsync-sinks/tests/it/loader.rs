@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kwsync_core::testkit::PgServer;
 use kwsync_core::Value;
+use kwsync_core::testkit::PgServer;
 use kwsync_sinks::postgres::{LoadCode, LoadRow, Loader, LoaderConfig};
 
 fn config(server: &PgServer, database: &str) -> LoaderConfig {
@@ -33,8 +33,13 @@ async fn rows_maps_and_structures() {
 
     let mut row = LoadRow::new(12);
     row.set_column(0, "1").set_column(1, 17).set_column(2, 1.5).set_column(3, "2018-01-01 08:00:00");
-    row.set_column(4, 1_514_764_800_000_i64).set_column(5, "2018-01-01").set_column(6, "yes").set_column(7, vec![1, 255]);
-    row.set_column(8, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11").set_column(9, "{\"a\": 1}").set_column(10, "0.1");
+    row.set_column(4, 1_514_764_800_000_i64)
+        .set_column(5, "2018-01-01")
+        .set_column(6, "yes")
+        .set_column(7, vec![1, 255]);
+    row.set_column(8, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")
+        .set_column(9, "{\"a\": 1}")
+        .set_column(10, "0.1");
     row.set_column(11, "ok");
     loader.add_row("t", &row).await.unwrap();
     row.update_column(0, 2).update_column(3, 1_514_764_800_000_i64).update_column(8, Value::Null);
@@ -58,12 +63,9 @@ async fn rows_maps_and_structures() {
     let rows = server.psql(&db, "SET timezone = 'UTC'; SELECT * FROM t ORDER BY id");
     assert_eq!(
         rows,
-        "SET\n1|17|1.50|2018-01-01 08:00:00|2018-01-01 00:00:00+00|2018-01-01|t|\\x01ff|a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11|{\"a\": 1}|0.1|ok|2\n\
+        "1|17|1.50|2018-01-01 08:00:00|2018-01-01 00:00:00+00|2018-01-01|t|\\x01ff|a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11|{\"a\": 1}|0.1|ok|2\n\
          2|17|1.50|2018-01-01 00:00:00|2018-01-01 00:00:00+00|2018-01-01|t|\\x01ff||{\"a\": 1}|0.1|ok|4\n\
-         3||12.25|||||||||||6\n4|4||||||||||||8\n5|five||||||||[1, 2]|||10\n"
-            .replace("3||12.25|||||||||||6", "3||12.25||||||||||6")
-            .replace("4|4||||||||||||8", "4|4|||||||||||8")
-            .replace("5|five||||||||[1, 2]|||10", "5|five||||||||[1, 2]|||10")
+         3||12.25||||||||||6\n4|4|||||||||||8\n5|five||||||||[1, 2]|||10\n"
     );
 }
 
@@ -71,7 +73,8 @@ async fn rows_maps_and_structures() {
 async fn conflicts_and_failed_rows() {
     let Some(server) = PgServer::shared() else { return };
     let db = server.create_database();
-    server.psql(&db, "CREATE TABLE t (id int PRIMARY KEY, n int CHECK (n < 100)); INSERT INTO t VALUES (1, 1)");
+    server
+        .psql(&db, "CREATE TABLE t (id int PRIMARY KEY, n int CHECK (n < 100)); INSERT INTO t VALUES (1, 1)");
     let mut loader = Loader::connect(config(server, &db).with_all_columns("t")).await.unwrap();
     let mut row = LoadRow::new(2);
     for (id, n) in [(1, 5), (2, 5), (3, 500), (4, 5), (2, 6)] {
@@ -81,10 +84,16 @@ async fn conflicts_and_failed_rows() {
     assert_eq!(error.code(), LoadCode::CommitRows);
     let failed = error.failed_rows();
     assert_eq!(failed.len(), 1);
-    assert_eq!((failed[0].values.as_slice(), failed[0].code.as_str()), (&[Value::Int(3), Value::Int(500)][..], "23514"));
+    assert_eq!(
+        (failed[0].values.as_slice(), failed[0].code.as_str()),
+        (&[Value::Int(3), Value::Int(500)][..], "23514")
+    );
     assert!(error.to_string().starts_with("COMMIT_ERROR_DATA_LIST (101): 1 rows"), "{error}");
     // The others are in; the keys that were there already were dropped.
-    assert_eq!(server.psql(&db, "SELECT string_agg(id || ':' || n, ' ' ORDER BY id) FROM t").trim(), "1:1 2:5 4:5");
+    assert_eq!(
+        server.psql(&db, "SELECT string_agg(id || ':' || n, ' ' ORDER BY id) FROM t").trim(),
+        "1:1 2:5 4:5"
+    );
     assert_eq!((loader.buffered_rows(), loader.counts().written, loader.counts().ignored), (0, 2, 2));
     loader.stop().await.unwrap();
 
@@ -111,7 +120,10 @@ async fn what_does_not_fit_is_not_added() {
         (vec!["a"], "the row has 1 values, and table public.t 2 columns"),
     ] {
         let error = loader.add_row("t", row.set_values(values)).await.unwrap_err();
-        assert_eq!((error.code(), std::error::Error::source(&error).unwrap().to_string().as_str()), (LoadCode::AddData, text));
+        assert_eq!(
+            (error.code(), std::error::Error::source(&error).unwrap().to_string().as_str()),
+            (LoadCode::AddData, text)
+        );
     }
     let error = loader.add_map("t", [("nam", "x")]).await.unwrap_err();
     assert!(error.to_string().contains("\"nam\" is not among the configured ones"), "{error}");

@@ -9,7 +9,7 @@ use kwsync_core::system::postgres::wire::{ConnectConfig, Endpoint};
 use super::error::{LoadCode, LoadError};
 
 /// The port of AnalyticDB for PostgreSQL.
-pub const DEFAULT_PORT: u16 = 3432;
+const DEFAULT_PORT: u16 = 3432;
 
 /// The configuration of a [`Loader`](super::Loader).
 ///
