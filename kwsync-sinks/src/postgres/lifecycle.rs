@@ -69,6 +69,7 @@ impl Lifecycle {
         if let Some(done) = self.done.get(table) {
             return Ok(done.as_ref().map_or_else(|| table.clone(), |new| table.renamed(new.as_str())));
         }
+        ddl::table_name(table, options.schema.as_deref())?;
         let found = catalog::table(control, table, options.schema.as_deref()).await?;
         let target = match &found {
             Some(found) => TableId::with_schema(found.schema.as_str(), found.name.as_str()),

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kwsync_core::system::postgres::catalog::{self, CatalogTable};
+use kwsync_core::system::postgres::ddl;
 use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{
-    Capabilities, Cast, Checkpoint, Delivery, Error, ErrorKind, JobId, Lane, Plan, Result, Run, Schema, Sink,
-    TableId,
+    Capabilities, Cast, Checkpoint, Delivery, Error, ErrorKind, JobId, Lane, Location, Plan, Result, Run,
+    Schema, Sink, TableId,
 };
 use kwsync_formats::pgcopy::CopyEncoder;
 use tokio::sync::Mutex;
@@ -57,6 +58,9 @@ impl PostgresSink {
         schema: &Schema,
     ) -> Result<(Option<CatalogTable>, target::Change)> {
         let options = &self.shared.options;
+        // Before the server is asked: it would cut a long name off, and find another table.
+        ddl::table_name(table, options.schema.as_deref())
+            .map_err(|error| error.with_location(Location::new().with_table(table.name())))?;
         let mut found = catalog::table(control, table, options.schema.as_deref()).await?;
         if let Some(found) = &mut found {
             found.unique = catalog::unique_indexes(control, found).await?;

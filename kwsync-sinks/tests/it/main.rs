@@ -4,5 +4,6 @@
 
 mod loader;
 mod modes;
+mod names;
 mod support;
 mod types;
