@@ -14,6 +14,8 @@ pub mod influx;
 #[cfg(any(feature = "json", feature = "parquet", feature = "delimited"))]
 mod interval;
 pub mod json;
+#[cfg(feature = "kwdb")]
+pub mod kwdb;
 #[cfg(feature = "arrow")]
 pub mod opentsdb;
 #[cfg(feature = "parquet")]
