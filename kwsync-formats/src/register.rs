@@ -96,7 +96,7 @@ pub fn register(registry: &mut Registry) {
         Ok(make)
     });
     #[cfg(feature = "json")]
-    json::register(registry);
+    crate::json::register(registry);
     crate::opentsdb::register(registry);
     #[cfg(feature = "delimited")]
     crate::delimited::register(registry);
@@ -105,42 +105,4 @@ pub fn register(registry: &mut Registry) {
         "parquet",
         "Parquet files, by the source and the sink `file`",
     ));
-}
-
-#[cfg(feature = "json")]
-mod json {
-    use std::sync::Arc;
-
-    use kwsync_core::Encoder;
-    use kwsync_core::config::{ConnectorInfo, EncoderFactory, Param, Registry};
-
-    use crate::json::{NdjsonEncoder, NdjsonOptions, NonFinite, Nulls};
-
-    static JSON: &[Param] = &[
-        Param::choice("nulls", &["omit", "write"], "whether a null is left out or written")
-            .with_default("omit"),
-        Param::choice("nonfinite", &["text", "null", "reject"], "what NaN and the infinities become")
-            .with_default("text"),
-        Param::text("table_key", "write the name of the table under this key"),
-    ];
-
-    pub(super) fn register(registry: &mut Registry) {
-        let info = ConnectorInfo::format("json", "one JSON object a line").with_aliases(&["ndjson", "jsonl"]);
-        registry.register_encoder(info.with_params(JSON).with_line_records(), |request| {
-            let nulls =
-                if request.params.choice("nulls") == Some("write") { Nulls::Write } else { Nulls::Omit };
-            let non_finite = match request.params.choice("nonfinite") {
-                Some("null") => NonFinite::Null,
-                Some("reject") => NonFinite::Reject,
-                _ => NonFinite::Text,
-            };
-            let mut options = NdjsonOptions::new().with_nulls(nulls).with_non_finite(non_finite);
-            if let Some(key) = request.params.text("table_key") {
-                options = options.with_table_key(key);
-            }
-            let make: EncoderFactory =
-                Arc::new(move || Ok(Box::new(NdjsonEncoder::new(options.clone())) as Box<dyn Encoder>));
-            Ok(make)
-        });
-    }
 }

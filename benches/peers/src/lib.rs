@@ -1,5 +1,6 @@
 //! What is measured: the same work by kwsync and by its peers.
 
+pub mod json;
 pub mod measure;
 pub mod pgcopy;
 

@@ -126,6 +126,41 @@ fn exact(digits: &[u8]) -> Option<f64> {
     (format!("{value:.0}") == text).then_some(value)
 }
 
+/// Milliseconds of a time in seconds or milliseconds. Up to 32 bits are seconds, as OpenTSDB has it.
+pub(crate) const fn clock_ms(value: i64) -> Option<i64> {
+    if value < 0 {
+        None
+    } else if value <= u32::MAX as i64 {
+        Some(value * 1000)
+    } else {
+        Some(value)
+    }
+}
+
+/// Appends a time in seconds or milliseconds to a column of milliseconds.
+pub(crate) fn clock(column: &mut Column, chunk: Chunk<'_>, cell: Cell<'_>) -> Result<(), Unfit> {
+    let value = if let Kind::Int(value) = cell.kind { clock_ms(value) } else { None };
+    match (&mut column.data, value) {
+        (Data::I64(values), Some(value)) => values.push(value),
+        _ => return unfit("bad_timestamp", cell.text.of(chunk), "is no time in seconds or milliseconds"),
+    }
+    Ok(())
+}
+
+/// As [`cast`], but times have to be text.
+pub(crate) fn written(
+    column: &mut Column,
+    data_type: &DataType,
+    chunk: Chunk<'_>,
+    cell: Cell<'_>,
+) -> Result<(), Unfit> {
+    let time = matches!(data_type, DataType::Timestamp(_) | DataType::TimestampTz(_));
+    if time && cell.kind != Kind::Text {
+        return unfit("bad_timestamp", cell.text.of(chunk), "is no text; times of relational tables are");
+    }
+    cast(column, data_type, TimeUnit::Millisecond, false, chunk, cell)
+}
+
 /// `value`, which counts `from`, in units of `to`; `None` where that is not exact or does not fit.
 pub(crate) fn scale_time(value: i64, from: TimeUnit, to: TimeUnit) -> Option<i64> {
     let (from, to) = (from.nanos(), to.nanos());

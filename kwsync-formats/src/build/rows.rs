@@ -1,5 +1,6 @@
 //! Rows of many tables out of one stream of records.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -38,6 +39,10 @@ pub(crate) enum Rule {
     /// The type is given: values are cast to it where that is exact. Integers count `unit` in a time. With `text`,
     /// numbers may stand as text.
     Cast { unit: TimeUnit, text: bool },
+    /// The column is a time in milliseconds, and integers are seconds or milliseconds, told apart by their size.
+    Clock,
+    /// As `Cast`, but times are text.
+    Written,
 }
 
 #[derive(Debug)]
@@ -178,15 +183,18 @@ impl Table {
     }
 
     /// Puts a null into the row in hand.
+    #[inline]
     pub(crate) fn push_null(&mut self, column: u32) -> std::result::Result<(), Misfit> {
         if self.required.contains(&column) {
             return Err(self.null_misfit(column));
         }
         if let Some(column) = self.columns.get_mut(column as usize) {
-            if column.len() > self.rows {
-                column.take_back(self.rows);
+            match column.len().cmp(&self.rows) {
+                Ordering::Less => column.pad(self.rows),
+                Ordering::Greater => column.take_back(self.rows),
+                Ordering::Equal => {}
             }
-            column.pad(self.rows + 1);
+            column.push_null();
         }
         Ok(())
     }
@@ -244,6 +252,8 @@ impl Table {
                 }
                 cast::infer(column, known.column.data_type(), chunk, cell)
             }
+            Rule::Clock => cast::clock(column, chunk, cell),
+            Rule::Written => cast::written(column, known.column.data_type(), chunk, cell),
             Rule::Cast { unit, text } => {
                 cast::cast(column, known.column.data_type(), unit, text, chunk, cell)
             }
@@ -441,6 +451,15 @@ impl Tables {
         Ok(())
     }
 
+    /// Forgets a table that was opened just now, because its columns cannot be made.
+    pub(crate) fn discard(&mut self, table: u32) {
+        if table as usize + 1 == self.all.len()
+            && let Some(table) = self.all.pop()
+        {
+            self.by_name.remove(&table.id);
+        }
+    }
+
     /// Whether `more` columns are too many for the table.
     pub(crate) fn check_room(&self, table: u32, more: usize) -> std::result::Result<(), Misfit> {
         let Some(table) = self.get(table) else { return Ok(()) };
@@ -476,7 +495,7 @@ impl Tables {
         let mut column = column;
         let claim = match rule {
             Rule::Infer => self.registry.infer(&own.id, &column),
-            Rule::Cast { .. } => self.registry.claim(&own.id, &column),
+            Rule::Cast { .. } | Rule::Clock | Rule::Written => self.registry.claim(&own.id, &column),
         };
         match claim {
             Claim::Agreed(version) => own.version = own.version.max(version),

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kwsync_core::{Column, DataType, Position, Role, Schema, SchemaRegistry, TableId, TimeUnit};
+use kwsync_core::{Column, DataType, Role, Schema, SchemaRegistry, TableId, TimeUnit};
 
-use super::read::{Field, Nested, Object, What};
-use super::records::{Follow, Framing, Next, Records};
-use super::shape::{Part, Row, Shapes, Use};
-use crate::build::{Cell, Kind, Misfit, NONE, Rule, Str, Tables, Target};
+use super::engine::{Engine, framed, stamp};
+use super::read::{Field, Nested, What};
+use super::records::{Next, Records};
+use super::shape::{Part, Use};
+use crate::build::{Kind, Misfit, NONE, Rule, Tables, Target};
 use crate::framing::{Fault, Limits, Output, Piece, Read, RecordDecoder, RecordFormat};
 use crate::influx::MissingTimestamp;
 
@@ -192,46 +193,16 @@ impl JsonDecoder {
 
 struct Infer {
     options: JsonOptions,
-    framing: Framing,
-    shapes: Shapes,
-    object: Object,
-    uses: Vec<Use>,
+    engine: Engine,
     /// Values whose columns are new
     fresh: Vec<(u32, String)>,
     /// Floats whose columns are of integers yet
     wider: Vec<(Field, u32)>,
-    text: Vec<u8>,
 }
 
 impl Infer {
     fn new(options: JsonOptions) -> Self {
-        Self {
-            framing: Framing::new(options.records),
-            options,
-            shapes: Shapes::default(),
-            object: Object::default(),
-            uses: Vec::new(),
-            fresh: Vec::new(),
-            wider: Vec::new(),
-            text: Vec::new(),
-        }
-    }
-
-    /// Checks and commits a row that has been read by its shape.
-    #[inline(always)]
-    fn accept(&mut self, row: Row, piece: Piece<'_>, output: &mut Output) -> Option<Read> {
-        let Piece { data, at, .. } = piece;
-        // What lies behind the data is none of it.
-        if row.end > data.len() || output.check(data, at, row.end).is_err() {
-            self.shapes.roll_back(row, &mut output.tables);
-            return None;
-        }
-        if row.stamp != NONE {
-            stamp(row.table, row.stamp, output);
-        }
-        output.commit(row.table, at, row.end - at, 0);
-        self.shapes.follow(row.shape);
-        Some(Read::Taken(self.framing.after(data, row.end)))
+        Self { engine: Engine::new(options.records), options, fresh: Vec::new(), wider: Vec::new() }
     }
 
     #[inline(never)]
@@ -241,27 +212,33 @@ impl Infer {
             Objects::Columns => Nested::Open,
             Objects::Json => Nested::Keep,
         };
-        if let Err(stop) = self.object.read(data, at, self.framing.one_line(), nested) {
-            return self.framing.stop(piece, output.place(), stop);
+        if let Err(read) = self.engine.parse(piece, nested, output) {
+            return read;
         }
-        let end = self.object.end;
-        if let Err(fault) = output.check(data, at, end) {
-            return self.framing.bad(piece, output.place(), Fault::new("invalid_utf8", "not UTF-8", fault));
-        }
-        let named = self.options.table_key.as_ref().and_then(|key| self.object.get(data, key.as_bytes()));
+        let end = self.engine.object.end;
+        let named =
+            self.options.table_key.as_ref().and_then(|key| self.engine.object.get(data, key.as_bytes()));
         let (fixed, named) = named.map_or((NONE, None), |(i, field)| (i as u32, Some(*field)));
-        if let Some(row) = self.shapes.find(0, piece.chunk, at, &self.object, fixed, &mut output.tables)
-            && let Some(read) = self.accept(row, piece, output)
+        if let Some(row) =
+            self.engine.shapes.find(0, piece.chunk, at, &self.engine.object, fixed, &mut output.tables)
+            && let Some(read) = self.engine.accept(row, piece, output)
         {
             return read;
         }
-        let extent = self.framing.after_object(data, &self.object);
+        let extent = self.engine.framing.after_object(data, &self.engine.object);
         match self.row(piece, fixed, named, output) {
             Ok((table, stamped, repeated)) => {
                 output.commit(table, at, end - at, 0);
                 if repeated == 0 {
                     let key = (0, table, stamped);
-                    self.shapes.learn(key, data, at, &self.object, &self.uses, &mut output.tables);
+                    self.engine.shapes.learn(
+                        key,
+                        data,
+                        at,
+                        &self.engine.object,
+                        &self.engine.uses,
+                        &mut output.tables,
+                    );
                 }
                 output.counts.duplicate_fields += repeated;
                 Read::Taken(extent)
@@ -295,17 +272,15 @@ impl Infer {
         let fresh = output.tables.find(&id).is_none();
         let table = output.tables.open(&id).map_err(|misfit| Fault::of(misfit, &id, piece.at))?;
         if fresh {
-            self.prepare(table, output).map_err(|misfit| Fault::of(misfit, &id, piece.at))?;
+            self.prepare(table, output).map_err(|misfit| {
+                output.tables.discard(table);
+                Fault::of(misfit, &id, piece.at)
+            })?;
         }
-        if let Some(rows) = output.tables.get_mut(table) {
-            // This row will leave gaps in the columns of whatever shape came before.
-            rows.active = NONE;
-        }
+        self.engine.begin(table, output);
         let done = self.fill(piece, fixed, table, output);
         done.map_err(|(misfit, at)| {
-            if let Some(rows) = output.tables.get_mut(table) {
-                rows.roll_back_all();
-            }
+            self.engine.abandon(table, output);
             Fault::of(misfit, &id, at)
         })
     }
@@ -334,7 +309,7 @@ impl Infer {
     fn name(&self, data: &[u8], field: &Field) -> String {
         let mut name = String::from_utf8_lossy(&field.key.text(data)).into_owned();
         let mut parent = field.parent;
-        while let Some(outer) = self.object.fields.get(parent as usize) {
+        while let Some(outer) = self.engine.object.fields.get(parent as usize) {
             name.insert(0, '.');
             name.insert_str(0, &String::from_utf8_lossy(&outer.key.text(data)));
             parent = outer.parent;
@@ -345,7 +320,8 @@ impl Infer {
     /// Whether the key of a field stands once more behind it: then that one counts.
     #[cold]
     fn comes_again(&self, data: &[u8], field: usize) -> bool {
-        let (Some(own), Some(later)) = (self.object.fields.get(field), self.object.fields.get(field + 1..))
+        let (Some(own), Some(later)) =
+            (self.engine.object.fields.get(field), self.engine.object.fields.get(field + 1..))
         else {
             return false;
         };
@@ -361,17 +337,16 @@ impl Infer {
         output: &mut Output,
     ) -> Result<(u32, u32, u64), (Misfit, usize)> {
         let Piece { data, at, .. } = piece;
-        self.uses.clear();
         self.fresh.clear();
         self.wider.clear();
         let (mut repeated, mut fresh) = (0, 0);
-        for i in 0..self.object.fields.len() {
-            let field = self.object.fields[i];
+        for i in 0..self.engine.object.fields.len() {
+            let field = self.engine.object.fields[i];
             let What::Value(kind) = field.what else { continue };
             let mut used = Use { field: i as u32, column: NONE, part: Part::Column };
             if i as u32 == fixed {
                 used.part = Part::Fixed;
-                self.uses.push(used);
+                self.engine.uses.push(used);
                 continue;
             }
             let name = self.name(data, &field);
@@ -388,7 +363,7 @@ impl Infer {
                         // Not before all else of the record has been found good.
                         rows.roll_back(std::iter::once(column));
                         self.wider.push((field, column));
-                        self.uses.push(used);
+                        self.engine.uses.push(used);
                         continue;
                     }
                     if let Err(fault) = self.push(piece, field, kind, column, table, output) {
@@ -405,14 +380,14 @@ impl Infer {
                 None => {
                     fresh += usize::from(kind != Kind::Null);
                     output.tables.check_room(table, fresh).map_err(|misfit| (misfit, at))?;
-                    self.fresh.push((self.uses.len() as u32, name));
+                    self.fresh.push((self.engine.uses.len() as u32, name));
                 }
             }
-            self.uses.push(used);
+            self.engine.uses.push(used);
         }
         for i in 0..self.wider.len() {
             let (field, column) = self.wider[i];
-            let can = output.tables.get(table).is_some_and(|rows| rows.can_widen(column));
+            let can = output.tables.get(table).is_some_and(|rows| rows.has(column) || rows.can_widen(column));
             if let (false, What::Value(kind)) = (can, field.what) {
                 self.push(piece, field, kind, column, table, output)?;
             }
@@ -425,14 +400,17 @@ impl Infer {
         }
         repeated += last_of_each(&mut self.fresh);
         for (place, name) in std::mem::take(&mut self.fresh) {
-            let Some(field) =
-                self.uses.get(place as usize).map(|used| self.object.fields[used.field as usize])
+            let Some(field) = self
+                .engine
+                .uses
+                .get(place as usize)
+                .map(|used| self.engine.object.fields[used.field as usize])
             else {
                 continue;
             };
             let What::Value(kind) = field.what else { continue };
             if kind == Kind::Null {
-                if let Some(used) = self.uses.get_mut(place as usize) {
+                if let Some(used) = self.engine.uses.get_mut(place as usize) {
                     used.part = Part::Null;
                 }
                 continue;
@@ -454,7 +432,7 @@ impl Infer {
                 .add(table, Column::new(name, data_type), Rule::Infer)
                 .map_err(|misfit| (misfit, field.key.start))?;
             self.push(piece, field, kind, column, table, output)?;
-            if let Some(used) = self.uses.get_mut(place as usize) {
+            if let Some(used) = self.engine.uses.get_mut(place as usize) {
                 used.column = column;
             }
         }
@@ -483,18 +461,12 @@ impl Infer {
         table: u32,
         output: &mut Output,
     ) -> Result<(), (Misfit, usize)> {
-        let Some(rows) = output.tables.get_mut(table) else { return Ok(()) };
-        let text = if field.value.escaped {
-            self.text.clear();
-            super::read::string::unescape(field.value.of(piece.data), &mut self.text);
-            Str::Made(&self.text)
-        } else {
-            Str::Here(field.value.start, field.value.end)
-        };
-        match rows.push(column, piece.chunk, Cell::new(kind, text)) {
+        match self.engine.push(piece, field, kind, column, table, output) {
             Ok(()) => Ok(()),
             Err(misfit) if misfit.code == "type_conflict" && self.options.conflict == Conflict::Null => {
-                rows.push_null(column).map_err(|misfit| (misfit, field.start()))?;
+                if let Some(rows) = output.tables.get_mut(table) {
+                    rows.push_null(column).map_err(|misfit| (misfit, field.start()))?;
+                }
                 output.counts.coerced += 1;
                 Ok(())
             }
@@ -534,46 +506,16 @@ fn last_of_each(fresh: &mut Vec<(u32, String)>) -> u64 {
     (before - fresh.len()) as u64
 }
 
-/// Puts the time of receipt, in nanoseconds, into a column.
-#[cold]
-fn stamp(table: u32, column: u32, output: &mut Output) {
-    let now = output.now();
-    output.counts.missing_timestamps += 1;
-    if let Some(rows) = output.tables.get_mut(table) {
-        rows.push_i64(column, now);
-    }
-}
-
 impl RecordFormat for Infer {
-    type Boundary = Follow;
-
-    fn name(&self) -> &'static str {
-        "json"
-    }
-
-    fn boundary(&self) -> Follow {
-        self.framing.boundary()
-    }
-
-    fn restart(&mut self, at: Position) {
-        self.framing.restart(at);
-    }
-
-    fn end(&mut self) -> Option<Fault> {
-        self.framing.end()
-    }
-
-    fn reset(&mut self) {
-        self.framing.restart(Position::START);
-    }
+    framed!("json");
 
     #[inline]
     fn read(&mut self, piece: Piece<'_>, output: &mut Output) -> Read {
-        if let Next::Read(read) = self.framing.next(piece, output.place()) {
+        if let Next::Read(read) = self.engine.framing.next(piece, output.place()) {
             return read;
         }
-        if let Some(row) = self.shapes.guess(0, piece.chunk, piece.at, &mut output.tables)
-            && let Some(read) = self.accept(row, piece, output)
+        if let Some(row) = self.engine.shapes.guess(0, piece.chunk, piece.at, &mut output.tables)
+            && let Some(read) = self.engine.accept(row, piece, output)
         {
             return read;
         }

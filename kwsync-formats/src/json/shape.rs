@@ -8,7 +8,7 @@ use kwsync_core::{DataType, TimeUnit};
 use super::read::scan::string_mask;
 use super::read::string::{self, End};
 use super::read::{Object, Reader, What, number};
-use crate::build::{Cell, Chunk, Data, EXACT, INLINE, Kind, NONE, Rule, Str, Table, Tables, Text};
+use crate::build::{Cell, Chunk, Data, EXACT, INLINE, Kind, NONE, Rule, Str, Table, Tables, Text, clock_ms};
 use crate::influx::number as digits;
 use crate::influx::scan::{KEY, Prefix, Window};
 
@@ -30,8 +30,6 @@ pub(crate) enum Slot {
     F32,
     /// Whatever else a column may take
     Other,
-    /// The value has to be there and is of no use.
-    Skip,
     /// There is no column yet: only null is known.
     Null,
 }
@@ -44,7 +42,8 @@ struct Op {
     rest: Box<[u8]>,
     column: u32,
     slot: Slot,
-    /// Units of the column in one of the input; of a text, the most bytes.
+    nullable: bool,
+    /// Of a time, units of the column in one of the input, or 0 for seconds or milliseconds; of a text, the most bytes
     scale: i64,
 }
 
@@ -63,10 +62,10 @@ pub(crate) struct Use {
 pub(crate) enum Part {
     /// It goes into its column, as the column's type says.
     Column,
+    /// The same, and it may not be null.
+    Required,
     /// It is part of the shape: another value, another shape.
     Fixed,
-    /// It is read over.
-    Skip,
     /// It is null, and must be.
     Null,
 }
@@ -320,7 +319,8 @@ impl Shapes {
             let (slot, scale) = slot(*used, rows);
             // Never empty: there is a brace, a comma or a colon.
             let Some(prefix) = Prefix::new(head) else { return };
-            ops.push(Op { prefix, rest: rest.into(), column: used.column, slot, scale });
+            let nullable = used.part != Part::Required;
+            ops.push(Op { prefix, rest: rest.into(), column: used.column, slot, nullable, scale });
             from = field.end();
         }
         let tail = data.get(from..object.end).unwrap_or_default();
@@ -363,13 +363,12 @@ impl Shapes {
 /// How the values of a column are read, and their scale.
 fn slot(used: Use, table: &Table) -> (Slot, i64) {
     match used.part {
-        Part::Column => {}
-        Part::Null => return (Slot::Null, 0),
-        Part::Fixed | Part::Skip => return (Slot::Skip, 0),
+        Part::Column | Part::Required => {}
+        Part::Null | Part::Fixed => return (Slot::Null, 0),
     }
     let (Some(column), Some(known)) = (table.columns.get(used.column as usize), table.known(used.column))
     else {
-        return (Slot::Skip, 0);
+        return (Slot::Null, 0);
     };
     match (&column.data, known.data_type(), table.rule(used.column)) {
         (Data::I64(_), DataType::Int64, _) => (Slot::I64, 0),
@@ -395,6 +394,7 @@ fn slot(used: Use, table: &Table) -> (Slot, i64) {
                 None => (Slot::Other, 0),
             }
         }
+        (Data::I64(_), _, Rule::Clock) => (Slot::Time, 0),
         _ => (Slot::Other, 0),
     }
 }
@@ -450,7 +450,10 @@ fn read(shape: &Shape, table: &mut Table, chunk: Chunk<'_>, start: usize) -> Opt
                 }),
                 (Slot::Time, Data::I64(values)) => {
                     integer(window, value, data, at).and_then(|(number, end)| {
-                        values.push(number.checked_mul(op.scale)?);
+                        values.push(match op.scale {
+                            0 => clock_ms(number)?,
+                            scale => number.checked_mul(scale)?,
+                        });
                         Some(end)
                     })
                 }
@@ -484,14 +487,14 @@ fn read(shape: &Shape, table: &mut Table, chunk: Chunk<'_>, start: usize) -> Opt
                 }),
                 (Slot::Json, Data::Text(values)) => json(values, chunk, at),
                 (Slot::Other, _) => other(table, op.column, chunk, at),
-                (Slot::Skip | Slot::Null, _) => skip(op.slot, data, at),
                 _ => None,
             },
-            None => skip(op.slot, data, at),
+            None => None,
         };
         at = match end {
             Some(end) => end,
-            None => null(table, op.column, data, at)?,
+            None if op.nullable => null(table, op.column, data, at)?,
+            None => return None,
         };
     }
     let end = at + shape.tail.len();
@@ -520,15 +523,6 @@ fn null(table: &mut Table, column: u32, data: &[u8], at: usize) -> Option<usize>
         table.push_null(column).ok()?;
     }
     Some(at + 4)
-}
-
-#[inline(never)]
-fn skip(slot: Slot, data: &[u8], at: usize) -> Option<usize> {
-    if slot != Slot::Skip {
-        return None;
-    }
-    let mut reader = Reader::new(data, at, true);
-    reader.skip().ok().map(|span| span.end)
 }
 
 #[inline(never)]

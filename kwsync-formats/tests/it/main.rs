@@ -12,6 +12,10 @@ mod encode;
 mod inputs;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(feature = "json")]
+mod json_kaiwudb;
+#[cfg(feature = "json")]
+mod json_opentsdb;
 mod line_reference;
 mod number;
 #[cfg(feature = "arrow")]

@@ -12,6 +12,7 @@ mod checkpoint;
 mod config;
 mod key;
 mod lifecycle;
+mod loader;
 mod shared;
 mod sink;
 mod target;
@@ -25,6 +26,10 @@ mod writer;
 pub use config::{
     Create, DEFAULT_PORT, DeliveryMode, Duplicates, Mode, PARAMS, PostgresOptions, Sort, Strategy,
     TimestampNs,
+};
+pub use loader::{
+    ColumnInfo, FailedRow, LoadCode, LoadCounts, LoadError, LoadRow, LoadValue, Loader, LoaderConfig,
+    TableInfo,
 };
 pub use sink::PostgresSink;
 #[cfg(feature = "tokio-postgres")]

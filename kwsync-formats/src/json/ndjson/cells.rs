@@ -19,7 +19,7 @@ use crate::interval::interval;
 use crate::json::escape::write_string;
 
 /// One column, its type looked at once.
-pub(super) struct Cells<'a> {
+pub(in crate::json) struct Cells<'a> {
     nulls: Option<&'a NullBuffer>,
     kind: Kind<'a>,
 }
@@ -65,7 +65,7 @@ enum Kind<'a> {
 }
 
 impl<'a> Cells<'a> {
-    pub(super) fn new(array: &'a dyn Array, data_type: &DataType) -> Result<Self> {
+    pub(in crate::json) fn new(array: &'a dyn Array, data_type: &DataType) -> Result<Self> {
         let kind = match array.data_type() {
             Arrow::Null => Kind::Null,
             Arrow::Boolean => Kind::Bool(array.as_boolean()),
@@ -130,7 +130,7 @@ impl<'a> Cells<'a> {
         Ok(Self { nulls: array.nulls(), kind })
     }
 
-    pub(super) fn is_null(&self, row: usize) -> bool {
+    pub(in crate::json) fn is_null(&self, row: usize) -> bool {
         if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
             return true;
         }
@@ -142,7 +142,7 @@ impl<'a> Cells<'a> {
     }
 
     /// Appends the value of a row that is not null; false if it is not finite and must be.
-    pub(super) fn write(&self, row: usize, non_finite: NonFinite, out: &mut Vec<u8>) -> bool {
+    pub(in crate::json) fn write(&self, row: usize, non_finite: NonFinite, out: &mut Vec<u8>) -> bool {
         match &self.kind {
             Kind::Null => out.extend_from_slice(b"null"),
             Kind::Bool(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kwsync_core::{Encoder, Error, ErrorKind, Location, Result, Schema, TableBatch};
 
-use self::cells::Cells;
+pub(super) use self::cells::Cells;
 use super::escape::write_string;
 
 /// What becomes of a null.

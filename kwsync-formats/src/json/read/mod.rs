@@ -267,6 +267,56 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Goes to the end of the array or object at hand by its brackets and strings alone. Returns where it lay.
+    pub(crate) fn leap(&mut self) -> Result<Span, Stop> {
+        let start = self.at;
+        let (mut at, mut depth) = (start, 0usize);
+        let end = loop {
+            at = scan::structure_stop(self.data, at);
+            match self.data.get(at) {
+                Some(b'{' | b'[') => depth += 1,
+                Some(b'}' | b']') => {
+                    depth -= 1;
+                    if depth == 0 {
+                        break at + 1;
+                    }
+                }
+                Some(_) => match string::end(self.data, at + 1) {
+                    End::Quote(end, _) => at = end,
+                    End::Bad(code, reason, at) => return Err(Stop::Bad(code, reason, at)),
+                    End::Open => return Err(self.open_end(start)),
+                },
+                None => return Err(self.open_end(start)),
+            }
+            at += 1;
+        };
+        let lay = self.data.get(start..end).unwrap_or_default();
+        if let Some(last) = memchr::memrchr(b'\n', lay) {
+            if self.one_line {
+                return Err(self.open_end(start));
+            }
+            self.lines += memchr::memchr_iter(b'\n', lay).count() as u32;
+            self.line_start = start + last + 1;
+        }
+        self.at = end;
+        Ok(Span { start, end, escaped: false })
+    }
+
+    /// The data, or the line, end within what began at `start`.
+    fn open_end(&self, start: usize) -> Stop {
+        match memchr::memchr(b'\n', self.data.get(start..).unwrap_or_default()) {
+            Some(n) if self.one_line => {
+                Stop::Bad("bad_json", "the line ends within an array or object", start + n)
+            }
+            _ => Stop::Open,
+        }
+    }
+
+    /// Line feeds read over, and the byte after the last of them.
+    pub(crate) fn lines(&self) -> (u32, usize) {
+        (self.lines, self.line_start)
+    }
+
     fn deeper(&self, depth: &mut usize) -> Result<(), Stop> {
         *depth += 1;
         if *depth > MAX_DEPTH {
