@@ -16,11 +16,19 @@ const MAX_INSERT_ROWS: usize = 1_024;
 /// Rows of one INSERT of arrays.
 pub(super) const UNNEST_ROWS: usize = 4_096;
 
+/// The form of COPY's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Binary,
+    Text,
+    Csv,
+}
+
 /// How the rows of one set of columns go into a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// COPY into the table.
-    Copy { copy: String },
+    Copy { copy: String, form: Form },
     /// COPY into a temporary table, then one statement.
     Merge { stage: String, relation: String, create: String, copy: String, merge: String },
     /// INSERT of as many rows as the statement has.
@@ -90,14 +98,22 @@ impl Way {
                 let sql = into.rows(&format!("SELECT * FROM unnest({})", arrays.join(", ")));
                 Self::Unnest { sql, items }
             }
-            _ => Self::Copy { copy: format!("COPY {table} ({list}) FROM STDIN (FORMAT binary)") },
+            strategy => {
+                let (form, options) = match strategy {
+                    // Without options, which KWDB's grammar does not take so; TEXT is what COPY means then.
+                    Strategy::CopyText => (Form::Text, ""),
+                    Strategy::CopyCsv => (Form::Csv, " (FORMAT csv)"),
+                    _ => (Form::Binary, " (FORMAT binary)"),
+                };
+                Self::Copy { copy: format!("COPY {table} ({list}) FROM STDIN{options}"), form }
+            }
         })
     }
 
     /// The statement that decides what becomes of the rows, for a plan; the one for a single row where there are many.
     pub(super) fn statement(&self) -> String {
         match self {
-            Self::Copy { copy } => copy.clone(),
+            Self::Copy { copy, .. } => copy.clone(),
             Self::Merge { merge, .. } => merge.clone(),
             Self::Insert { into, columns, .. } => insert(into, *columns, 1),
             Self::Unnest { sql, .. } => sql.clone(),

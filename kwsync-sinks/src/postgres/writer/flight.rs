@@ -3,7 +3,7 @@
 use kwsync_core::system::postgres::wire::{Answer, Connection, ServerError};
 use kwsync_core::{Error, ErrorKind, Result, RowCounts, SqlStateClass};
 
-use super::super::way::Way;
+use super::super::way::{Form, Way};
 use super::send::{Outlet, Taught};
 use super::{PostgresWriter, Segment};
 
@@ -145,7 +145,8 @@ impl PostgresWriter {
         let encoding = self.encodings.get(&culprit.table);
         let relation = encoding.map_or(String::new(), |encoding| encoding.table.name.clone());
         let line = match encoding.map(|encoding| &encoding.way) {
-            Some(Way::Copy { .. }) => fault.copy_line(&relation),
+            // CSV counts lines, of which a value may have several.
+            Some(Way::Copy { form, .. }) if *form != Form::Csv => fault.copy_line(&relation),
             Some(Way::Merge { relation, .. }) => fault.copy_line(relation),
             _ => None,
         };

@@ -4,6 +4,7 @@ mod flight;
 mod pace;
 mod segment;
 mod send;
+mod textual;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,11 +23,12 @@ use self::flight::Flight;
 use self::pace::Pace;
 use self::segment::Segment;
 use self::send::Taught;
+use self::textual::Textual;
 use super::checkpoint;
 use super::key::{self, Arranged, Key};
 use super::shared::{Claimed, Shared};
 use super::target;
-use super::way::Way;
+use super::way::{Form, Way};
 
 /// Rows below which a batch waits for the next one of its table, or for the commit.
 const SMALL_ROWS: usize = 4_096;
@@ -84,6 +86,8 @@ struct Encoding {
     /// The catalog's table that the encoder was made for.
     table: Arc<CatalogTable>,
     encoder: CopyEncoder,
+    /// For COPY of another form than BINARY.
+    text: Option<Textual>,
     key: Option<Key>,
     way: Way,
     /// Tells its statements apart from those of others in this session.
@@ -213,7 +217,12 @@ impl PostgresWriter {
         let key = key::find(Some(&table), &table.name, &schema, options, profile)?;
         self.made += 1;
         let way = Way::new(&table, &schema, key.as_ref(), options, profile, self.made)?;
-        let encoding = Encoding { schema, table, encoder, key, way, number: self.made };
+        let text = match &way {
+            Way::Copy { form: Form::Text, .. } => Some(Textual::new(&columns, false)?),
+            Way::Copy { form: Form::Csv, .. } => Some(Textual::new(&columns, true)?),
+            _ => None,
+        };
+        let encoding = Encoding { schema, table, encoder, text, key, way, number: self.made };
         self.encodings.insert(batch.table().clone(), encoding);
         Ok(())
     }
