@@ -53,7 +53,7 @@ pub(super) struct Outlet<'a> {
 impl Outlet<'_> {
     /// Sends or queues a segment. Returns how many answers will tell its fate.
     pub(super) async fn put(&mut self, encoding: &mut Encoding, segment: &mut Segment) -> Result<usize> {
-        match encoding.way.clone() {
+        match encoding.way_of(segment).clone() {
             Way::Copy { copy, .. } => {
                 let asked = self.open_copy(&copy)?;
                 self.stream(encoding, segment).await?;
@@ -71,11 +71,15 @@ impl Outlet<'_> {
                 }
                 let asked = self.open_copy(&copy)?;
                 self.stream(encoding, segment).await?;
+                let merge = match &encoding.count {
+                    Some(count) => format!("{count}; {merge}; {count}"),
+                    None => merge,
+                };
                 self.frame.query(&format!("{merge}; TRUNCATE {stage}"))?;
                 Ok(asked + 1)
             }
             Way::Insert { into, columns, types } => {
-                self.frame.query(&self.opening)?;
+                self.open_insert(encoding)?;
                 let rows = self.rows(encoding, segment)?;
                 let mut left = rows.as_slice();
                 let mut most = Way::insert_rows(columns);
@@ -97,11 +101,10 @@ impl Outlet<'_> {
                     self.frame.end_bind();
                     self.ship(MESSAGE_BYTES).await?;
                 }
-                self.frame.sync();
-                Ok(2)
+                self.close_insert(encoding)
             }
             Way::Unnest { sql, items } => {
-                self.frame.query(&self.opening)?;
+                self.open_insert(encoding)?;
                 let rows = self.rows(encoding, segment)?;
                 let name = format!("kwsync_{}", encoding.number);
                 if self.taught.statements.insert(name.clone()) {
@@ -115,8 +118,7 @@ impl Outlet<'_> {
                     self.frame.end_bind();
                     self.ship(MESSAGE_BYTES).await?;
                 }
-                self.frame.sync();
-                Ok(2)
+                self.close_insert(encoding)
             }
         }
     }
@@ -130,6 +132,23 @@ impl Outlet<'_> {
         self.frame.query(&self.opening)?;
         self.frame.query(copy)?;
         Ok(2)
+    }
+
+    /// Asks for what comes before INSERTs.
+    fn open_insert(&mut self, encoding: &Encoding) -> Result<()> {
+        match &encoding.count {
+            Some(count) => self.frame.query(&format!("{}; {count}", self.opening)),
+            None => self.frame.query(&self.opening),
+        }
+    }
+
+    /// Ends INSERTs. Returns the number of answers of the whole segment.
+    fn close_insert(&mut self, encoding: &Encoding) -> Result<usize> {
+        self.frame.sync();
+        match &encoding.count {
+            Some(count) => self.frame.query(count).map(|()| 3),
+            None => Ok(2),
+        }
     }
 
     /// Streams the rows of a segment as COPY data, and ends the COPY.
