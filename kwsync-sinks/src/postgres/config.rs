@@ -467,6 +467,13 @@ impl PostgresOptions {
         self
     }
 
+    /// Sets the order of the rows of a batch.
+    #[must_use]
+    pub fn with_sort(mut self, sort: Sort) -> Self {
+        self.sort = sort;
+        self
+    }
+
     /// Sets the columns that tell rows apart.
     #[must_use]
     pub fn with_key(mut self, key: impl IntoIterator<Item = impl Into<String>>) -> Self {
