@@ -1,5 +1,6 @@
 //! Deterministic input for benchmarks: the same bytes on every machine.
 
+pub mod delimited;
 pub mod json;
 pub mod line_protocol;
 mod rng;

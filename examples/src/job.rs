@@ -51,7 +51,15 @@ impl Job {
         let expand = Expand::from_environment();
         let open = |address: &kwsync_core::spec::Address| address.dsn()?.expand(&expand);
         let from = open(&spec.from).map_err(|error| error.context("source"))?;
-        let to = open(&spec.to).map_err(|error| error.context("sink"))?;
+        let mut to = open(&spec.to).map_err(|error| error.context("sink"))?;
+        // As parameters of the sink: one that runs no statements refuses them.
+        for (name, statements) in [("pre_sql", &spec.pre_sql), ("post_sql", &spec.post_sql)] {
+            let given: Vec<_> =
+                statements.iter().map(|sql| sql.trim()).filter(|sql| !sql.is_empty()).collect();
+            if !given.is_empty() {
+                to = to.with_param(name, Some(given.join(";\n")));
+            }
+        }
         let mut options = OpenOptions::new();
         if let Some(parser) = &spec.parser {
             options = options.with_parser(parser.as_str());
@@ -98,16 +106,12 @@ impl Job {
     /// Runs to the end.
     ///
     /// # Errors
-    /// When the state of an earlier run cannot be forgotten; what happens later is in the [`Outcome`].
+    /// None: what happens is in the [`Outcome`].
     ///
     /// # Cancel safety
     /// As [`Pipeline::run`].
     pub async fn run(self) -> Result<Outcome> {
-        if self.restart {
-            self.sink.forget(&self.id).await?;
-            self.store.remove(&self.id).await?;
-        }
-        Ok(self.pipeline.run().await)
+        Ok(self.pipeline.with_restart(self.restart).run().await)
     }
 
     /// What the job would do: reads the first rows, looks at the target, changes nothing.

@@ -1,6 +1,8 @@
 //! Fast zero-copy parsers and encoders between time-series protocols and Arrow batches.
 
 #[cfg(feature = "arrow")]
+pub mod adapt;
+#[cfg(feature = "arrow")]
 mod build;
 #[cfg(feature = "arrow")]
 mod calendar;
@@ -12,6 +14,10 @@ pub mod influx;
 #[cfg(any(feature = "json", feature = "parquet", feature = "delimited"))]
 mod interval;
 pub mod json;
+#[cfg(feature = "kwdb")]
+pub mod kwdb;
+#[cfg(feature = "arrow")]
+pub mod opentsdb;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 #[cfg(feature = "pgcopy")]

@@ -97,6 +97,7 @@ pub fn register(registry: &mut Registry) {
     });
     #[cfg(feature = "json")]
     crate::json::register(registry);
+    crate::opentsdb::register(registry);
     #[cfg(feature = "delimited")]
     crate::delimited::register(registry);
     #[cfg(feature = "parquet")]

@@ -104,6 +104,15 @@ pub(crate) struct RunArgs {
     /// At most so many bytes of input a second
     #[arg(long, value_name = "N")]
     pub(crate) rate_bytes: Option<u64>,
+    /// A statement for the target to run before the first row, once for a job; repeat it
+    #[arg(long, value_name = "SQL")]
+    pub(crate) pre_sql: Vec<String>,
+    /// A statement for the target to run when all rows have settled; repeat it
+    #[arg(long, value_name = "SQL")]
+    pub(crate) post_sql: Vec<String>,
+    /// How often a fault that may pass is tried again
+    #[arg(long, value_name = "N", env = "KWSYNC_RETRIES")]
+    pub(crate) retries: Option<u32>,
     /// Where the state of jobs is kept: file:DIR
     #[arg(long, value_name = "DSN", env = "KWSYNC_CHECKPOINT")]
     pub(crate) checkpoint: Option<String>,
@@ -133,6 +142,8 @@ impl RunArgs {
         (spec.batch_rows, spec.batch_bytes) = (self.batch_rows, self.batch_bytes);
         (spec.commit_rows, spec.linger_ms) = (self.commit_rows, self.linger);
         (spec.rate_rows, spec.rate_bytes) = (self.rate_rows, self.rate_bytes);
+        (spec.pre_sql, spec.post_sql) = (self.pre_sql.clone(), self.post_sql.clone());
+        spec.retries = self.retries;
         spec.checkpoint = self.checkpoint.as_deref().map(Into::into);
         Ok(spec)
     }

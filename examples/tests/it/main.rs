@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod convert;
+mod cut;
 mod demo;
 mod faults;
 mod kill;
 mod load;
+mod modes;
+mod pgfaults;
 mod postgres;
 mod rejects;
 mod support;

@@ -45,6 +45,10 @@ impl Place {
 pub(crate) struct Ran(Output);
 
 impl Ran {
+    pub(crate) fn of(output: Output) -> Self {
+        Self(output)
+    }
+
     pub(crate) fn status(&self) -> i32 {
         self.0.status.code().unwrap_or(-1)
     }

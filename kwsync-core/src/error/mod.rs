@@ -49,6 +49,13 @@ struct Inner {
     source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
 }
 
+/// For adapters whose callers bring their own I/O.
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::io("cannot read the input", error)
+    }
+}
+
 impl Error {
     /// An error of `kind`; `message` is one line that says what went wrong, without a full stop.
     ///

@@ -15,8 +15,8 @@ use super::ledger::Ledger;
 use super::queue::{Receiver, Sender, queue};
 use crate::transform::{without, without_column};
 use crate::{
-    Backoff, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Reject,
-    Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
+    Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Reject, Result, Retry,
+    RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
 };
 
 /// Finished splits that wait for one commit; more would only keep files open.
@@ -34,8 +34,7 @@ enum Message {
 type Taken = Arc<Mutex<Vec<Split>>>;
 
 pub(super) async fn run(shared: Arc<Shared>, index: usize) -> Result<()> {
-    let mut backoff =
-        Backoff::new(Duration::from_millis(100), shared.options.retry_max_wait, shared.options.retries);
+    let mut backoff = shared.options.backoff();
     loop {
         let taken = Taken::default();
         let mut writing = Writing::new(&shared);

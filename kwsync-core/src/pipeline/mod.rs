@@ -25,8 +25,8 @@ pub use options::PipelineOptions;
 pub use report::{Progress, Report, Snapshot, Status, TableReport};
 
 use crate::{
-    CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore, Result, Run, Schema,
-    SchemaRegistry, TableId, Transform, widen,
+    BoxFuture, CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore, Result,
+    Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
 };
 use ledger::Ledger;
 use rate::RateLimit;
@@ -77,6 +77,7 @@ pub struct Pipeline {
     progress: Arc<Progress>,
     cancel: CancellationToken,
     schemas: Arc<SchemaRegistry>,
+    restart: bool,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -103,6 +104,7 @@ impl Pipeline {
             progress: Arc::default(),
             cancel: CancellationToken::new(),
             schemas: Arc::default(),
+            restart: false,
         }
     }
 
@@ -142,6 +144,13 @@ impl Pipeline {
         self
     }
 
+    /// Forgets what earlier runs of the job have done before it starts.
+    #[must_use]
+    pub fn with_restart(mut self, restart: bool) -> Self {
+        self.restart = restart;
+        self
+    }
+
     /// The counters, to be read while [`run`](Self::run) is under way.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
@@ -155,7 +164,7 @@ impl Pipeline {
     pub async fn run(self) -> Outcome {
         let sink = Arc::clone(&self.sink);
         let (progress, job) = (Arc::clone(&self.progress), self.job.clone());
-        let keep_state = self.options.keep_state;
+        let (keep_state, options) = (self.options.keep_state, self.options.clone());
         let (store, cancel) = (Arc::clone(&self.store), self.cancel.clone());
         let mut error = self.run_lanes().await.err();
         if error.is_none() && cancel.is_cancelled() && !all_done(&progress) {
@@ -164,10 +173,10 @@ impl Pipeline {
             );
         }
         if error.is_none() {
-            error = sink.finish(&job).await.err();
+            error = retried(&options, || sink.finish(&job)).await.err();
         }
         if error.is_none() && !keep_state {
-            error = sink.forget(&job).await.err();
+            error = retried(&options, || sink.forget(&job)).await.err();
         }
         if error.is_none() && !keep_state {
             error = store.remove(&job).await.err();
@@ -182,6 +191,10 @@ impl Pipeline {
     }
 
     async fn run_lanes(self) -> Result<()> {
+        if self.restart {
+            retried(&self.options, || self.sink.forget(&self.job)).await?;
+            self.store.remove(&self.job).await?;
+        }
         let stored = self.store.load(&self.job).await?;
         let mut state = stored.unwrap_or_else(|| JobState::new(self.job.clone()));
         let lanes = if self.sink.capabilities().parallel { self.options.lanes.max(1) } else { 1 };
@@ -218,7 +231,7 @@ impl Pipeline {
             Arc::clone(&self.progress),
         )
         .await?;
-        self.sink.start(&run).await?;
+        retried(&self.options, || self.sink.start(&run)).await?;
         let shared = Arc::new(Shared {
             job: self.job,
             source: self.source,
@@ -255,6 +268,21 @@ impl Pipeline {
             // A share of rejects is judged by all records, which an interrupted run has not seen.
             None if stop.is_cancelled() => Ok(()),
             None => shared.ledger.check_budget(true),
+        }
+    }
+}
+
+/// Does what concerns the whole job, again when a fault may pass.
+async fn retried<'a>(options: &PipelineOptions, what: impl Fn() -> BoxFuture<'a, Result<()>>) -> Result<()> {
+    let mut backoff = options.backoff();
+    loop {
+        let Err(error) = what().await else { return Ok(()) };
+        match backoff.next_wait() {
+            Some(wait) if error.retry() != Retry::Never => {
+                tracing::warn!(wait_ms = wait.as_millis() as u64, error = %error, "trying again");
+                tokio::time::sleep(wait).await;
+            }
+            _ => return Err(error),
         }
     }
 }

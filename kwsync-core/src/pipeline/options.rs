@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Budget, ErrorPolicy};
+use crate::{Backoff, Budget, ErrorPolicy};
 
 /// How a pipeline runs. All bounds hold for each lane.
 ///
@@ -74,6 +74,11 @@ impl PipelineOptions {
     /// One lane, and the defaults above.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The waits between tries.
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(Duration::from_millis(100), self.retry_max_wait, self.retries)
     }
 
     /// Sets the number of lanes; 0 counts as 1.

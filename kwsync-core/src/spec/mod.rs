@@ -79,6 +79,15 @@ pub struct PipelineSpec {
     /// Bytes of input a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_bytes: Option<u64>,
+    /// Statements that the target runs before the first row, once for a job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_sql: Vec<String>,
+    /// Statements that the target runs when all rows have settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_sql: Vec<String>,
+    /// How often a fault that may pass is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
     /// Where checkpoints are kept: `file:DIR`; the user's state folder when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Address>,
@@ -138,6 +147,9 @@ impl PipelineSpec {
             commit_rows: None,
             rate_rows: None,
             rate_bytes: None,
+            pre_sql: Vec::new(),
+            post_sql: Vec::new(),
+            retries: None,
             checkpoint: None,
         }
     }
@@ -217,6 +229,7 @@ impl PipelineSpec {
         options.commit_rows = self.commit_rows.unwrap_or(options.commit_rows).max(1);
         options.rate_rows = self.rate_rows.unwrap_or(0);
         options.rate_bytes = self.rate_bytes.unwrap_or(0);
+        options.retries = self.retries.unwrap_or(options.retries);
         options.keep_state = self.job.is_some();
         options
     }

@@ -1,3 +1,4 @@
 //! What a source and a sink of one system share: types and DDL as data, and behind the system's feature its client.
 
+pub mod kwdb;
 pub mod postgres;

@@ -119,6 +119,90 @@ async fn md5_and_clear_passwords_sign_in_too() {
     }
 }
 
+/// Runs openssl in `dir`.
+fn openssl(dir: &std::path::Path, arguments: &str) {
+    let ran =
+        std::process::Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();
+    assert!(ran.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[tokio::test]
+async fn a_certificate_of_our_own_signs_in() {
+    // A server of its own: whom it trusts, and how, is changed.
+    let Some(server) = PgServer::start() else { return };
+    let Some(root) = server.ca_cert_path() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), open).unwrap();
+    openssl(
+        dir.path(),
+        "req -x509 -newkey rsa:2048 -nodes -subj /CN=clients -days 2 -keyout ca.key -out ca.crt",
+    );
+    std::fs::write(dir.path().join("v3.cnf"), "basicConstraints=CA:FALSE\n").unwrap();
+    for (file, name) in [("good", "certified"), ("other", "somebody")] {
+        openssl(
+            dir.path(),
+            &format!("req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {file}.key -out {file}.csr"),
+        );
+        openssl(
+            dir.path(),
+            &format!(
+                "x509 -req -in {file}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile v3.cnf -out {file}.crt"
+            ),
+        );
+    }
+    openssl(
+        dir.path(),
+        "req -x509 -newkey rsa:2048 -nodes -subj /CN=certified -days 2 -keyout own.key -out own.crt",
+    );
+    server.psql("postgres", "CREATE ROLE certified LOGIN");
+    server.psql(
+        "postgres",
+        &format!("ALTER SYSTEM SET ssl_ca_file = '{}'", dir.path().join("ca.crt").display()),
+    );
+    let hba = server.psql("postgres", "SHOW hba_file");
+    let rules = std::fs::read_to_string(hba.trim()).unwrap();
+    std::fs::write(hba.trim(), format!("hostssl all certified 127.0.0.1/32 cert\n{rules}")).unwrap();
+    server.restart();
+    let with = |file: Option<&str>, mode: SslMode| {
+        let mut config = ConnectConfig::new("127.0.0.1", server.port(), "certified", "postgres")
+            .with_ssl_mode(mode)
+            .with_ssl_root_cert(&root);
+        if let Some(file) = file {
+            config.ssl_cert = Some(dir.path().join(format!("{file}.crt")));
+            config.ssl_key = Some(dir.path().join(format!("{file}.key")));
+        }
+        config
+    };
+    for mode in [SslMode::Require, SslMode::VerifyFull] {
+        let mut session = Connection::connect(&with(Some("good"), mode)).await.unwrap();
+        let who = session
+            .simple_query("SELECT current_user, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            .await
+            .unwrap();
+        assert_eq!(
+            (who[0].rows.get(0, 0), who[0].rows.get(0, 1)),
+            (Some("certified"), Some("/CN=certified"))
+        );
+    }
+    // None, one of another name, and one that nobody trusts.
+    for (file, kinds) in [
+        (None, &[ErrorKind::Auth][..]),
+        (Some("other"), &[ErrorKind::Auth]),
+        (Some("own"), &[ErrorKind::Tls, ErrorKind::Unavailable, ErrorKind::Auth]),
+    ] {
+        let error = Connection::connect(&with(file, SslMode::VerifyFull)).await.unwrap_err();
+        assert!(kinds.contains(&error.kind()), "{file:?}: {error:?}");
+    }
+    // Half a pair, and a pair that does not fit.
+    let mut half = with(Some("good"), SslMode::VerifyFull);
+    half.ssl_key = None;
+    assert_eq!(Connection::connect(&half).await.unwrap_err().kind(), ErrorKind::Config);
+    let mut mixed = with(Some("good"), SslMode::VerifyFull);
+    mixed.ssl_key = Some(dir.path().join("other.key"));
+    assert_eq!(Connection::connect(&mixed).await.unwrap_err().kind(), ErrorKind::Config);
+}
+
 /// Any certificate that did not sign the server's.
 fn foreign_authority() -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!("kwsync-foreign-{}.crt", std::process::id()));

@@ -192,12 +192,33 @@ impl Column {
         }
     }
 
+    /// Appends a null.
+    #[inline]
+    pub(crate) fn push_null(&mut self) {
+        let len = self.len();
+        let valid = self.valid.get_or_insert_with(|| BooleanBufferBuilder::new(len + 1));
+        if valid.len() < len {
+            valid.append_n(len - valid.len(), true);
+        }
+        valid.append(false);
+        match &mut self.data {
+            Data::Text(v) | Data::Bytes(v) => v.views.push(0),
+            Data::I64(v) => v.push(0),
+            Data::F64(v) => v.push(0.0),
+            _ => self.pad_others(len + 1),
+        }
+    }
+
+    fn pad_others(&mut self, to: usize) {
+        each!(&mut self.data, v => v.resize(to, Default::default()), v => v.views.resize(to, 0), v => v.keys.resize(to, 0));
+    }
+
     fn pad_some(&mut self, to: usize) {
         let len = self.len();
         let valid = self.valid.get_or_insert_with(|| BooleanBufferBuilder::new(to));
         valid.append_n(len - valid.len(), true);
         valid.append_n(to - len, false);
-        each!(&mut self.data, v => v.resize(to, Default::default()), v => v.views.resize(to, 0), v => v.keys.resize(to, 0));
+        self.pad_others(to);
     }
 
     /// Makes room for as many values as the last batch had, if there is none.

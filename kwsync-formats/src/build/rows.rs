@@ -1,5 +1,6 @@
 //! Rows of many tables out of one stream of records.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -182,15 +183,18 @@ impl Table {
     }
 
     /// Puts a null into the row in hand.
+    #[inline]
     pub(crate) fn push_null(&mut self, column: u32) -> std::result::Result<(), Misfit> {
         if self.required.contains(&column) {
             return Err(self.null_misfit(column));
         }
         if let Some(column) = self.columns.get_mut(column as usize) {
-            if column.len() > self.rows {
-                column.take_back(self.rows);
+            match column.len().cmp(&self.rows) {
+                Ordering::Less => column.pad(self.rows),
+                Ordering::Greater => column.take_back(self.rows),
+                Ordering::Equal => {}
             }
-            column.pad(self.rows + 1);
+            column.push_null();
         }
         Ok(())
     }

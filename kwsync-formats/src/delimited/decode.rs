@@ -11,7 +11,7 @@ use super::boundary::Ends;
 use super::charset::Charset;
 use super::infer::Guess;
 use super::options::{DelimitedOptions, Form, Header};
-use super::read::{self, Given, ReadOptions, Types};
+use super::read::{self, Given, Plain, ReadOptions, Slot, Types};
 use super::split::{Field, Split, Splitter};
 use crate::build::{Chunk, Misfit, NONE, Rule, Tables};
 use crate::framing::{Boundary, Extent, Fault, Output, Piece, Read, RecordDecoder, RecordFormat};
@@ -80,6 +80,7 @@ impl DelimitedDecoder {
             id: TableId::new("input"),
             table: NONE,
             columns: Vec::new(),
+            slots: Vec::new(),
             fields: Vec::new(),
             line: Vec::new(),
             scratch: Vec::new(),
@@ -178,6 +179,7 @@ struct Lines {
     table: u32,
     /// Of the table, in the order of the fields
     columns: Vec<u32>,
+    slots: Vec<Slot>,
     fields: Vec<Field>,
     /// The record in UTF-8, if it is not so in the input
     line: Vec<u8>,
@@ -383,6 +385,16 @@ impl Lines {
             });
             columns.push(added.map_err(|misfit| Fault::of(misfit, &self.id, piece.at))?);
         }
+        self.slots = columns
+            .iter()
+            .zip(&self.names)
+            .map(|(&column, name)| Slot {
+                column,
+                plain: Plain::of(output.tables.get(self.table).and_then(|table| table.known(column))),
+                force_null: self.options.force_null.has(name),
+                force_not_null: self.options.force_not_null.has(name),
+            })
+            .collect();
         self.columns = columns;
         Ok(true)
     }
@@ -429,7 +441,7 @@ impl Lines {
             }
             guesses.resize(guesses.len().max(fields.len()), Guess::Nothing);
             for (guess, field) in guesses.iter_mut().zip(&fields) {
-                if *guess == Guess::Text || self.options.is_null(field, data, "") {
+                if *guess == Guess::Text || self.options.is_null(field, data, false, false) {
                     continue;
                 }
                 self.scratch.clear();
@@ -474,14 +486,12 @@ impl Lines {
             table.activate(0, self.columns.iter().copied());
         }
         let data = line.unwrap_or(chunk.bytes);
-        for (index, &column) in self.columns.iter().enumerate() {
-            let Some(field) = self.fields.get(index) else {
-                table.push_null(column).map_err(|misfit| fault(misfit, start + len))?;
+        for (slot, field) in self.slots.iter().zip(&self.fields) {
+            if self.options.is_null(field, data, slot.force_null, slot.force_not_null) {
+                table.push_null(slot.column).map_err(|misfit| fault(misfit, field.start))?;
                 continue;
-            };
-            let name = self.names.get(index).map_or("", String::as_str);
-            if self.options.is_null(field, data, name) {
-                table.push_null(column).map_err(|misfit| fault(misfit, field.start))?;
+            }
+            if !field.escaped && line.is_none() && read::push_plain(table, slot, chunk, field) {
                 continue;
             }
             let made = if field.escaped {
@@ -496,7 +506,11 @@ impl Lines {
             } else {
                 line.map(|line| field.of(line))
             };
-            read::push(table, column, chunk, field, made).map_err(|misfit| fault(misfit, field.start))?;
+            read::push(table, slot.column, chunk, field, made)
+                .map_err(|misfit| fault(misfit, field.start))?;
+        }
+        for slot in self.slots.iter().skip(found) {
+            table.push_null(slot.column).map_err(|misfit| fault(misfit, start + len))?;
         }
         output.commit(self.table, start, len, 0);
         Ok(())

@@ -7,6 +7,7 @@ use super::split::Field;
 use crate::Limits;
 use crate::build::{Cell, Chunk, Data, Kind, Misfit, Str, Table};
 use crate::influx::number::{self, Number};
+use crate::influx::scan::Window;
 
 /// Where the types of columns come from that are not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,16 +152,82 @@ pub(super) fn table_of(split: &str) -> TableId {
 }
 
 impl DelimitedOptions {
-    /// Whether the field is a null, `name` being its column's.
-    #[inline]
-    pub(super) fn is_null(&self, field: &Field, data: &[u8], name: &str) -> bool {
+    /// Whether the field is a null.
+    #[inline(always)]
+    pub(super) fn is_null(&self, field: &Field, data: &[u8], force: bool, force_not: bool) -> bool {
         let null = self.null.as_bytes();
-        if self.form == Form::Text {
-            return field.of(data) == null;
+        if field.end - field.start != null.len() || (!null.is_empty() && field.of(data) != null) {
+            return false;
         }
-        let alike = if field.escaped { false } else { field.of(data) == null };
-        alike && if field.quoted { self.force_null.has(name) } else { !self.force_not_null.has(name) }
+        match self.form {
+            Form::Text => true,
+            Form::Csv if field.escaped => false,
+            Form::Csv if field.quoted => force,
+            Form::Csv => !force_not,
+        }
     }
+}
+
+/// A column, and what its fields need.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    pub(super) column: u32,
+    pub(super) plain: Plain,
+    pub(super) force_null: bool,
+    pub(super) force_not_null: bool,
+}
+
+/// Types whose values mostly go straight into the column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plain {
+    Int64,
+    Float64,
+    Text,
+    None,
+}
+
+impl Plain {
+    pub(super) fn of(column: Option<&Column>) -> Self {
+        match column.map(Column::data_type) {
+            Some(DataType::Int64) => Self::Int64,
+            Some(DataType::Float64) => Self::Float64,
+            Some(DataType::Text) => Self::Text,
+            _ => Self::None,
+        }
+    }
+}
+
+/// Puts a field that stands in the chunk into a column that is filled up to the row in hand. False if that takes
+/// more; then nothing has changed.
+#[inline(always)]
+pub(super) fn push_plain(table: &mut Table, slot: &Slot, chunk: Chunk<'_>, field: &Field) -> bool {
+    let Some(column) = table.columns.get_mut(slot.column as usize) else { return false };
+    let (data, start, len) = (chunk.bytes, field.start, field.end - field.start);
+    match (slot.plain, &mut column.data) {
+        (Plain::Int64, Data::I64(values)) => {
+            let short = Window::new(data, start).and_then(|window| number::short_digits(window, 0));
+            match short.filter(|(_, end)| *end == len) {
+                Some((value, _)) => values.push(value),
+                None => match number::integer(data, start) {
+                    (Some(value), end) if end == field.end => values.push(value),
+                    _ => return false,
+                },
+            }
+        }
+        (Plain::Float64, Data::F64(values)) => {
+            let short = Window::new(data, start).and_then(|window| number::short_float(window, 0));
+            match short.filter(|(_, end)| *end == len) {
+                Some((value, _)) => values.push(value),
+                None => match number::number(data, start) {
+                    Ok((Number::F64(value), end)) if end == field.end => values.push(value),
+                    _ => return false,
+                },
+            }
+        }
+        (Plain::Text, Data::Text(values)) => values.push_ref(chunk, field.start, field.end),
+        _ => return false,
+    }
+    true
 }
 
 /// PostgreSQL's words for floats that are no numbers.
@@ -194,7 +261,7 @@ fn before_christ(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Puts a field that is no null into a column that is filled up to the row in hand. `made` is its text, if it does
 /// not stand in the chunk as it is.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn push(
     table: &mut Table,
     index: u32,
@@ -203,46 +270,14 @@ pub(super) fn push(
     made: Option<&[u8]>,
 ) -> Result<(), Misfit> {
     let text = made.unwrap_or_else(|| field.of(chunk.bytes));
-    match table.fast(index) {
-        Some((Data::I64(values), DataType::Int64)) => {
-            if let (Some(value), end) = number::integer(text, 0)
-                && end == text.len()
-            {
-                values.push(value);
-                return Ok(());
-            }
-        }
-        Some((Data::F64(values), _)) => {
-            if let Ok(Number::F64(value)) = number::parse(text) {
-                values.push(value);
-                return Ok(());
-            }
-        }
-        Some((Data::Text(values), DataType::Text)) => {
-            match made {
-                None => values.push_ref(chunk, field.start, field.end),
-                Some(text) => values.push_copy(text, 0, text.len()),
-            }
-            return Ok(());
-        }
-        _ => {}
-    }
-    push_rare(table, index, chunk, field, made, text)
-}
-
-#[inline(never)]
-fn push_rare(
-    table: &mut Table,
-    index: u32,
-    chunk: Chunk<'_>,
-    field: &Field,
-    made: Option<&[u8]>,
-    text: &[u8],
-) -> Result<(), Misfit> {
     let mut own = None;
     match table.fast(index) {
         Some((Data::F64(values), _)) => {
-            if let Some(value) = special(text) {
+            let float = match number::parse(text) {
+                Ok(Number::F64(value)) => Some(value),
+                _ => special(text),
+            };
+            if let Some(value) = float {
                 values.push(value);
                 return Ok(());
             }

@@ -95,10 +95,12 @@ impl Splitter {
     /// Reads the line at `start`. With `last`, the end of the data ends it.
     pub(super) fn split(&mut self, data: &[u8], start: usize, last: bool, fields: &mut Vec<Field>) -> Split {
         fields.clear();
-        let (mut at, mut from) = (start, start);
+        let mut from = start;
         let (mut quoted, mut escaped) = (false, false);
+        let needles = self.needles;
+        let mut walk = needles.walk(data, start);
         loop {
-            let stop = self.needles.find(data, at);
+            let stop = walk.next();
             let Some(&byte) = data.get(stop) else {
                 if !last {
                     return Split::Incomplete;
@@ -108,7 +110,7 @@ impl Splitter {
             };
             if self.delimiter == Some(byte) {
                 fields.push(Self::field(from, stop, quoted, escaped));
-                (at, from, quoted, escaped) = (stop + 1, stop + 1, false, false);
+                (from, quoted, escaped) = (stop + 1, false, false);
             } else if byte == b'\n' || byte == b'\r' {
                 match self.line_end(data, stop, byte, last) {
                     Ok(end) => {
@@ -124,8 +126,11 @@ impl Splitter {
                 }
                 match data.get(stop + 1) {
                     None if !last => return Split::Incomplete,
-                    None => at = stop + 1,
-                    Some(_) => (at, escaped) = (stop + 2, true),
+                    None => {}
+                    Some(_) => {
+                        escaped = true;
+                        walk.skip(stop + 2);
+                    }
                 }
             } else {
                 // The quote. An escape is one only within quotes.
@@ -134,9 +139,9 @@ impl Splitter {
                 match self.quoted(data, stop, last) {
                     Ok((end, pairs)) => {
                         escaped |= pairs;
-                        at = end;
                         let after = data.get(end).copied();
                         escaped |= !matches!(after, None | Some(b'\n' | b'\r')) && after != self.delimiter;
+                        walk.skip(end);
                     }
                     Err(split) => return split,
                 }

@@ -19,7 +19,7 @@ mod points;
 pub mod reference;
 pub(crate) mod scan;
 mod typed;
-mod write;
+pub(crate) mod write;
 
 #[cfg(feature = "arrow")]
 pub use crate::build::TagEncoding;

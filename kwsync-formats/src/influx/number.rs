@@ -199,6 +199,21 @@ pub(crate) fn short_integer(window: Window<'_>, at: usize) -> Option<(i64, usize
     Some((if negative { -value } else { value }, usize::from(negative) + count + 1))
 }
 
+/// The integer of less than eight digits at `at` of `window`, and its length; what follows is not looked at.
+#[inline(always)]
+#[cfg(feature = "delimited")]
+pub(crate) fn short_digits(window: Window<'_>, at: usize) -> Option<(i64, usize)> {
+    let first = window.word(at, 0);
+    let negative = first & 0xff == u64::from(b'-');
+    let word = if negative { window.word(at, 1) } else { first };
+    let (value, count) = digits_of_word(word);
+    if count == 8 || count == 0 {
+        return None;
+    }
+    let value = value as i64;
+    Some((if negative { -value } else { value }, usize::from(negative) + count))
+}
+
 /// A float with less than eight digits before and after its point, if any, and its length. What follows is not
 /// looked at.
 #[inline(always)]

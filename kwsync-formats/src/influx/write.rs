@@ -92,7 +92,7 @@ const PAIRS: [[u8; 2]; 100] = {
 
 /// Appends the digits of `value`.
 #[inline(always)]
-pub(super) fn write_u64(value: u64, out: &mut Vec<u8>) {
+pub(crate) fn write_u64(value: u64, out: &mut Vec<u8>) {
     if value < 10 {
         out.push(b'0' + value as u8);
     } else if value < 100 {
@@ -123,7 +123,7 @@ fn write_many(mut value: u64, out: &mut Vec<u8>) {
 
 /// Appends the sign and the digits of `value`.
 #[inline(always)]
-pub(super) fn write_i64(value: i64, out: &mut Vec<u8>) {
+pub(crate) fn write_i64(value: i64, out: &mut Vec<u8>) {
     if value < 0 {
         out.push(b'-');
     }
@@ -132,7 +132,7 @@ pub(super) fn write_i64(value: i64, out: &mut Vec<u8>) {
 
 #[cfg(feature = "arrow")]
 /// Appends a float, which is finite, with the fewest digits that read back the same.
-pub(super) fn write_f64(value: f64, out: &mut Vec<u8>) {
+pub(crate) fn write_f64(value: f64, out: &mut Vec<u8>) {
     const POW10: [f64; 7] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
     let size = value.abs();
     if size < 1e9 {
@@ -162,7 +162,7 @@ pub(super) fn write_f64(value: f64, out: &mut Vec<u8>) {
 
 #[cfg(feature = "arrow")]
 /// The same of any width, the slow way.
-pub(super) fn write_float(value: impl std::fmt::Debug, out: &mut Vec<u8>) {
+pub(crate) fn write_float(value: impl std::fmt::Debug, out: &mut Vec<u8>) {
     // Writing to a vector does not fail.
     write!(out, "{value:?}").unwrap_or_default();
 }

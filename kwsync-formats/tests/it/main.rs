@@ -27,3 +27,5 @@ mod samples;
 mod steady;
 #[cfg(feature = "arrow")]
 mod tags;
+#[cfg(feature = "arrow")]
+mod telnet;

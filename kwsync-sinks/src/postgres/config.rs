@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kwsync_core::config::{Dsn, Param, Params};
+use kwsync_core::system::postgres::profile::{Profile, Server};
 use kwsync_core::system::postgres::wire::ConnectConfig;
-use kwsync_core::{Error, Result};
+use kwsync_core::{Error, ErrorKind, Result};
 use kwsync_formats::pgcopy::{self, CopyOptions};
 
 /// Where PostgreSQL listens unless the address says otherwise.
@@ -14,8 +15,43 @@ pub const DEFAULT_PORT: u16 = 5432;
 pub static PARAMS: &[Param] = &[
     Param::text("schema", "the schema of the tables; default: along the search path"),
     Param::text("table", "write all rows to this table"),
-    Param::choice("create", &["missing", "never"], "make tables and columns that are missing, or refuse")
-        .with_default("missing"),
+    Param::choice(
+        "profile",
+        &["auto", "postgres", "kwdb", "kwdb-ts", "greenplum", "cockroach"],
+        "what the server is; auto: as it says itself",
+    )
+    .with_default("auto"),
+    Param::choice(
+        "mode",
+        &["insert", "insert-ignore", "upsert", "update", "append", "truncate", "replace"],
+        "what becomes of rows that the table has already, and of the table: append makes none, truncate empties it \
+         before the first row, replace loads another one and swaps them at the end",
+    )
+    .with_default("insert"),
+    Param::choice(
+        "strategy",
+        &["auto", "copy-binary", "merge", "insert", "unnest"],
+        "how rows are sent: COPY into the table, COPY into a temporary table and a merge, INSERT of many rows, or \
+         INSERT of arrays",
+    )
+    .with_default("auto"),
+    Param::list("key", "the columns that tell rows apart; default: those of the table's primary key"),
+    Param::choice("duplicates", &["last", "first", "error"], "which row of a batch stays among those with one key")
+        .with_default("last"),
+    Param::choice("sort", &["auto", "key", "none"], "the order of a batch; auto: by key where the table has one")
+        .with_default("auto"),
+    Param::text("pre_sql", "statements to run before the first row, once for a job"),
+    Param::text("post_sql", "statements to run when all rows have settled"),
+    Param::choice(
+        "create",
+        &["missing", "never", "evolve"],
+        "make tables and columns that are missing, or refuse; evolve also widens columns: smallint to bigint, real to \
+         double precision, varchar to a longer one",
+    )
+    .with_default("missing"),
+    Param::list("primary_tags", "KWDB: the tags that tell series apart; default: all, if there are no more than four"),
+    Param::list("distributed_by", "Greenplum: the columns by which new tables are spread, or RANDOMLY"),
+    Param::text("table_options", "Greenplum: what new tables have in WITH (...), as APPENDONLY=true"),
     Param::flag("unlogged", "make tables without a write-ahead log: faster, and empty after a crash of the server")
         .with_default("false"),
     Param::choice(
@@ -66,6 +102,94 @@ pub enum Create {
     Missing,
     /// What is missing is an error.
     Never,
+    /// What is missing is made, and columns too narrow for the rows are widened, never narrowed.
+    Evolve,
+}
+
+/// What becomes of rows that the table has already, and of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Rows are inserted; one that is there already is rejected.
+    #[default]
+    Insert,
+    /// Rows that are there already are dropped, and counted as ignored.
+    InsertIgnore,
+    /// Rows that are there already are replaced.
+    Upsert,
+    /// Only rows that are there already are replaced; others are counted as ignored.
+    Update,
+    /// As insert, into tables that exist: none is made.
+    Append,
+    /// The table is emptied before the first row.
+    Truncate,
+    /// Rows go to a new table that takes the place of the old one when all have settled.
+    Replace,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Insert => "insert",
+            Self::InsertIgnore => "insert-ignore",
+            Self::Upsert => "upsert",
+            Self::Update => "update",
+            Self::Append => "append",
+            Self::Truncate => "truncate",
+            Self::Replace => "replace",
+        })
+    }
+}
+
+/// How rows are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// COPY BINARY where the mode allows it, else a merge.
+    #[default]
+    Auto,
+    /// COPY BINARY into the table.
+    CopyBinary,
+    /// COPY BINARY into a temporary table, then one statement into the table.
+    Merge,
+    /// Prepared INSERTs of many rows, their values in binary form.
+    Insert,
+    /// Prepared INSERTs of one array a column.
+    Unnest,
+}
+
+impl std::fmt::Display for Strategy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::CopyBinary => "COPY BINARY",
+            Self::Merge => "COPY BINARY into a temporary table, then a merge",
+            Self::Insert => "prepared INSERT of many rows",
+            Self::Unnest => "prepared INSERT of arrays",
+        })
+    }
+}
+
+/// Which row of a batch stays among those with the same key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Duplicates {
+    /// The last; the others are counted as ignored.
+    #[default]
+    Last,
+    /// The first; the others are counted as ignored.
+    First,
+    /// The first; the others are rejected.
+    Error,
+}
+
+/// The order of the rows of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sort {
+    /// By key where the table has one: it makes its indexes grow in order.
+    #[default]
+    Auto,
+    /// By key.
+    Key,
+    /// As they come.
+    None,
 }
 
 /// What becomes of nanoseconds.
@@ -102,8 +226,30 @@ pub struct PostgresOptions {
     pub schema: Option<String>,
     /// The table that all rows go to.
     pub table: Option<String>,
+    /// What the server is; none: as it says itself.
+    pub profile: Option<Server>,
+    /// What becomes of rows that the table has already.
+    pub mode: Mode,
+    /// How rows are sent.
+    pub strategy: Strategy,
+    /// The columns that tell rows apart; none: those of the table's primary key.
+    pub key: Vec<String>,
+    /// Which row of a batch stays among those with the same key.
+    pub duplicates: Duplicates,
+    /// The order of the rows of a batch.
+    pub sort: Sort,
+    /// Statements to run before the first row, once for a job.
+    pub pre_sql: Option<String>,
+    /// Statements to run when all rows have settled.
+    pub post_sql: Option<String>,
     /// Whether tables and columns are made.
     pub create: Create,
+    /// KWDB: the tags that tell series apart.
+    pub primary_tags: Vec<String>,
+    /// Greenplum: the columns by which new tables are spread; one that is called RANDOMLY, alone, means just that.
+    pub distributed_by: Vec<String>,
+    /// Greenplum: what new tables have in `WITH (...)`.
+    pub table_options: Option<String>,
     /// Whether tables are made without a write-ahead log.
     pub unlogged: bool,
     /// What becomes of nanoseconds.
@@ -127,7 +273,18 @@ impl PostgresOptions {
             connect,
             schema: None,
             table: None,
+            profile: None,
+            mode: Mode::default(),
+            strategy: Strategy::default(),
+            key: Vec::new(),
+            duplicates: Duplicates::default(),
+            sort: Sort::default(),
+            pre_sql: None,
+            post_sql: None,
             create: Create::default(),
+            primary_tags: Vec::new(),
+            distributed_by: Vec::new(),
+            table_options: None,
             unlogged: false,
             timestamp_ns: TimestampNs::default(),
             delivery: DeliveryMode::default(),
@@ -143,7 +300,7 @@ impl PostgresOptions {
     /// # Errors
     /// `Config` when the address names no user, or parameters contradict each other.
     pub fn from_dsn(dsn: &Dsn, params: &Params) -> Result<Self> {
-        let mut connect = ConnectConfig::from_dsn(dsn, DEFAULT_PORT)?;
+        let mut connect = ConnectConfig::from_dsn(dsn, Server::default_port(dsn.driver()))?;
         if connect.database.contains('/') {
             return Err(Error::config(format!("{:?} is no name of a database", connect.database))
                 .with_hint("write /DATABASE?table=TABLE"));
@@ -167,14 +324,57 @@ impl PostgresOptions {
         let mut options = Self::new(connect);
         options.schema = params.text("schema").map(str::to_owned);
         options.table = params.text("table").map(str::to_owned);
-        options.create =
-            if params.choice("create") == Some("never") { Create::Never } else { Create::Missing };
+        options.create = match params.choice("create") {
+            Some("never") => Create::Never,
+            Some("evolve") => Create::Evolve,
+            _ => Create::Missing,
+        };
+        options.primary_tags = params.list("primary_tags").to_vec();
+        options.distributed_by = params.list("distributed_by").to_vec();
+        options.table_options = params.text("table_options").map(str::to_owned);
         options.unlogged = params.flag("unlogged");
         options.timestamp_ns = match params.choice("timestamp_ns") {
             Some("truncate") => TimestampNs::Truncate,
             Some("bigint") => TimestampNs::BigInt,
             _ => TimestampNs::Reject,
         };
+        options.profile = match params.choice("profile") {
+            None | Some("auto") => None,
+            Some(name) => Some(name.parse()?),
+        };
+        options.mode = match params.choice("mode") {
+            Some("insert-ignore") => Mode::InsertIgnore,
+            Some("upsert") => Mode::Upsert,
+            Some("update") => Mode::Update,
+            Some("append") => Mode::Append,
+            Some("truncate") => Mode::Truncate,
+            Some("replace") => Mode::Replace,
+            _ => Mode::Insert,
+        };
+        options.strategy = match params.choice("strategy") {
+            Some("copy-binary") => Strategy::CopyBinary,
+            Some("merge") => Strategy::Merge,
+            Some("insert") => Strategy::Insert,
+            Some("unnest") => Strategy::Unnest,
+            _ => Strategy::Auto,
+        };
+        options.key = params.list("key").to_vec();
+        options.duplicates = match params.choice("duplicates") {
+            Some("first") => Duplicates::First,
+            Some("error") => Duplicates::Error,
+            _ => Duplicates::Last,
+        };
+        options.sort = match params.choice("sort") {
+            Some("key") => Sort::Key,
+            Some("none") => Sort::None,
+            _ => Sort::Auto,
+        };
+        options.pre_sql = params.text("pre_sql").map(str::to_owned);
+        options.post_sql = params.text("post_sql").map(str::to_owned);
+        if options.mode == Mode::Append {
+            options.create = Create::Never;
+        }
+        options.check()?;
         options.delivery = match params.choice("delivery") {
             Some("exactly-once") => DeliveryMode::ExactlyOnce,
             Some("at-least-once") => DeliveryMode::AtLeastOnce,
@@ -193,13 +393,57 @@ impl PostgresOptions {
         Ok(options)
     }
 
+    /// Whether mode and strategy go together.
+    fn check(&self) -> Result<()> {
+        let plain = !matches!(self.mode, Mode::InsertIgnore | Mode::Upsert | Mode::Update);
+        match self.strategy {
+            Strategy::CopyBinary if !plain => {
+                Err(Error::config(format!("mode={} is more than COPY can do", self.mode)).with_hint(
+                    "use strategy=merge, which copies into a temporary table first, or strategy=auto",
+                ))
+            }
+            Strategy::Insert | Strategy::Unnest if self.mode == Mode::Update => {
+                Err(Error::config("mode=update is done by a merge").with_hint("use strategy=merge or auto"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The strategy, chosen where none is forced.
+    ///
+    /// # Errors
+    /// `Config` when the server cannot do what was asked for.
+    pub(super) fn chosen_strategy(&self, profile: &Profile) -> Result<Strategy> {
+        let merging = matches!(self.mode, Mode::InsertIgnore | Mode::Upsert | Mode::Update);
+        let chosen = match (self.strategy, merging) {
+            (Strategy::Auto, true) if profile.temp_tables => Strategy::Merge,
+            (Strategy::Auto, false) if profile.copy_binary => Strategy::CopyBinary,
+            (Strategy::Auto, _) => Strategy::Insert,
+            (chosen, _) => chosen,
+        };
+        let possible = match chosen {
+            Strategy::Merge => profile.temp_tables && profile.copy_binary,
+            Strategy::Insert => profile.prepared_insert && (!merging || profile.on_conflict),
+            Strategy::Unnest => {
+                profile.prepared_insert && profile.unnest && (!merging || profile.on_conflict)
+            }
+            _ => profile.copy_binary,
+        };
+        if !possible || !profile.transactions || (self.mode == Mode::Update && chosen != Strategy::Merge) {
+            let text = format!("mode={} by {chosen} is not possible on {}", self.mode, profile.server);
+            return Err(Error::new(ErrorKind::Unsupported, text)
+                .with_hint("--dry-run shows what the server can do; choose another strategy= or mode="));
+        }
+        Ok(chosen)
+    }
+
     /// What the encoder is told.
-    pub(super) fn copy_options(&self) -> CopyOptions {
+    pub(super) fn copy_options(&self, profile: &Profile) -> CopyOptions {
         let policy = match self.timestamp_ns {
             TimestampNs::Truncate => pgcopy::TimestampNs::Truncate,
             TimestampNs::Reject | TimestampNs::BigInt => pgcopy::TimestampNs::Reject,
         };
-        CopyOptions::default().with_timestamp_ns(policy)
+        CopyOptions::default().with_timestamp_ns(policy).with_numeric_infinity(profile.numeric_infinity)
     }
 
     /// Sets the schema of tables that name none.
@@ -213,6 +457,34 @@ impl PostgresOptions {
     #[must_use]
     pub fn with_create(mut self, create: Create) -> Self {
         self.create = create;
+        self
+    }
+
+    /// Sets what becomes of rows that the table has already.
+    #[must_use]
+    pub fn with_mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets the order of the rows of a batch.
+    #[must_use]
+    pub fn with_sort(mut self, sort: Sort) -> Self {
+        self.sort = sort;
+        self
+    }
+
+    /// Sets the columns that tell rows apart.
+    #[must_use]
+    pub fn with_key(mut self, key: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.key = key.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets how rows are sent.
+    #[must_use]
+    pub fn with_strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
         self
     }
 

@@ -10,14 +10,27 @@
 
 mod checkpoint;
 mod config;
+mod key;
+mod lifecycle;
+mod loader;
 mod shared;
 mod sink;
 mod target;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tokio-postgres")]
 mod tokio_client;
+mod way;
 mod writer;
 
-pub use config::{Create, DEFAULT_PORT, DeliveryMode, PARAMS, PostgresOptions, TimestampNs};
+pub use config::{
+    Create, DEFAULT_PORT, DeliveryMode, Duplicates, Mode, PARAMS, PostgresOptions, Sort, Strategy,
+    TimestampNs,
+};
+pub use loader::{
+    ColumnInfo, FailedRow, LoadCode, LoadCounts, LoadError, LoadRow, LoadValue, Loader, LoaderConfig,
+    TableInfo,
+};
 pub use sink::PostgresSink;
 #[cfg(feature = "tokio-postgres")]
 pub use tokio_client::{CopyClient, copy_into};
@@ -27,11 +40,17 @@ use kwsync_core::config::{ConnectorInfo, Registry};
 
 /// Adds the sink `postgres` to `registry`.
 pub fn register(registry: &mut Registry) {
-    let info = ConnectorInfo::sink("postgres", "PostgreSQL, by COPY BINARY")
-        .with_aliases(&["postgresql", "pg"])
-        .with_params(PARAMS);
-    registry.register_sink(info, |request| {
-        let options = PostgresOptions::from_dsn(request.dsn, request.params)?;
-        Ok(Box::new(PostgresSink::new(options)))
-    });
+    let family: [(&str, &str, &[&str]); 4] = [
+        ("postgres", "PostgreSQL, by COPY BINARY", &["postgresql", "pg"]),
+        ("kwdb", "KWDB (KaiwuDB): relational databases", &["kaiwudb"]),
+        ("adb", "AnalyticDB for PostgreSQL and Greenplum", &["analyticdb", "adb4pg", "greenplum", "gp"]),
+        ("cockroach", "CockroachDB", &["cockroachdb", "crdb"]),
+    ];
+    for (name, summary, aliases) in family {
+        let info = ConnectorInfo::sink(name, summary).with_aliases(aliases).with_params(PARAMS);
+        registry.register_sink(info, |request| {
+            let options = PostgresOptions::from_dsn(request.dsn, request.params)?;
+            Ok(Box::new(PostgresSink::new(options)))
+        });
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use kwsync_core::system::postgres::catalog::CatalogTable;
+use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{Backoff, Result, Retry, TableId};
 
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     tables: RwLock<HashMap<TableId, Arc<CatalogTable>>>,
     /// The checkpoints in the target, once this run has claimed its job there.
     claimed: RwLock<Option<Claimed>>,
+    profile: RwLock<Option<Arc<Profile>>>,
 }
 
 /// A job that this run has claimed in the target.
@@ -32,7 +34,7 @@ pub(super) struct Claimed {
 
 impl Shared {
     pub(super) fn new(options: PostgresOptions) -> Self {
-        Self { options, tables: RwLock::default(), claimed: RwLock::default() }
+        Self { options, tables: RwLock::default(), claimed: RwLock::default(), profile: RwLock::default() }
     }
 
     /// The table as it was prepared last.
@@ -48,6 +50,25 @@ impl Shared {
     /// Remembers that checkpoints are kept in the target.
     pub(super) fn claim(&self, claimed: Claimed) {
         *self.claimed.write().unwrap_or_else(PoisonError::into_inner) = Some(claimed);
+    }
+
+    /// What the server can do: as the options say, else as it says itself, asked once.
+    pub(super) async fn profile(&self, connection: &mut Connection) -> Result<Arc<Profile>> {
+        let known = self.profile.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let probed = Profile::probe(connection).await?;
+        let profile = match self.options.profile {
+            Some(server) if server != probed.server => {
+                tracing::warn!(found = %probed.server, profile = %server, "the server looks like another");
+                Profile::of(server, None)
+            }
+            _ => probed,
+        };
+        let profile = Arc::new(profile);
+        *self.profile.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&profile));
+        Ok(profile)
     }
 
     /// Another session, tried as often as the options say.

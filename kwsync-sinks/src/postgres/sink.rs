@@ -4,18 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kwsync_core::system::postgres::catalog::{self, CatalogTable};
+use kwsync_core::system::postgres::ddl;
 use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{
-    Capabilities, Cast, Checkpoint, Delivery, Error, ErrorKind, JobId, Lane, Plan, Result, Run, Schema, Sink,
-    TableId,
+    Capabilities, Cast, Checkpoint, Delivery, Error, ErrorKind, JobId, Lane, Location, Plan, Result, Run,
+    Schema, Sink, TableId,
 };
 use kwsync_formats::pgcopy::CopyEncoder;
 use tokio::sync::Mutex;
 
 use super::checkpoint;
-use super::config::{DeliveryMode, PostgresOptions, TimestampNs};
+use super::config::{DeliveryMode, Mode, PostgresOptions, TimestampNs};
+use super::key;
+use super::lifecycle::Lifecycle;
 use super::shared::{Claimed, Shared};
 use super::target;
+use super::way::Way;
 use super::writer::PostgresWriter;
 
 /// Writes to PostgreSQL by COPY BINARY.
@@ -33,12 +37,17 @@ pub struct PostgresSink {
     shared: Arc<Shared>,
     /// The session for looking at the catalog and for DDL; it never holds a transaction.
     control: Mutex<Option<Connection>>,
+    lifecycle: Mutex<Lifecycle>,
 }
 
 impl PostgresSink {
     /// A sink for the server and with the options given. Nothing is connected yet.
     pub fn new(options: PostgresOptions) -> Self {
-        Self { shared: Arc::new(Shared::new(options)), control: Mutex::new(None) }
+        Self {
+            shared: Arc::new(Shared::new(options)),
+            control: Mutex::new(None),
+            lifecycle: Mutex::default(),
+        }
     }
 
     /// What the catalog has of `table`, and how to make it ready for `schema`.
@@ -49,8 +58,16 @@ impl PostgresSink {
         schema: &Schema,
     ) -> Result<(Option<CatalogTable>, target::Change)> {
         let options = &self.shared.options;
-        let found = catalog::table(control, table, options.schema.as_deref()).await?;
-        let change = target::change(table, schema, found.as_ref(), options)?;
+        // Before the server is asked: it would cut a long name off, and find another table.
+        ddl::table_name(table, options.schema.as_deref())
+            .map_err(|error| error.with_location(Location::new().with_table(table.name())))?;
+        let mut found = catalog::table(control, table, options.schema.as_deref()).await?;
+        if let Some(found) = &mut found {
+            found.unique = catalog::unique_indexes(control, found).await?;
+        }
+        let profile = self.shared.profile(control).await?;
+        let mut change = target::change(table, schema, found.as_ref(), options, &profile)?;
+        change.key = key::find(found.as_ref(), &change.name, schema, options, &profile)?;
         Ok((found, change))
     }
 
@@ -85,7 +102,9 @@ impl PostgresSink {
     async fn control(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Connection>>> {
         let mut control = self.control.lock().await;
         if control.as_ref().is_none_or(Connection::is_broken) {
-            *control = Some(self.shared.connect().await?);
+            let mut connection = self.shared.connect().await?;
+            self.shared.profile(&mut connection).await?;
+            *control = Some(connection);
         }
         Ok(control)
     }
@@ -113,23 +132,41 @@ impl Sink for PostgresSink {
 
     async fn start(&self, run: &Run) -> Result<()> {
         let options = &self.shared.options;
-        if options.delivery != DeliveryMode::AtLeastOnce && run.resumable {
+        let mut control = self.control().await?;
+        let control = connected(&mut control)?;
+        let mut fresh = run.fresh;
+        let profile = self.shared.profile(control).await?;
+        let can = profile.transactions && profile.on_conflict;
+        if options.delivery == DeliveryMode::ExactlyOnce && !can {
+            let text = format!("delivery=exactly-once is not possible on {}", profile.server);
+            return Err(Error::new(ErrorKind::Unsupported, text).with_hint("use delivery=at-least-once"));
+        }
+        if can && options.delivery != DeliveryMode::AtLeastOnce && run.resumable {
             let table = self.checkpoint_table()?;
-            let mut control = self.control().await?;
-            let control = connected(&mut control)?;
             let claimed = async {
                 checkpoint::prepare(control, &table).await?;
                 checkpoint::claim_job(control, &table, &run.job, run.generation).await
             };
             match claimed.await {
-                Ok((generation, _)) => self.shared.claim(Claimed { table: table.into(), generation }),
+                Ok((generation, new)) => {
+                    fresh &= new;
+                    self.shared.claim(Claimed { table: table.into(), generation });
+                }
                 Err(error) if options.delivery == DeliveryMode::Auto && is_forbidden(&error) => {
                     tracing::warn!(error = %error, "no checkpoints in the target: delivery is at least once");
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        let claimed = self.shared.claimed().is_some();
+        self.lifecycle.lock().await.start(control, options, &run.job, fresh, claimed).await
+    }
+
+    async fn finish(&self, _job: &JobId) -> Result<()> {
+        let mut control = self.control().await?;
+        let claimed = self.shared.claimed();
+        let mut lifecycle = self.lifecycle.lock().await;
+        lifecycle.finish(connected(&mut control)?, &self.shared.options, claimed.as_ref()).await
     }
 
     async fn forget(&self, job: &JobId) -> Result<()> {
@@ -162,11 +199,32 @@ impl Sink for PostgresSink {
         let table = target::renamed(table, &self.shared.options);
         let mut control = self.control().await?;
         let (found, change) = self.look(connected(&mut control)?, &table, schema).await?;
-        let mut plan = Plan::new(change.name, "COPY BINARY, one transaction a commit", Delivery::AtLeastOnce);
-        if self.shared.options.delivery != DeliveryMode::AtLeastOnce {
+        let options = &self.shared.options;
+        let profile = self.shared.profile(connected(&mut control)?).await?;
+        let strategy = format!("{}, one transaction a commit", options.chosen_strategy(&profile)?);
+        let mut plan = Plan::new(change.name, strategy, Delivery::AtLeastOnce);
+        plan.notes.push(profile.to_string());
+        if let Some(key) = &change.key {
+            plan.notes.push(format!("key ({})", key.columns.join(", ")));
+        }
+        if let (Some(found), true) = (&found, change.created.iter().all(Option::is_none)) {
+            let way = Way::new(found, schema, change.key.as_ref(), options, &profile, 1)?;
+            plan.notes.push(format!("rows go in by: {}", way.statement()));
+        }
+        for (when, sql) in [("before", &options.pre_sql), ("after", &options.post_sql)] {
+            plan.notes.extend(sql.as_ref().map(|sql| format!("{when} the load: {sql}")));
+        }
+        if options.delivery != DeliveryMode::AtLeastOnce && profile.transactions && profile.on_conflict {
             self.plan_checkpoints(connected(&mut control)?, &mut plan).await?;
         }
-        plan.statements = change.statements;
+        match (options.mode, &found) {
+            (Mode::Truncate, Some(_)) => plan.statements.push(format!("TRUNCATE {}", plan.table)),
+            (Mode::Replace, _) => {
+                plan.notes.push("rows go to a new table that replaces this one at the end".to_owned())
+            }
+            _ => {}
+        }
+        plan.statements.extend(change.statements);
         let known: Vec<_> = schema
             .columns()
             .iter()
@@ -183,7 +241,7 @@ impl Sink for PostgresSink {
         // Which ways may lose something is known when all columns are there.
         if let (Some(found), true) = (&found, change.created.iter().all(Option::is_none)) {
             let columns = target::copy_columns(found, schema)?;
-            let encoder = CopyEncoder::try_new(schema, &columns, self.shared.options.copy_options())?;
+            let encoder = CopyEncoder::try_new(schema, &columns, options.copy_options(&profile))?;
             lossy.extend(encoder.casts().iter().map(|cast| (cast.column.clone(), cast.lossy.clone())));
         }
         plan.casts = schema
@@ -207,8 +265,16 @@ impl Sink for PostgresSink {
         let table = target::renamed(table, &self.shared.options);
         let mut control = self.control().await?;
         let control = connected(&mut control)?;
-        let (found, change) = self.look(control, &table, schema).await?;
-        let mut found = found;
+        let options = &self.shared.options;
+        let profile = self.shared.profile(control).await?;
+        options.chosen_strategy(&profile)?;
+        let place = self
+            .lifecycle
+            .lock()
+            .await
+            .table(control, options, self.shared.claimed().as_ref(), &table)
+            .await?;
+        let (mut found, change) = self.look(control, &place, schema).await?;
         if !change.statements.is_empty() {
             for statement in &change.statements {
                 tracing::info!(table = %table, "{statement}");
@@ -219,15 +285,17 @@ impl Sink for PostgresSink {
                     Err(error) => return Err(error.context(format!("cannot make {} ready", change.name))),
                 }
             }
-            found = self.look(control, &table, schema).await?.0;
+            found = self.look(control, &place, schema).await?.0;
         }
+        let key = change.key;
         let found = found.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("{} was made, and is gone again", change.name))
         })?;
         // A way that does not exist is found here, before the first row.
         let columns = target::copy_columns(&found, schema)?;
-        CopyEncoder::try_new(schema, &columns, self.shared.options.copy_options())
+        CopyEncoder::try_new(schema, &columns, options.copy_options(&profile))
             .map_err(|error| error.context(format!("cannot write to {}", change.name)))?;
+        Way::new(&found, schema, key.as_ref(), options, &profile, 1)?;
         self.shared.learn(table, found);
         Ok(())
     }

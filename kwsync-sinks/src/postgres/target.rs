@@ -1,11 +1,15 @@
 //! A table as rows are written to it: which columns, of which types, by which COPY.
 
+use kwsync_core::system::kwdb;
 use kwsync_core::system::postgres::catalog::{CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl;
-use kwsync_core::{Column, DataType, Error, ErrorKind, Result, Schema, TableId, TimeUnit};
+use kwsync_core::system::postgres::profile::Profile;
+use kwsync_core::system::postgres::types::sql_type;
+use kwsync_core::{Column, DataType, Error, ErrorKind, Result, Schema, TableId, TimeUnit, widen};
 use kwsync_formats::pgcopy::CopyColumn;
 
 use super::config::{Create, PostgresOptions, TimestampNs};
+use super::key::Key;
 
 /// What has to happen before rows of some columns can be written to a table.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub(super) struct Change {
     pub(super) statements: Vec<String>,
     /// The type that each column of the schema is created with, where it is created.
     pub(super) created: Vec<Option<String>>,
+    /// The columns that tell rows apart.
+    pub(super) key: Option<Key>,
 }
 
 /// The table that rows of `table` go to.
@@ -28,6 +34,7 @@ pub(super) fn change(
     schema: &Schema,
     found: Option<&CatalogTable>,
     options: &PostgresOptions,
+    profile: &Profile,
 ) -> Result<Change> {
     let at = |error: Error| {
         let place = error.location().cloned().unwrap_or_default();
@@ -41,16 +48,26 @@ pub(super) fn change(
         None => ddl::table_name(table, options.schema.as_deref()),
     }
     .map_err(at)?;
-    let mut change = Change { name, statements: Vec::new(), created: vec![None; schema.columns().len()] };
+    let mut change =
+        Change { name, statements: Vec::new(), created: vec![None; schema.columns().len()], key: None };
     let Some(found) = found else {
         if options.create == Create::Never {
             return Err(at(Error::new(ErrorKind::NotFound, format!("there is no table {}", change.name))
                 .with_hint("create it, or let it be created: create=missing")));
         }
+        if profile.tags {
+            change.created =
+                schema.columns().iter().map(|column| Some(column.data_type().to_string())).collect();
+            change
+                .statements
+                .push(kwdb::ddl::create_ts_table(&change.name, schema, &options.primary_tags).map_err(at)?);
+            return Ok(change);
+        }
         let columns: Vec<_> =
             schema.columns().iter().map(|column| (column, create_type(column, options))).collect();
         change.created = columns.iter().map(|(_, data_type)| Some(data_type.clone())).collect();
-        change.statements.push(ddl::create_table(&change.name, columns, options.unlogged).map_err(at)?);
+        let create = ddl::create_table(&change.name, columns, &options.key, options.unlogged).map_err(at)?;
+        change.statements.push(create + &storage(options, profile)?);
         return Ok(change);
     };
     for (column, created) in schema.columns().iter().zip(&mut change.created) {
@@ -60,6 +77,14 @@ pub(super) fn change(
                     format!("column {:?} of {} is filled in by the server", column.name(), change.name);
                 return Err(at(Error::new(ErrorKind::Schema, text)
                     .with_hint(format!("leave it out: -T drop-columns:{}", column.name()))));
+            }
+            Some(known) if options.create == Create::Evolve => {
+                let was = known.pg_type.data_type();
+                if let Some(wide) = widen(&was, column.data_type()).filter(|wide| *wide != was) {
+                    let data_type = sql_type(&wide);
+                    change.statements.push(ddl::widen_column(&change.name, column, &data_type).map_err(at)?);
+                    *created = Some(data_type);
+                }
             }
             Some(_) => {}
             None if options.create == Create::Never => {
@@ -71,7 +96,9 @@ pub(super) fn change(
             }
             None => {
                 let data_type = create_type(column, options);
-                change.statements.push(ddl::add_column(&change.name, column, &data_type).map_err(at)?);
+                change
+                    .statements
+                    .push(ddl::add_column(&change.name, column, &data_type, profile).map_err(at)?);
                 *created = Some(data_type);
             }
         }
@@ -88,6 +115,33 @@ pub(super) fn change(
 
 fn is_lacking(known: &CatalogColumn, schema: &Schema) -> bool {
     known.not_null && !known.has_default && !known.generated && schema.column(&known.name).is_none()
+}
+
+/// What stands behind CREATE TABLE: how rows are stored, and spread over nodes.
+fn storage(options: &PostgresOptions, profile: &Profile) -> Result<String> {
+    let mut text = String::new();
+    if !profile.distributed {
+        return match (&options.table_options, options.distributed_by.is_empty()) {
+            (None, true) => Ok(text),
+            _ => Err(Error::config(format!(
+                "distributed_by and table_options mean nothing to {}",
+                profile.server
+            ))
+            .with_hint("leave them out, or say profile=greenplum")),
+        };
+    }
+    if let Some(with) = &options.table_options {
+        text.push_str(&format!(" WITH ({with})"));
+    }
+    match options.distributed_by.as_slice() {
+        [] => {}
+        [one] if one == "RANDOMLY" => text.push_str(" DISTRIBUTED RANDOMLY"),
+        columns => {
+            let columns: Vec<_> = columns.iter().map(|name| ddl::quote(name)).collect::<Result<_>>()?;
+            text.push_str(&format!(" DISTRIBUTED BY ({})", columns.join(", ")));
+        }
+    }
+    Ok(text)
 }
 
 fn create_type(column: &Column, options: &PostgresOptions) -> String {
@@ -115,12 +169,4 @@ pub(super) fn copy_columns(found: &CatalogTable, schema: &Schema) -> Result<Vec<
             .with_hint("somebody changed the table while it was being written; run again")),
         })
         .collect()
-}
-
-/// `COPY table (columns) FROM STDIN BINARY`.
-pub(super) fn copy_statement(found: &CatalogTable, schema: &Schema) -> Result<String> {
-    let table = TableId::with_schema(found.schema.as_str(), found.name.as_str());
-    let names: Vec<_> =
-        schema.columns().iter().map(|column| ddl::quote(column.name())).collect::<Result<_>>()?;
-    Ok(format!("COPY {} ({}) FROM STDIN (FORMAT binary)", ddl::table_name(&table, None)?, names.join(", ")))
 }

@@ -28,11 +28,57 @@ pub struct CatalogTable {
     pub schema: String,
     /// The name.
     pub name: String,
+    /// Whether it is an ordinary table: not partitioned, no view, not foreign.
+    pub plain: bool,
     /// The columns in order.
     pub columns: Vec<CatalogColumn>,
+    /// The unique indexes over plain columns, the primary key first; empty until [`unique_indexes`] was asked.
+    pub unique: Vec<UniqueIndex>,
+}
+
+/// A unique index that covers all rows and is checked at once: what `ON CONFLICT` can name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UniqueIndex {
+    /// The name.
+    pub name: String,
+    /// Whether it is the primary key's.
+    pub primary: bool,
+    /// The columns.
+    pub columns: Vec<String>,
+}
+
+impl UniqueIndex {
+    /// An index.
+    pub fn new(
+        name: impl Into<String>,
+        primary: bool,
+        columns: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self { name: name.into(), primary, columns: columns.into_iter().map(Into::into).collect() }
+    }
 }
 
 impl CatalogTable {
+    /// An ordinary table without columns.
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        let (schema, name) = (schema.into(), name.into());
+        Self { schema, name, plain: true, columns: Vec::new(), unique: Vec::new() }
+    }
+
+    /// Adds a column that may be null and has no default.
+    #[must_use]
+    pub fn with_column(mut self, name: impl Into<String>, pg_type: PgType) -> Self {
+        self.columns.push(CatalogColumn {
+            name: name.into(),
+            pg_type,
+            not_null: false,
+            has_default: false,
+            generated: false,
+        });
+        self
+    }
+
     /// A column by its name.
     pub fn column(&self, name: &str) -> Option<&CatalogColumn> {
         self.columns.iter().find(|column| column.name == name)
@@ -42,30 +88,37 @@ impl CatalogTable {
 /// A domain is followed to what it is of, whose modifier counts where the column has none.
 const COLUMNS: &str = "
 WITH RECURSIVE found AS (
-    SELECT c.oid, n.nspname, c.relname
+    SELECT c.oid, n.nspname, c.relname, c.relkind
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'f', 'v')
       AND CASE WHEN $2::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $2 END
     LIMIT 1
 ), base AS (
     SELECT a.attnum, a.attname, a.atttypid AS typid, a.atttypmod AS typmod, a.attnotnull, a.atthasdef,
-           a.attgenerated::text AS generated, a.attidentity::text AS identity, f.nspname, 0 AS depth
+           a.attgenerated::text AS generated, a.attidentity::text AS identity, f.nspname,
+           f.relkind = 'r' AS plain, 0 AS depth
     FROM found f JOIN pg_catalog.pg_attribute a ON a.attrelid = f.oid
     WHERE a.attnum > 0 AND NOT a.attisdropped
   UNION ALL
     SELECT b.attnum, b.attname, t.typbasetype, CASE WHEN b.typmod = -1 THEN t.typtypmod ELSE b.typmod END,
            b.attnotnull OR t.typnotnull, b.atthasdef OR t.typdefault IS NOT NULL, b.generated, b.identity, b.nspname,
-           b.depth + 1
+           b.plain, b.depth + 1
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.typid
     WHERE t.typtype = 'd'
 )
 SELECT DISTINCT ON (b.attnum) b.nspname, b.attname, b.typid, b.typmod, pg_catalog.format_type(b.typid, b.typmod),
        t.typtype::text, b.attnotnull, b.atthasdef, b.generated, b.identity,
-       e.oid, pg_catalog.format_type(e.oid, b.typmod), e.typtype::text
+       e.oid, pg_catalog.format_type(e.oid, b.typmod), e.typtype::text, b.plain
 FROM base b
 JOIN pg_catalog.pg_type t ON t.oid = b.typid
 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 ORDER BY b.attnum, b.depth DESC";
+
+/// The major version that the server says it is; a recent one where it says none.
+fn version(connection: &Connection) -> u32 {
+    let told = connection.parameter("server_version").unwrap_or_default();
+    told.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok()).unwrap_or(12)
+}
 
 /// The columns of a table, looked up in its schema, or else along the session's search path. `None` when there is
 /// no such table.
@@ -81,9 +134,18 @@ pub async fn table(
     default_schema: Option<&str>,
 ) -> Result<Option<CatalogTable>> {
     let schema = table.schema().or(default_schema);
-    let rows = connection.query(COLUMNS, &[Some(table.name()), schema]).await?.rows;
+    let version = version(connection);
+    let mut sql = COLUMNS.to_owned();
+    // Columns of the catalog that came with 10 and 12.
+    if version < 10 {
+        sql = sql.replace("a.attidentity::text", "''::text");
+    }
+    if version < 12 {
+        sql = sql.replace("a.attgenerated::text", "''::text");
+    }
+    let rows = connection.query(&sql, &[Some(table.name()), schema]).await?.rows;
     let mut columns = Vec::with_capacity(rows.len());
-    let mut found = String::new();
+    let (mut found, mut plain) = (String::new(), true);
     for row in 0..rows.len() {
         let text = |column| rows.get(row, column).unwrap_or_default();
         let number = |column: usize| {
@@ -106,6 +168,7 @@ pub async fn table(
             _ => PgKind::Other,
         };
         found = text(0).to_owned();
+        plain = text(13) == "t";
         columns.push(CatalogColumn {
             name: text(1).to_owned(),
             pg_type: PgType { oid: number(2)? as u32, name: text(4).to_owned(), modifier, kind },
@@ -114,5 +177,52 @@ pub async fn table(
             generated: !text(8).is_empty() || text(9) == "a",
         });
     }
-    Ok((!columns.is_empty()).then(|| CatalogTable { schema: found, name: table.name().to_owned(), columns }))
+    let name = table.name().to_owned();
+    Ok((!columns.is_empty()).then(|| CatalogTable {
+        schema: found,
+        name,
+        plain,
+        columns,
+        unique: Vec::new(),
+    }))
+}
+
+/// One row for each column of each index, in the order of the index.
+const UNIQUE: &str = "
+SELECT i.relname, x.indisprimary, a.attname
+FROM pg_catalog.pg_index x
+JOIN pg_catalog.pg_class c ON c.oid = x.indrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attnum, at)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+WHERE n.nspname = $1 AND c.relname = $2 AND x.indisunique AND x.indisvalid AND x.indimmediate
+  AND x.indpred IS NULL AND x.indexprs IS NULL AND k.at <= x.indnkeyatts
+ORDER BY NOT x.indisprimary, i.relname, k.at";
+
+/// The unique indexes of a table over plain columns; deferrable and partial ones are left out.
+///
+/// # Errors
+/// What the server says.
+///
+/// # Cancel safety
+/// Dropping the future breaks the session.
+pub async fn unique_indexes(connection: &mut Connection, table: &CatalogTable) -> Result<Vec<UniqueIndex>> {
+    let sql = match version(connection) {
+        // Before 11 all columns of an index are of its key.
+        ..11 => UNIQUE.replace("x.indnkeyatts", "x.indnatts"),
+        _ => UNIQUE.to_owned(),
+    };
+    let rows = connection.query(&sql, &[Some(&table.schema), Some(&table.name)]).await?.rows;
+    let mut found: Vec<UniqueIndex> = Vec::new();
+    for row in 0..rows.len() {
+        let text = |column| rows.get(row, column).unwrap_or_default().to_owned();
+        match found.last_mut() {
+            Some(last) if last.name == text(0) => last.columns.push(text(2)),
+            _ => {
+                found.push(UniqueIndex { name: text(0), primary: text(1) == "t", columns: vec![text(2)] });
+            }
+        }
+    }
+    Ok(found)
 }

@@ -1,5 +1,6 @@
 //! Statements that make and change tables. Every name goes through [`quote`].
 
+use super::profile::{Profile, Server};
 use super::types::sql_type;
 use crate::{Column, Error, ErrorKind, Location, Result, TableId};
 
@@ -61,19 +62,25 @@ pub fn table_name(table: &TableId, default_schema: Option<&str>) -> Result<Strin
     }
 }
 
-/// `CREATE TABLE IF NOT EXISTS`, with the columns in order. `unlogged` leaves the write-ahead log out.
+/// `CREATE TABLE IF NOT EXISTS`, with the columns in order and the primary key, if there is one. `unlogged` leaves the
+/// write-ahead log out.
 ///
 /// # Errors
 /// As [`quote`].
 pub fn create_table<'a>(
     table: &str,
     columns: impl IntoIterator<Item = (&'a Column, String)>,
+    key: &[String],
     unlogged: bool,
 ) -> Result<String> {
     let mut lines = Vec::new();
     for (column, data_type) in columns {
         let null = if column.is_nullable() { "" } else { " NOT NULL" };
         lines.push(format!("{} {data_type}{null}", quote_column(column)?));
+    }
+    if !key.is_empty() {
+        let key: Vec<_> = key.iter().map(|name| quote(name)).collect::<Result<_>>()?;
+        lines.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
     let unlogged = if unlogged { "UNLOGGED " } else { "" };
     Ok(format!("CREATE {unlogged}TABLE IF NOT EXISTS {table} ({})", lines.join(", ")))
@@ -83,8 +90,19 @@ pub fn create_table<'a>(
 ///
 /// # Errors
 /// As [`quote`].
-pub fn add_column(table: &str, column: &Column, data_type: &str) -> Result<String> {
-    Ok(format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {} {data_type}", quote_column(column)?))
+pub fn add_column(table: &str, column: &Column, data_type: &str, profile: &Profile) -> Result<String> {
+    // Greenplum 6 does not know the words.
+    let missing =
+        if profile.server == Server::Greenplum && profile.version < (9, 6) { "" } else { "IF NOT EXISTS " };
+    Ok(format!("ALTER TABLE {table} ADD COLUMN {missing}{} {data_type}", quote_column(column)?))
+}
+
+/// `ALTER TABLE ... ALTER COLUMN ... TYPE` for one column.
+///
+/// # Errors
+/// As [`quote`].
+pub fn widen_column(table: &str, column: &Column, data_type: &str) -> Result<String> {
+    Ok(format!("ALTER TABLE {table} ALTER COLUMN {} TYPE {data_type}", quote_column(column)?))
 }
 
 /// The type that a column is created with, unless the caller chooses another.
@@ -117,11 +135,11 @@ mod tests {
         let table = table_name(&TableId::new("cpu.load"), Some("public")).unwrap();
         let columns = [&time, &n].map(|column| (column, column_type(column)));
         assert_eq!(
-            create_table(&table, columns, true).unwrap(),
+            create_table(&table, columns, &[], true).unwrap(),
             "CREATE UNLOGGED TABLE IF NOT EXISTS \"public\".\"cpu.load\" (\"time\" timestamptz NOT NULL, \"n\" numeric(20,0))"
         );
         assert_eq!(
-            add_column(&table, &n, "bigint").unwrap(),
+            add_column(&table, &n, "bigint", &Profile::of(Server::PostgreSql, None)).unwrap(),
             "ALTER TABLE \"public\".\"cpu.load\" ADD COLUMN IF NOT EXISTS \"n\" bigint"
         );
     }

@@ -3,6 +3,7 @@
 #[cfg(feature = "postgres")]
 pub mod catalog;
 pub mod ddl;
+pub mod profile;
 pub mod types;
 #[cfg(feature = "postgres")]
 pub mod wire;

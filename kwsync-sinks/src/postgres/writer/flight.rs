@@ -1,19 +1,14 @@
 //! Segments on their way: sending without waiting, and what follows when the server refuses a row.
 
-use std::sync::Arc;
-
 use kwsync_core::system::postgres::wire::{Answer, Connection, ServerError};
-use kwsync_core::{Error, ErrorKind, Result, RowCounts, SqlStateClass, Stage};
-use kwsync_formats::pgcopy::CopyEncoder;
+use kwsync_core::{Error, ErrorKind, Result, RowCounts, SqlStateClass};
 
+use super::super::way::Way;
+use super::send::{Outlet, Taught};
 use super::{PostgresWriter, Segment};
 
-/// Bytes of a COPY message.
-const MESSAGE_BYTES: usize = 1 << 20;
 /// Bytes from which several small segments are sent together.
 const TOGETHER_BYTES: usize = 64 << 10;
-/// Rows encoded at a time; a message ends behind one of these.
-const PIECE_ROWS: usize = 2_048;
 /// Segments that may wait for their answers. When one is refused, those behind it are sent again.
 const DEPTH: usize = 2;
 
@@ -39,57 +34,24 @@ impl PostgresWriter {
         else {
             return Err(Error::new(ErrorKind::Internal, format!("no encoder for table {}", segment.table)));
         };
-        let opening = match (self.begun, self.shared.options.immediate_constraints) {
+        let immediate = self.shared.options.immediate_constraints && self.profile.deferrable;
+        let opening = match (self.begun, immediate) {
+            (true, _) if std::mem::take(&mut self.undo) => "ROLLBACK TO SAVEPOINT kwsync",
             (true, _) => "RELEASE SAVEPOINT kwsync; SAVEPOINT kwsync",
             (false, true) => "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT kwsync",
             (false, false) => "BEGIN; SAVEPOINT kwsync",
         };
         self.begun = true;
-        self.frame.query(&format!("{opening}; {}", encoding.statement))?;
-        CopyEncoder::write_header(self.frame.copy_data());
-        let coerced = encoding.encoder.coerced();
-        let mut fresh = 0;
-        for piece in &mut segment.pieces {
-            let mut faults = Vec::new();
-            let mut from = piece.rows.start;
-            while from < piece.rows.end {
-                let rows = from..piece.rows.end.min(from + PIECE_ROWS);
-                from = rows.end;
-                faults.extend(encoding.encoder.encode(&piece.batch, rows, self.frame.copy_data())?);
-                if self.frame.len() < MESSAGE_BYTES {
-                    continue;
-                }
-                if connection.has_fault() {
-                    // Nobody will read it; what cannot be encoded is found out all the same.
-                    self.frame.clear();
-                    continue;
-                }
-                self.frame.end_copy_data();
-                self.told.bytes += self.frame.len() as u64;
-                connection.pipe(&mut self.frame).await?;
-            }
-            piece.faults = faults.iter().map(|fault| fault.row).collect();
-            if !std::mem::replace(&mut piece.told, true) {
-                fresh += piece.rows.len();
-                let rejects = faults
-                    .into_iter()
-                    .map(|fault| piece.batch.reject(fault.row, Stage::Encode, fault.code, fault.reason));
-                let before = self.told.rejects.len();
-                self.told.rejects.extend(rejects);
-                let rejected = (self.told.rejects.len() - before) as u64;
-                if rejected > 0 {
-                    self.told.add(&segment.table, RowCounts { rejected, ..RowCounts::default() });
-                }
-            }
-        }
-        if fresh > 0 {
-            // Rows that are sent again would be counted again.
-            self.told.coerced += encoding.encoder.coerced() - coerced;
-        }
-        CopyEncoder::write_trailer(self.frame.copy_data());
-        self.frame.end_copy_data();
-        self.frame.copy_done();
-        self.flight.push_back(Flight { segment, answers: 1 });
+        let mut outlet = Outlet {
+            connection: &mut *connection,
+            frame: &mut self.frame,
+            taught: &mut self.taught,
+            told: &mut self.told,
+            opening: opening.to_owned(),
+            together: self.profile.copy_beside_others,
+        };
+        let answers = outlet.put(encoding, &mut segment).await?;
+        self.flight.push_back(Flight { segment, answers });
         if connection.has_fault() {
             self.frame.clear();
         } else if self.frame.len() >= TOGETHER_BYTES {
@@ -144,13 +106,28 @@ impl PostgresWriter {
         Ok(())
     }
 
-    /// The server has taken a segment.
+    /// The server has taken a segment: how many of its rows are new, how many replaced others; the others it has
+    /// dropped, for they were there already or a trigger would not have them.
     fn taken(&mut self, segment: &Segment, answers: &[Answer]) {
         self.pace.passed(segment.rows());
-        let copied =
-            answers.iter().flat_map(|answer| &answer.results).find(|result| result.tag.starts_with("COPY"));
-        let written = copied.map_or(0, |result| result.affected());
-        self.counts.entry(segment.table.clone()).or_default().written += written;
+        let Some(encoding) = self.encodings.get(&segment.table) else { return };
+        let results = answers.iter().flat_map(|answer| &answer.results);
+        let mut counts = RowCounts::default();
+        for result in results {
+            let word = result.tag.split(' ').next().unwrap_or_default();
+            let number = |column| result.rows.get(0, column).and_then(|text| text.parse().ok()).unwrap_or(0);
+            match (word, &encoding.way) {
+                ("COPY", Way::Copy { .. }) | ("INSERT", _) => counts.written += result.affected(),
+                ("UPDATE", _) => counts.updated += result.affected(),
+                ("SELECT", _) if result.rows.len() == 1 => {
+                    counts.written += number(0);
+                    counts.updated += number(1);
+                }
+                _ => {}
+            }
+        }
+        counts.ignored = (segment.sent() as u64).saturating_sub(counts.written + counts.updated);
+        *self.counts.entry(segment.table.clone()).or_default() += counts;
     }
 
     /// The first segment on its way was refused: undoes it, rejects the row if it is known, and puts the others, with
@@ -163,13 +140,19 @@ impl PostgresWriter {
         }
         let mut flights = std::mem::take(&mut self.flight).into_iter();
         let Some(Flight { segment: culprit, .. }) = flights.next() else { return Err(fault.into()) };
-        let relation = self.encodings.get(&culprit.table).map(|encoding| Arc::clone(&encoding.table));
-        let relation = relation.as_ref().map_or("", |table| table.name.as_str());
-        let line = fault.copy_line(relation);
+        // What was prepared behind the fault was not.
+        self.taught = Taught::default();
+        let encoding = self.encodings.get(&culprit.table);
+        let relation = encoding.map_or(String::new(), |encoding| encoding.table.name.clone());
+        let line = match encoding.map(|encoding| &encoding.way) {
+            Some(Way::Copy { .. }) => fault.copy_line(&relation),
+            Some(Way::Merge { relation, .. }) => fault.copy_line(relation),
+            _ => None,
+        };
         if !is_row_fault(&fault, line.is_some()) || culprit.sent() == 0 {
             return Err(Error::from(fault).context(format!("cannot write to {relation}")));
         }
-        connection.simple_query("ROLLBACK TO SAVEPOINT kwsync").await?;
+        self.undo = true;
         for flight in flights.rev() {
             self.backlog.push_front(flight.segment);
         }
@@ -184,7 +167,8 @@ impl PostgresWriter {
                         }
                     }
                     let counts = RowCounts { rejected: 1, ..RowCounts::default() };
-                    self.told.add(reject.table.as_ref().unwrap_or(&relation.into()), counts);
+                    let table = reject.table.clone().unwrap_or_else(|| relation.as_str().into());
+                    self.told.add(&table, counts);
                     self.told.rejects.push(reject);
                     self.pace.failed();
                     self.refused += 1;
@@ -200,6 +184,7 @@ impl PostgresWriter {
 
     /// Nobody knows which row it was: each half is tried.
     fn halve(&mut self, mut culprit: Segment) {
+        culprit.alone = true;
         let behind = culprit.split_off(culprit.rows() / 2);
         self.backlog.push_front(behind);
         self.backlog.push_front(culprit);

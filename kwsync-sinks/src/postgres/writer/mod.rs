@@ -3,12 +3,14 @@
 mod flight;
 mod pace;
 mod segment;
+mod send;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kwsync_core::system::postgres::catalog::CatalogTable;
+use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::system::postgres::wire::{Connection, Frame};
 use kwsync_core::{
     Backoff, Checkpoint, Delivered, Error, ErrorKind, Result, RowCounts, Schema, Settled, TableBatch,
@@ -19,12 +21,17 @@ use kwsync_formats::pgcopy::CopyEncoder;
 use self::flight::Flight;
 use self::pace::Pace;
 use self::segment::Segment;
+use self::send::Taught;
 use super::checkpoint;
+use super::key::{self, Arranged, Key};
 use super::shared::{Claimed, Shared};
 use super::target;
+use super::way::Way;
 
 /// Rows below which a batch waits for the next one of its table, or for the commit.
 const SMALL_ROWS: usize = 4_096;
+/// Bytes of batches above which nothing waits.
+const SMALL_BYTES: usize = 4 << 20;
 /// How often a lost server is looked for to learn whether it has committed.
 const DOUBT_TRIES: u32 = 10;
 /// Rows that may be left waiting when the first refusals are told early.
@@ -34,16 +41,24 @@ const WAITING_ROWS: usize = 1 << 17;
 #[derive(Debug)]
 pub struct PostgresWriter {
     shared: Arc<Shared>,
+    profile: Arc<Profile>,
     connection: Option<Connection>,
     encodings: HashMap<TableId, Encoding>,
+    /// Encodings made so far.
+    made: usize,
+    taught: Taught,
     frame: Frame,
     /// Rows that have to be sent, in order.
     backlog: VecDeque<Segment>,
+    /// Bytes that small batches in it keep alive.
+    small_bytes: usize,
     /// Rows that were sent, and whose answers were not read yet.
     flight: VecDeque<Flight>,
     pace: Pace,
     /// Whether BEGIN was sent.
     begun: bool,
+    /// Whether the transaction must go back to its savepoint before anything else.
+    undo: bool,
     /// Rows of the open transaction that the server has taken.
     counts: HashMap<TableId, RowCounts>,
     /// What the call under way will tell.
@@ -69,21 +84,30 @@ struct Encoding {
     /// The catalog's table that the encoder was made for.
     table: Arc<CatalogTable>,
     encoder: CopyEncoder,
-    statement: String,
+    key: Option<Key>,
+    way: Way,
+    /// Tells its statements apart from those of others in this session.
+    number: usize,
 }
 
 impl PostgresWriter {
     pub(super) async fn connect(shared: Arc<Shared>) -> Result<Self> {
-        let connection = shared.connect().await?;
+        let mut connection = shared.connect().await?;
+        let profile = shared.profile(&mut connection).await?;
         Ok(Self {
             shared,
+            profile,
             connection: Some(connection),
             encodings: HashMap::new(),
+            made: 0,
+            taught: Taught::default(),
             frame: Frame::default(),
             backlog: VecDeque::new(),
+            small_bytes: 0,
             flight: VecDeque::new(),
             pace: Pace::default(),
             begun: false,
+            undo: false,
             counts: HashMap::new(),
             told: Settled::default(),
             refused: 0,
@@ -107,10 +131,11 @@ impl PostgresWriter {
     /// Drops the connection and all that belongs to its transaction.
     fn forget(&mut self) {
         self.connection = None;
+        self.taught = Taught::default();
         self.frame.clear();
         self.backlog.clear();
         self.flight.clear();
-        self.begun = false;
+        (self.begun, self.undo) = (false, false);
         self.counts.clear();
         self.told = Settled::default();
         self.state = State::Clean;
@@ -120,7 +145,10 @@ impl PostgresWriter {
     async fn session(&mut self) -> Result<&mut Connection> {
         let connection = match self.connection.take() {
             Some(connection) if self.begun || !connection.is_broken() => connection,
-            _ => self.shared.connect().await?,
+            _ => {
+                self.taught = Taught::default();
+                self.shared.connect().await?
+            }
         };
         Ok(self.connection.insert(connection))
     }
@@ -130,9 +158,36 @@ impl PostgresWriter {
             return Ok(());
         }
         self.plan(batch).await?;
+        let arranged = match self.encodings.get(batch.table()).and_then(|encoding| encoding.key.as_ref()) {
+            Some(key) => Some(key::arrange(batch, key)?),
+            None => None,
+        };
+        let batch = match arranged {
+            Some(Arranged { batch, folded, rejects }) => {
+                self.counts.entry(batch.table().clone()).or_default().ignored += folded;
+                let rejected = rejects.len() as u64;
+                if rejected > 0 {
+                    self.told.add(batch.table(), RowCounts { rejected, ..RowCounts::default() });
+                    self.told.rejects.extend(rejects);
+                }
+                batch
+            }
+            None => batch.clone(),
+        };
+        let batch = &batch;
+        if batch.rows() < SMALL_ROWS {
+            self.small_bytes += batch.retained_bytes();
+        }
         match self.backlog.back_mut() {
-            Some(last) if last.takes(batch) && last.rows() < SMALL_ROWS => last.push(batch),
-            _ => self.backlog.push_back(Segment::new(batch)),
+            Some(last) if !last.alone && last.takes(batch) && last.rows() < SMALL_ROWS => last.push(batch),
+            _ => {
+                let mut segment = Segment::new(batch);
+                // Rows with one key must not meet in one statement.
+                let encoding = self.encodings.get(batch.table());
+                segment.alone = encoding
+                    .is_some_and(|encoding| encoding.key.as_ref().is_some_and(|key| key.fold.is_some()));
+                self.backlog.push_back(segment);
+            }
         }
         self.pump(false).await
     }
@@ -150,13 +205,16 @@ impl PostgresWriter {
             return Ok(());
         }
         // Rows that wait are of the old columns.
-        self.pump(true).await?;
-        self.settle_all().await?;
+        self.drain_all().await?;
         let schema = Arc::clone(batch.schema());
         let columns = target::copy_columns(&table, &schema)?;
-        let encoder = CopyEncoder::try_new(&schema, &columns, self.shared.options.copy_options())?;
-        let statement = target::copy_statement(&table, &schema)?;
-        self.encodings.insert(batch.table().clone(), Encoding { schema, table, encoder, statement });
+        let (options, profile) = (&self.shared.options, &self.profile);
+        let encoder = CopyEncoder::try_new(&schema, &columns, options.copy_options(profile))?;
+        let key = key::find(Some(&table), &table.name, &schema, options, profile)?;
+        self.made += 1;
+        let way = Way::new(&table, &schema, key.as_ref(), options, profile, self.made)?;
+        let encoding = Encoding { schema, table, encoder, key, way, number: self.made };
+        self.encodings.insert(batch.table().clone(), encoding);
         Ok(())
     }
 
@@ -164,7 +222,9 @@ impl PostgresWriter {
     /// allows none learns of it at once.
     async fn pump(&mut self, all: bool) -> Result<()> {
         loop {
-            let small = self.backlog.len() == 1 && self.backlog.iter().all(|rest| rest.rows() < SMALL_ROWS);
+            let small = self.backlog.len() == 1
+                && self.small_bytes < SMALL_BYTES
+                && self.backlog.iter().all(|rest| rest.rows() < SMALL_ROWS);
             if small && !all {
                 return Ok(());
             }
@@ -173,9 +233,18 @@ impl PostgresWriter {
                 self.tell_at = self.refused * 2;
                 return Ok(());
             }
-            let Some(mut segment) = self.backlog.pop_front() else { return Ok(()) };
-            let rest = segment.split_off(self.pace.rows());
-            if rest.rows() > 0 {
+            let Some(mut segment) = self.backlog.pop_front() else {
+                self.small_bytes = 0;
+                return Ok(());
+            };
+            let rows = self.pace.rows();
+            let mut rest = Some(segment.split_off(rows)).filter(|rest| rest.rows() > 0);
+            while rest.is_none()
+                && let Some(next) = self.backlog.pop_front()
+            {
+                rest = segment.fill(next, rows);
+            }
+            if let Some(rest) = rest {
                 self.backlog.push_front(rest);
             }
             self.send(segment).await?;
@@ -188,9 +257,13 @@ impl PostgresWriter {
             self.pump(true).await?;
             self.settle_all().await?;
             if self.backlog.is_empty() {
-                return Ok(());
+                break;
             }
         }
+        if std::mem::take(&mut self.undo) {
+            self.session().await?.simple_query("ROLLBACK TO SAVEPOINT kwsync").await?;
+        }
+        Ok(())
     }
 
     async fn commit(&mut self, checkpoints: &[Checkpoint]) -> Result<()> {
@@ -261,6 +334,7 @@ impl PostgresWriter {
                         "the connection was lost while committing, and the commit had gone through"
                     );
                     self.connection = Some(connection);
+                    self.taught = Taught::default();
                     return Ok(());
                 }
                 Ok((_, false)) => return Err(error.with_delivered(Delivered::No)),

@@ -10,6 +10,8 @@ pub(super) struct Segment {
     /// The rows' table.
     pub(super) table: TableId,
     pub(super) pieces: Vec<Piece>,
+    /// Whether it is part of one that was refused for nobody knows which row: it must not grow again.
+    pub(super) alone: bool,
 }
 
 /// Rows of one batch.
@@ -39,7 +41,7 @@ impl Segment {
     /// All rows of a batch.
     pub(super) fn new(batch: &TableBatch) -> Self {
         let piece = Piece { batch: batch.clone(), rows: 0..batch.rows(), faults: Vec::new(), told: false };
-        Self { table: batch.table().clone(), pieces: vec![piece] }
+        Self { table: batch.table().clone(), pieces: vec![piece], alone: false }
     }
 
     /// Appends all rows of a batch of the same table and columns.
@@ -54,6 +56,19 @@ impl Segment {
                 std::sync::Arc::ptr_eq(piece.batch.schema(), batch.schema())
                     || piece.batch.schema() == batch.schema()
             })
+    }
+
+    /// Appends the first rows of another segment of the same table and columns, up to `rows` in all. Returns the rest,
+    /// or all of it.
+    pub(super) fn fill(&mut self, mut other: Self, rows: usize) -> Option<Self> {
+        let fits =
+            !self.alone && !other.alone && other.pieces.first().is_some_and(|piece| self.takes(&piece.batch));
+        if !fits || self.rows() >= rows {
+            return Some(other);
+        }
+        let rest = other.split_off(rows - self.rows());
+        self.pieces.append(&mut other.pieces);
+        (rest.rows() > 0).then_some(rest)
     }
 
     /// Rows, those that cannot be encoded among them.
@@ -84,7 +99,7 @@ impl Segment {
             }
         }
         self.pieces = kept;
-        Self { table: self.table.clone(), pieces: rest }
+        Self { table: self.table.clone(), pieces: rest, alone: self.alone }
     }
 
     /// The rows before the one that was sent as number `line` (from 1), the reject of that one, and the rows behind.
@@ -97,8 +112,8 @@ impl Segment {
                 before += piece.rows.len();
                 continue;
             }
-            let sent = piece.rows.clone().filter(|row| piece.faults.binary_search(row).is_err());
-            let Some(row) = sent.skip(left as usize).next() else { return Err(self) };
+            let mut sent = piece.rows.clone().filter(|row| piece.faults.binary_search(row).is_err());
+            let Some(row) = sent.nth(left as usize) else { return Err(self) };
             before += row - piece.rows.start;
             let reject = piece.batch.reject(row, Stage::Write, code, reason);
             let mut behind = self.split_off(before);

@@ -146,6 +146,21 @@ impl Frame {
         Ok(())
     }
 
+    /// Forgets the prepared statement `name`, if there is one.
+    ///
+    /// # Errors
+    /// `Config` when there is a NUL in it.
+    pub fn close_statement(&mut self, name: &str) -> Result<()> {
+        if name.contains('\0') {
+            return Err(nul());
+        }
+        self.begin(b'C');
+        self.bytes.push(b'S');
+        self.text(name);
+        self.end();
+        Ok(())
+    }
+
     /// Binds `count` parameters, all in binary form, to the statement `name`. The caller appends them to what is
     /// returned, each behind its length as a row of COPY BINARY has it, and calls [`end_bind`](Self::end_bind).
     pub fn bind(&mut self, name: &str, count: u16) -> &mut Vec<u8> {

@@ -1,0 +1,9 @@
+//! The PostgreSQL sink against a real server.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod loader;
+mod modes;
+mod names;
+mod support;
+mod types;
