@@ -39,6 +39,72 @@ impl std::ops::AddAssign for DecodeCounts {
     }
 }
 
+/// What a message carries beside its bytes.
+///
+/// # Examples
+/// ```
+/// use kwsync_core::Metadata;
+///
+/// let metadata = Metadata::new().with_topic("cars").with_partition(3).with_offset(17).with_timestamp(1_700_000_000_000);
+/// assert_eq!(metadata.topic.as_deref(), Some("cars"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// The topic.
+    pub topic: Option<Arc<str>>,
+    /// The topic's partition.
+    pub partition: Option<i32>,
+    /// The place in the partition.
+    pub offset: Option<i64>,
+    /// The message's key.
+    pub key: Option<Bytes>,
+    /// The message's own time: milliseconds since the Unix epoch.
+    pub timestamp: Option<i64>,
+}
+
+impl Metadata {
+    /// Nothing is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the topic.
+    #[must_use]
+    pub fn with_topic(mut self, topic: impl Into<Arc<str>>) -> Self {
+        self.topic = Some(topic.into());
+        self
+    }
+
+    /// Sets the partition.
+    #[must_use]
+    pub fn with_partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Sets the offset.
+    #[must_use]
+    pub fn with_offset(mut self, offset: i64) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+
+    /// Sets the key.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Bytes>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets the time, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn with_timestamp(mut self, ms: i64) -> Self {
+        self.timestamp = Some(ms);
+        self
+    }
+}
+
 /// A decoder of one format: push bytes in, take batches out. It does no I/O and knows no clock but the one it
 /// was given.
 ///
@@ -62,6 +128,12 @@ pub trait Decoder: Send {
     /// Says which input the next bytes belong to, and where in it they begin. A record that the former input
     /// left unfinished is dropped; call [`finish`](Self::finish) before to keep it.
     fn begin(&mut self, input: Arc<Input>, at: Position);
+
+    /// Says what the message carries that the next bytes are of, up to [`end_record`](Self::end_record). Most
+    /// formats have no use for it.
+    fn message(&mut self, metadata: &Metadata) {
+        let _ = metadata;
+    }
 
     /// Takes bytes from the front of `chunk` and returns how many. Fewer than all were taken only when
     /// [`wants_flush`](Self::wants_flush) is true: flush, then go on with the rest. Rows may keep `chunk` alive.
@@ -126,6 +198,10 @@ impl<D: Decoder + ?Sized> Decoder for Box<D> {
 
     fn begin(&mut self, input: Arc<Input>, at: Position) {
         (**self).begin(input, at);
+    }
+
+    fn message(&mut self, metadata: &Metadata) {
+        (**self).message(metadata);
     }
 
     fn decode(&mut self, chunk: &Bytes) -> Result<usize> {

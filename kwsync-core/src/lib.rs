@@ -28,7 +28,7 @@ pub use data::{
     Column, DataType, Input, Origin, OriginBuilder, RecordRef, Role, Row, Schema, Segment, TableBatch,
     TableId, TimeUnit, Value,
 };
-pub use decode::{DecodeCounts, Decoded, Decoder};
+pub use decode::{DecodeCounts, Decoded, Decoder, Metadata};
 pub use encode::Encoder;
 pub use error::{
     Backoff, Delivered, Error, ErrorKind, Location, Position, Result, Retry, SqlStateClass, caret,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::{
-    DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Position, Result, Split, SplitPosition,
-    TableBatch,
+    DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Metadata, Position, Result, Split,
+    SplitPosition, TableBatch,
 };
 
 /// A future in a box, as the boxed twins of the contracts return it.
@@ -24,6 +24,8 @@ pub struct Chunk {
     pub end_of_record: bool,
     /// Set where another input begins: what it is, and the place of the first of `bytes` in it.
     pub begin: Option<(Arc<Input>, Position)>,
+    /// What the message carries beside its bytes, where it is one.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 /// A source of bytes, in splits.
@@ -205,6 +207,9 @@ impl<R: ByteReader> DecodingReader<R> {
             if let Some((input, at)) = chunk.begin.take() {
                 self.decoder.begin(Arc::clone(&input), at);
                 self.input = Some(input);
+            }
+            if let Some(metadata) = chunk.metadata.take() {
+                self.decoder.message(&metadata);
             }
             while !chunk.bytes.is_empty() {
                 let taken = self.decoder.decode(&chunk.bytes)?;

@@ -13,6 +13,7 @@ mod secret;
 
 pub use dsn::{Dsn, Host};
 pub use expand::Expand;
+pub use nearest::did_you_mean;
 pub use param::{Param, ParamType, Params, Provenance, Setting};
 pub use registry::{
     Chosen, ConnectorInfo, ConnectorKind, EncoderFactory, FormatRequest, OpenOptions, Registry, SinkRequest,

@@ -13,8 +13,8 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// `, did you mean `x`?`, or nothing.
-pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+/// `, did you mean `x`?` with the candidate nearest to `name`, for the end of a message, or nothing where none is near.
+pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, candidates).map(|found| format!(", did you mean `{found}`?")).unwrap_or_default()
 }
 

@@ -287,6 +287,16 @@ impl Table {
         self.input_bytes += origin.len as usize;
     }
 
+    /// Takes back the last row, which is `len` bytes of input.
+    #[cold]
+    pub(crate) fn retract(&mut self, len: usize) {
+        self.rows = self.rows.saturating_sub(1);
+        self.refs.truncate(self.rows);
+        self.input_bytes = self.input_bytes.saturating_sub(len);
+        self.active = NONE;
+        self.roll_back_all();
+    }
+
     fn bytes(&self) -> usize {
         let columns: usize = self.columns.iter().map(Column::bytes).sum();
         columns + self.rows * size_of::<RecordRef>()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kwsync_core::{DecodeCounts, Decoded, Decoder, Input, Position, Result, Segment};
+use kwsync_core::{DecodeCounts, Decoded, Decoder, Input, Metadata, Position, Result, Segment};
 
 use super::output::{Output, Place};
 use super::{Arena, Boundary, Extent, Fault, Limits, Piece, Read, RecordFormat};
@@ -335,6 +335,10 @@ impl<F: RecordFormat> Decoder for RecordDecoder<F> {
         self.boundary = self.format.boundary();
         self.ready = false;
         self.skip = None;
+    }
+
+    fn message(&mut self, metadata: &Metadata) {
+        self.format.message(metadata);
     }
 
     fn decode(&mut self, chunk: &Bytes) -> Result<usize> {

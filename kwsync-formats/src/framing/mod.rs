@@ -35,6 +35,10 @@ macro_rules! record_decoder {
                 self.0.begin(input, at);
             }
 
+            fn message(&mut self, metadata: &kwsync_core::Metadata) {
+                self.0.message(metadata);
+            }
+
             fn decode(&mut self, chunk: &bytes::Bytes) -> kwsync_core::Result<usize> {
                 self.0.decode(chunk)
             }
@@ -92,6 +96,9 @@ pub(crate) trait RecordFormat: Send {
 
     /// Another input or message begins, at this place.
     fn restart(&mut self, _at: kwsync_core::Position) {}
+
+    /// What the message carries that is read next.
+    fn message(&mut self, _metadata: &kwsync_core::Metadata) {}
 
     /// The input or message ends, between two records: what is wrong with that, if anything.
     fn end(&mut self) -> Option<Fault> {

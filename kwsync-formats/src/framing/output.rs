@@ -154,6 +154,22 @@ impl Output {
         }
     }
 
+    /// Takes back the rows of the record in hand, each the last of its table, and the record: it will be refused.
+    #[cold]
+    pub(crate) fn retract(&mut self, tables: &[u32], len: usize) {
+        for table in tables.iter().rev() {
+            self.rows -= 1;
+            self.record_bytes = self.record_bytes.saturating_sub(len);
+            if let Some(table) = self.tables.get_mut(*table) {
+                table.retract(len);
+            }
+        }
+        if !tables.is_empty() {
+            self.place.record -= 1;
+            self.counts.records -= 1;
+        }
+    }
+
     /// Refuses a part of the record in hand, `data[start..start + len]`, as a record of its own; `raw` where it
     /// takes more to read it again.
     pub(crate) fn refuse(

@@ -80,7 +80,7 @@ pub(crate) fn digit_run(data: &[u8], at: usize) -> (u64, usize) {
 }
 
 #[inline]
-fn digit_run_long(data: &[u8], at: usize, first: u64) -> (u64, usize) {
+pub(crate) fn digit_run_long(data: &[u8], at: usize, first: u64) -> (u64, usize) {
     let (mut value, mut count) = (first, 8);
     loop {
         let (more, n) = digits_of_word(load8(data, at + count));

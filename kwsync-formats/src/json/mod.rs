@@ -8,6 +8,8 @@ mod infer;
 #[cfg(feature = "json")]
 pub mod kaiwudb;
 #[cfg(feature = "json")]
+pub mod mapping;
+#[cfg(feature = "json")]
 mod ndjson;
 #[cfg(feature = "json")]
 pub mod opentsdb;

@@ -2,7 +2,7 @@
 
 use kwsync_core::Position;
 
-use super::read::scan::{string_stop, structure_stop};
+use super::read::scan::Leap;
 use super::read::{Object, Stop};
 use crate::framing::{Boundary, Extent, Fault, Piece, Place, Read};
 
@@ -81,7 +81,7 @@ impl Framing {
     }
 
     pub(crate) fn boundary(&self) -> Follow {
-        Follow { lines: self.lines, state: Inside::Start, depth: 0 }
+        Follow { lines: self.lines, value: None, leap: Leap::default() }
     }
 
     #[inline(always)]
@@ -198,69 +198,22 @@ impl Framing {
     }
 }
 
-/// Where in a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Inside {
-    Start,
-    Structure,
-    Str,
-    Escape,
-    /// No object or array: a line
-    Line,
-}
-
 /// Follows an object over pieces of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Follow {
     lines: bool,
-    state: Inside,
-    depth: u64,
+    /// Whether it is an object or an array at all, once its first byte has come
+    value: Option<bool>,
+    leap: Leap,
 }
 
 impl Boundary for Follow {
     fn find(&mut self, bytes: &[u8]) -> Option<usize> {
-        if self.lines {
+        let first = matches!(bytes.first()?, b'{' | b'[');
+        let value = *self.value.get_or_insert(first);
+        if self.lines || !value {
             return memchr::memchr(b'\n', bytes).map(|n| n + 1);
         }
-        let mut at = 0;
-        while at < bytes.len() {
-            match self.state {
-                Inside::Start => {
-                    let opens = matches!(bytes.get(at), Some(b'{' | b'['));
-                    self.state = if opens { Inside::Structure } else { Inside::Line };
-                }
-                Inside::Line => return memchr::memchr(b'\n', bytes.get(at..)?).map(|n| at + n + 1),
-                Inside::Structure => {
-                    at = structure_stop(bytes, at);
-                    match bytes.get(at) {
-                        Some(b'"') => self.state = Inside::Str,
-                        Some(b'{' | b'[') => self.depth += 1,
-                        Some(b'}' | b']') => {
-                            self.depth -= 1;
-                            if self.depth == 0 {
-                                self.state = Inside::Start;
-                                return Some(at + 1);
-                            }
-                        }
-                        _ => return None,
-                    }
-                    at += 1;
-                }
-                Inside::Str => {
-                    at = string_stop(bytes, at);
-                    match bytes.get(at) {
-                        Some(b'"') => self.state = Inside::Structure,
-                        Some(b'\\') => self.state = Inside::Escape,
-                        _ => {}
-                    }
-                    at += 1;
-                }
-                Inside::Escape => {
-                    self.state = Inside::Str;
-                    at += 1;
-                }
-            }
-        }
-        None
+        self.leap.find(bytes, 0)
     }
 }

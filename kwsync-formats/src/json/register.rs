@@ -6,6 +6,7 @@ use kwsync_core::config::{ConnectorInfo, EncoderFactory, Param, Params, Registry
 use kwsync_core::{Column, DataType, Decoder, DecoderFactory, Encoder, Error, Result, Schema, TimeUnit};
 
 use super::kaiwudb::{KaiwudbJsonDecoder, KaiwudbJsonEncoder, KaiwudbJsonOptions};
+use super::mapping::{Mapping, MappingDecoder, MappingOptions, Subtables};
 use super::opentsdb::{ClockUnit, Metric, OpentsdbJsonDecoder, OpentsdbJsonEncoder, OpentsdbJsonOptions};
 use super::{
     Conflict, JsonDecoder, JsonOptions, NdjsonEncoder, NdjsonOptions, NonFinite, Nulls, Objects, Records,
@@ -23,7 +24,10 @@ static JSON: &[Param] = &[
     Param::text("time", "the key of the row's time"),
     Param::choice("precision", &["s", "ms", "us", "ns"], "the unit of times that are integers").with_default("ms"),
     Param::choice("missing_timestamp", &["receive", "null", "reject"], "what a record without its time gets: the time of receipt, null, or a reject")
+        .with_aliases(&["missing_ts"])
         .with_default("receive"),
+    Param::choice("subtables", &["column", "drop", "table"], "with a parser, what becomes of subtables' names: the column tbname, nothing, or the name of the table")
+        .with_default("column"),
     Param::choice("records", &["auto", "lines", "values"], "whether an object ends on its line (auto: in files, not in messages)")
         .with_default("auto"),
     Param::size("max_record_bytes", "the longest object that is read; a longer one is a reject").with_default("64MiB"),
@@ -148,6 +152,31 @@ fn options(params: &Params) -> Result<JsonOptions> {
     Ok(options)
 }
 
+/// The options of a decoder by mapping. What belongs to inference is refused beside one.
+fn mapping(text: &str, params: &Params) -> Result<MappingOptions> {
+    for name in ["table", "table_key", "objects", "conflict", "types", "time", "precision"] {
+        if params.is_given(name) {
+            return Err(Error::config(format!(
+                "{name}= has no meaning beside a parser, which says all of it"
+            )));
+        }
+    }
+    let subtables = match params.choice("subtables") {
+        Some("drop") => Subtables::Drop,
+        Some("table") => Subtables::Table,
+        _ => Subtables::Column,
+    };
+    if missing(params) == MissingTimestamp::Null {
+        return Err(Error::config("missing_timestamp=null: the first column of a model is never null")
+            .with_hint("use receive or reject"));
+    }
+    Ok(MappingOptions::new(Mapping::parse(text)?)
+        .with_subtables(subtables)
+        .with_missing_timestamp(missing(params))
+        .with_records(records(params))
+        .with_limits(limits(params)))
+}
+
 fn metric(params: &Params) -> Metric {
     match params.choice("metric") {
         Some("underscore") => Metric::Underscore,
@@ -230,8 +259,16 @@ pub(crate) fn register(registry: &mut Registry) {
         .with_params(JSON)
         .with_line_records();
     registry.register_decoder(info, |request| {
-        let options = options(request.params)?;
         let schemas = Arc::clone(request.schemas);
+        if let Some(text) = request.parser {
+            let options = mapping(text, request.params)?;
+            let make: DecoderFactory = Arc::new(move || {
+                let decoder = MappingDecoder::new(options.clone()).with_registry(Arc::clone(&schemas));
+                Ok(Box::new(decoder) as Box<dyn Decoder>)
+            });
+            return Ok(make);
+        }
+        let options = options(request.params)?;
         let make: DecoderFactory = Arc::new(move || {
             let decoder = JsonDecoder::new(options.clone()).with_registry(Arc::clone(&schemas));
             Ok(Box::new(decoder) as Box<dyn Decoder>)

@@ -637,13 +637,31 @@ fn float(window: Window<'_>, at: usize, data: &[u8], place: usize) -> Option<(f6
     }
     let fraction = window.word(at, sign + count + 1);
     let (value, decimals) = digits::digits_of_word(fraction);
+    if decimals == 8 {
+        return many_decimals(data, place, (whole, sign + count), value);
+    }
     let after = (fraction >> (8 * (decimals & 7))) as u8;
-    if decimals == 0 || decimals == 8 || makes_float(after) {
+    if decimals == 0 || makes_float(after) {
         return long_float(data, place);
     }
     let mantissa = whole * digits::POW10[decimals] + value;
     let value = mantissa as i64 as f64 / digits::EXACT_POW10[decimals];
     Some((if negative { -value } else { value }, place + sign + count + 1 + decimals))
+}
+
+/// The float at `at` of which the digits before the point, their end, and eight behind it are known.
+#[inline(never)]
+fn many_decimals(data: &[u8], at: usize, (whole, point): (u64, usize), first: u64) -> Option<(f64, usize)> {
+    let start = at + point + 1;
+    let (fraction, decimals) = digits::digit_run_long(data, start, first);
+    let end = start + decimals;
+    // Up to seven digits stand before the point.
+    if decimals > 12 + 7 - point.min(7) || makes_float(data.get(end).copied().unwrap_or(b'.')) {
+        return long_float(data, at);
+    }
+    let mantissa = whole * digits::POW10[decimals] + fraction;
+    let negative = data.get(at) == Some(&b'-');
+    Some((digits::assemble(data, at, end, mantissa, decimals, negative), end))
 }
 
 #[inline(never)]

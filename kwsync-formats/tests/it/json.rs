@@ -299,7 +299,7 @@ proptest! {
                 expected += usize::from(!stream.all(|value| value.is_ok_and(|value| value.is_object() || value.as_array().is_some_and(|all| all.iter().all(serde_json::Value::is_object)))));
             }
             // An array that is open at the end of its line goes on.
-            if !input.contains(&b'[') || !input.iter().any(|b| *b == b'[') {
+            if !input.contains(&b'[') {
                 prop_assert_eq!(bad, expected, "{} {:?}", String::from_utf8_lossy(&input), output.rejects);
             }
         }

@@ -15,6 +15,8 @@ mod json;
 #[cfg(feature = "json")]
 mod json_kaiwudb;
 #[cfg(feature = "json")]
+mod json_mapping;
+#[cfg(feature = "json")]
 mod json_opentsdb;
 mod line_reference;
 mod number;

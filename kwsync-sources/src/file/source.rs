@@ -245,7 +245,7 @@ pub struct FileReader {
 impl ByteReader for FileReader {
     async fn next_chunk(&mut self) -> Result<Option<Chunk>> {
         let Some(bytes) = self.chunks.next().await? else { return Ok(None) };
-        Ok(Some(Chunk { bytes, end_of_record: false, begin: self.begin.take() }))
+        Ok(Some(Chunk { bytes, end_of_record: false, begin: self.begin.take(), metadata: None }))
     }
 
     fn position(&self, at: Position) -> SplitPosition {

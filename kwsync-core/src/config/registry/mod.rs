@@ -451,15 +451,7 @@ impl Registry {
     /// [`Config`](ErrorKind::Config) for an unknown name or parameter; [`Unsupported`](ErrorKind::Unsupported) for
     /// a format that is only read.
     pub fn encoder(&self, name: &str, dsn: &Dsn, options: &OpenOptions) -> Result<EncoderFactory> {
-        let format = self.find_format(name)?;
-        let mut sets = Params::parse_sets(
-            &format!("format `{}`", format.info.name),
-            &[format.info.params],
-            dsn.params(),
-        )?
-        .into_iter();
-        let params =
-            sets.next().ok_or_else(|| Error::new(ErrorKind::Internal, "no parameters were parsed"))?;
+        let (format, params) = self.format_of(name, dsn)?;
         match &format.encoders {
             Some(make) => make(options.format(dsn, &params)),
             None => {
@@ -467,6 +459,32 @@ impl Registry {
                     .with_hint("`kwsync connectors` lists all formats"))
             }
         }
+    }
+
+    /// What makes the decoders of the format called `name`; its parameters stand in `dsn`, and nothing else does.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) for an unknown name or parameter; [`Unsupported`](ErrorKind::Unsupported) for
+    /// a format that is only written.
+    pub fn decoder(&self, name: &str, dsn: &Dsn, options: &OpenOptions) -> Result<DecoderFactory> {
+        let (format, params) = self.format_of(name, dsn)?;
+        match &format.decoders {
+            Some(make) => make(options.format(dsn, &params)),
+            None => {
+                Err(Error::new(ErrorKind::Unsupported, format!("the format `{name}` cannot be read here"))
+                    .with_hint("`kwsync connectors` lists all formats"))
+            }
+        }
+    }
+
+    /// The format called `name`, and its parameters in `dsn`.
+    fn format_of(&self, name: &str, dsn: &Dsn) -> Result<(&Format, Params)> {
+        let format = self.find_format(name)?;
+        let what = format!("format `{}`", format.info.name);
+        let mut sets = Params::parse_sets(&what, &[format.info.params], dsn.params())?.into_iter();
+        let params =
+            sets.next().ok_or_else(|| Error::new(ErrorKind::Internal, "no parameters were parsed"))?;
+        Ok((format, params))
     }
 
     fn find_format(&self, name: &str) -> Result<&Format> {

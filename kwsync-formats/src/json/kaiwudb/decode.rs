@@ -113,13 +113,16 @@ impl KaiwudbJsonDecoder {
     }
 }
 
+/// Columns by name.
+type Names = HashMap<Box<[u8]>, u32>;
+
 /// A header that has come before.
 struct Known {
     key: Box<[u8]>,
     id: TableId,
     table: u32,
     scope: u32,
-    columns: HashMap<Box<[u8]>, u32>,
+    columns: Names,
     /// Columns that may not be null
     required: Vec<u32>,
 }
@@ -174,7 +177,7 @@ impl Objects {
         table: u32,
         fresh: bool,
         output: &mut Output,
-    ) -> Result<(HashMap<Box<[u8]>, u32>, Vec<u32>), Misfit> {
+    ) -> Result<(Names, Vec<u32>), Misfit> {
         let known = |output: &Output, name: &str| {
             output.tables.get(table).and_then(|rows| rows.column(name.as_bytes()))
         };

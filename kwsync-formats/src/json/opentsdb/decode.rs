@@ -126,6 +126,9 @@ struct Points {
     engine: Engine,
 }
 
+/// A value's column, kind, and text where that is not as it stands.
+type Measured = (Column, Kind, Option<Vec<u8>>);
+
 /// The parts of a point.
 struct Point {
     metric: (u32, Field),
@@ -415,11 +418,7 @@ impl Points {
     }
 
     /// The value's column, if it is new, what the value is, and its text where that is not as it stands.
-    fn value(
-        &self,
-        piece: Piece<'_>,
-        field: Field,
-    ) -> Result<(Column, Kind, Option<Vec<u8>>), (Misfit, usize)> {
+    fn value(&self, piece: Piece<'_>, field: Field) -> Result<Measured, (Misfit, usize)> {
         let fault = |code, reason: &str| (Misfit::new(code, reason), field.start());
         let What::Value(kind) = field.what else { return Err(fault("bad_value", "the value is an object")) };
         let mut text = field.value.escaped.then(|| field.value.text(piece.data));

@@ -270,25 +270,8 @@ impl<'a> Reader<'a> {
     /// Goes to the end of the array or object at hand by its brackets and strings alone. Returns where it lay.
     pub(crate) fn leap(&mut self) -> Result<Span, Stop> {
         let start = self.at;
-        let (mut at, mut depth) = (start, 0usize);
-        let end = loop {
-            at = scan::structure_stop(self.data, at);
-            match self.data.get(at) {
-                Some(b'{' | b'[') => depth += 1,
-                Some(b'}' | b']') => {
-                    depth -= 1;
-                    if depth == 0 {
-                        break at + 1;
-                    }
-                }
-                Some(_) => match string::end(self.data, at + 1) {
-                    End::Quote(end, _) => at = end,
-                    End::Bad(code, reason, at) => return Err(Stop::Bad(code, reason, at)),
-                    End::Open => return Err(self.open_end(start)),
-                },
-                None => return Err(self.open_end(start)),
-            }
-            at += 1;
+        let Some(end) = scan::Leap::default().find(self.data, start) else {
+            return Err(self.open_end(start));
         };
         let lay = self.data.get(start..end).unwrap_or_default();
         if let Some(last) = memchr::memrchr(b'\n', lay) {
