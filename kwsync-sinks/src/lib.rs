@@ -5,6 +5,7 @@
 //! | `file` | directories of Parquet files, JSON lines and other formats | yes |
 //! | `discard` | counts rows and drops them | yes |
 //! | `postgres` | PostgreSQL, by COPY BINARY | in `full` |
+//! | `kwdb` | KWDB: time series by INSERT of literals, relational databases as `postgres` | in `full` |
 //! | `tokio-postgres` | the same over a client of tokio-postgres that the caller brings | no |
 //!
 //! [`register`] adds all of them to a registry.
@@ -13,6 +14,8 @@
 pub mod discard;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "kwdb")]
+pub mod kwdb;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 
@@ -24,6 +27,8 @@ pub fn register(registry: &mut Registry) {
     discard::register(registry);
     #[cfg(feature = "file")]
     file::register(registry);
+    #[cfg(feature = "kwdb")]
+    kwdb::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
     #[cfg(not(any(feature = "discard", feature = "file", feature = "postgres")))]

@@ -25,6 +25,7 @@ mod number;
 #[cfg(feature = "arrow")]
 mod output;
 mod samples;
+mod servers;
 #[cfg(feature = "arrow")]
 mod steady;
 #[cfg(feature = "arrow")]

@@ -49,6 +49,7 @@ pub static PARAMS: &[Param] = &[
          double precision, varchar to a longer one",
     )
     .with_default("missing"),
+    Param::int("statement_rows", 1, 100_000, "KWDB's time series: the most rows of one INSERT").with_default("10000"),
     Param::list("primary_tags", "KWDB: the tags that tell series apart; default: all, if there are no more than four"),
     Param::list("distributed_by", "Greenplum: the columns by which new tables are spread, or RANDOMLY"),
     Param::text("table_options", "Greenplum: what new tables have in WITH (...), as APPENDONLY=true"),

@@ -40,9 +40,8 @@ use kwsync_core::config::{ConnectorInfo, Registry};
 
 /// Adds the sink `postgres` to `registry`.
 pub fn register(registry: &mut Registry) {
-    let family: [(&str, &str, &[&str]); 4] = [
+    let family: [(&str, &str, &[&str]); 3] = [
         ("postgres", "PostgreSQL, by COPY BINARY", &["postgresql", "pg"]),
-        ("kwdb", "KWDB (KaiwuDB): relational databases", &["kaiwudb"]),
         ("adb", "AnalyticDB for PostgreSQL and Greenplum", &["analyticdb", "adb4pg", "greenplum", "gp"]),
         ("cockroach", "CockroachDB", &["cockroachdb", "crdb"]),
     ];

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+#[cfg(feature = "kwdb")]
+mod kwdb;
 mod loader;
 mod modes;
 mod names;
