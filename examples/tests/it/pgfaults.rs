@@ -114,6 +114,20 @@ fn a_right_that_is_taken_away() {
     load.complete(&ran);
 }
 
+/// Two processes that do not know of each other run the same job, as on two machines: one of them is fenced off.
+#[test]
+fn a_job_that_another_machine_takes_over() {
+    let Some(server) = PgServer::shared() else { return };
+    let load = Load::new(server, "");
+    let first = load.start(&[]);
+    let mut second = load.command(&[]);
+    let second = Ran::of(second.env("XDG_STATE_HOME", load.place.path("other")).output().unwrap()).expect(0);
+    let first = Ran::of(first.wait_with_output().unwrap()).expect(1);
+    assert!(first.err().contains("taken job") && first.err().contains("another process"), "{}", first.err());
+    let stored = server.psql(&load.database, "SELECT count(*), count(DISTINCT n) FROM t");
+    assert_eq!(stored, format!("{ROWS}|{ROWS}\n"), "{}", second.err());
+}
+
 #[test]
 fn a_deadlock() {
     let Some(server) = PgServer::shared() else { return };

@@ -27,6 +27,11 @@ const ROWS: u64 = 20_000;
 /// Loads `n` from 1 to [`ROWS`] into the table that `ddl` makes, and expects just the rows `bad` to be refused with
 /// `code`.
 fn refuses(ddl: &str, table: &str, bad: &BTreeSet<u64>, code: &str) {
+    refuses_with(ddl, table, bad, code, "");
+}
+
+/// The same with parameters of the sink.
+fn refuses_with(ddl: &str, table: &str, bad: &BTreeSet<u64>, code: &str, options: &str) {
     let Some(server) = PgServer::shared() else { return };
     let (place, database) = (Place::new(), server.create_database());
     server.psql(&database, ddl);
@@ -34,11 +39,12 @@ fn refuses(ddl: &str, table: &str, bad: &BTreeSet<u64>, code: &str) {
         .map(|n| format!("t k={}i,n={n}i {n}000\n", if bad.contains(&n) { -1 } else { n as i64 }))
         .collect();
     place.write("in.lp", text);
-    let to = format!("{}?table={}&create=never", server.dsn(&database), table.replace(' ', "%20"));
+    let table_name = table.replace(' ', "%20");
+    let to = format!("{}?table={table_name}&create=never{options}", server.dsn(&database));
     let arguments = ["-f", "in.lp", "-t", &to, "--errors", "reject:bad.jsonl", "--report", "json"];
     let ran = place.run(&arguments).expect(3);
     let expected: Vec<_> = bad.iter().map(|n| (*n, code.to_owned(), "write".to_owned())).collect();
-    assert_eq!(rejected(&place, "bad.jsonl"), expected, "{ddl}");
+    assert_eq!(rejected(&place, "bad.jsonl"), expected, "{ddl} {options}");
     let quoted = table.replace('"', "\"\"");
     let good = ROWS - bad.len() as u64;
     let sum = (1..=ROWS).filter(|n| !bad.contains(n)).sum::<u64>();
@@ -95,6 +101,24 @@ fn constraints_with_a_line() {
         &some(),
         "P0001",
     );
+}
+
+#[test]
+fn by_every_way() {
+    let ddl = "CREATE TABLE t (\"time\" timestamptz, n bigint PRIMARY KEY, k bigint CHECK (k > 0))";
+    for options in [
+        "strategy=copy-text",
+        "strategy=copy-csv",
+        "strategy=insert",
+        "strategy=unnest",
+        "strategy=merge",
+        "mode=upsert",
+        "mode=insert-ignore&strategy=merge",
+        "mode=upsert&strategy=insert&sort=none",
+        "mode=upsert&profile=greenplum",
+    ] {
+        refuses_with(ddl, "t", &some(), "23514", &format!("&{options}"));
+    }
 }
 
 #[test]

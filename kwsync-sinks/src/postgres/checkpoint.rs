@@ -58,13 +58,15 @@ pub(super) async fn claim_job(
     job: &JobId,
     generation: u64,
 ) -> Result<(u64, bool)> {
+    let settled = format!("SELECT count(*) FROM {table} WHERE job = $1 AND sequence > 0");
+    let settled = control.query(&settled, &[Some(job.as_str())]).await?;
     let sql = format!(
         "INSERT INTO {table} AS c (job, split, sequence, generation, done) VALUES ($1, $2, 0, $3::bigint, false) \
          ON CONFLICT (job, split) DO UPDATE SET generation = greatest(c.generation + 1, EXCLUDED.generation), \
-         updated = now() RETURNING generation, (SELECT count(*) FROM {table} x WHERE x.job = $1 AND x.sequence > 0)"
+         updated = now() RETURNING generation"
     );
     let found = control.query(&sql, &[Some(job.as_str()), Some(JOB), Some(&generation.to_string())]).await?;
-    Ok((number(found.rows.get(0, 0))?, number(found.rows.get(0, 1))? == 0))
+    Ok((number(found.rows.get(0, 0))?, number(settled.rows.get(0, 0))? == 0))
 }
 
 /// Takes a split over for the run of `checkpoint`, and returns where it stands here.

@@ -30,7 +30,7 @@ pub static PARAMS: &[Param] = &[
     .with_default("insert"),
     Param::choice(
         "strategy",
-        &["auto", "copy-binary", "merge", "insert", "unnest"],
+        &["auto", "copy-binary", "copy-text", "copy-csv", "copy-simple", "merge", "insert", "unnest"],
         "how rows are sent: COPY into the table, COPY into a temporary table and a merge, INSERT of many rows, or \
          INSERT of arrays",
     )
@@ -149,6 +149,10 @@ pub enum Strategy {
     Auto,
     /// COPY BINARY into the table.
     CopyBinary,
+    /// COPY TEXT into the table.
+    CopyText,
+    /// COPY CSV into the table. A row that is refused is found by halves.
+    CopyCsv,
     /// COPY BINARY into a temporary table, then one statement into the table.
     Merge,
     /// Prepared INSERTs of many rows, their values in binary form.
@@ -162,6 +166,8 @@ impl std::fmt::Display for Strategy {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::CopyBinary => "COPY BINARY",
+            Self::CopyText => "COPY TEXT",
+            Self::CopyCsv => "COPY CSV",
             Self::Merge => "COPY BINARY into a temporary table, then a merge",
             Self::Insert => "prepared INSERT of many rows",
             Self::Unnest => "prepared INSERT of arrays",
@@ -354,6 +360,9 @@ impl PostgresOptions {
         };
         options.strategy = match params.choice("strategy") {
             Some("copy-binary") => Strategy::CopyBinary,
+            // All COPYs here go by the simple protocol; TEXT is what every server takes.
+            Some("copy-text" | "copy-simple") => Strategy::CopyText,
+            Some("copy-csv") => Strategy::CopyCsv,
             Some("merge") => Strategy::Merge,
             Some("insert") => Strategy::Insert,
             Some("unnest") => Strategy::Unnest,
@@ -398,11 +407,10 @@ impl PostgresOptions {
     fn check(&self) -> Result<()> {
         let plain = !matches!(self.mode, Mode::InsertIgnore | Mode::Upsert | Mode::Update);
         match self.strategy {
-            Strategy::CopyBinary if !plain => {
-                Err(Error::config(format!("mode={} is more than COPY can do", self.mode)).with_hint(
-                    "use strategy=merge, which copies into a temporary table first, or strategy=auto",
-                ))
-            }
+            Strategy::CopyBinary | Strategy::CopyText | Strategy::CopyCsv if !plain => Err(Error::config(
+                format!("mode={} is more than COPY can do", self.mode),
+            )
+            .with_hint("use strategy=merge, which copies into a temporary table first, or strategy=auto")),
             Strategy::Insert | Strategy::Unnest if self.mode == Mode::Update => {
                 Err(Error::config("mode=update is done by a merge").with_hint("use strategy=merge or auto"))
             }
@@ -419,6 +427,7 @@ impl PostgresOptions {
         let chosen = match (self.strategy, merging) {
             (Strategy::Auto, true) if profile.temp_tables => Strategy::Merge,
             (Strategy::Auto, false) if profile.copy_binary => Strategy::CopyBinary,
+            (Strategy::Auto, false) if profile.copy_text => Strategy::CopyText,
             (Strategy::Auto, _) => Strategy::Insert,
             (chosen, _) => chosen,
         };
@@ -428,6 +437,9 @@ impl PostgresOptions {
             Strategy::Unnest => {
                 profile.prepared_insert && profile.unnest && (!merging || profile.on_conflict)
             }
+            Strategy::CopyText => profile.copy_text,
+            // A server that takes one form only takes TEXT.
+            Strategy::CopyCsv => profile.copy_text && profile.copy_binary,
             _ => profile.copy_binary,
         };
         if !possible || !profile.transactions || (self.mode == Mode::Update && chosen != Strategy::Merge) {

@@ -152,10 +152,7 @@ fn rows_go_in_by_these_statements() {
              (SELECT 1 FROM \"public\".\"cpu\" AS t WHERE t.\"host\" = s.\"host\" AND t.\"time\" = s.\"time\")"
         )
     );
-    assert_eq!(
-        statement(Server::Kwdb, &insert),
-        format!("INSERT INTO \"public\".\"cpu\" ({list}) VALUES ($1,$2,$3)")
-    );
+    assert_eq!(statement(Server::Kwdb, &insert), format!("COPY \"public\".\"cpu\" ({list}) FROM STDIN"));
     assert!(
         statement(Server::Cockroach, &upsert).contains("SELECT (SELECT count(*) FROM w) - e.n, e.n FROM e")
     );

@@ -16,11 +16,27 @@ const MAX_INSERT_ROWS: usize = 1_024;
 /// Rows of one INSERT of arrays.
 pub(super) const UNNEST_ROWS: usize = 4_096;
 
+/// The statement that tells how many rows this transaction has updated in the table, where upserts are counted so. It
+/// is cheaper than asking of every row, and exact where no trigger can update others.
+pub(super) fn count(found: &CatalogTable, options: &PostgresOptions, profile: &Profile) -> Option<String> {
+    let can = options.mode == Mode::Upsert && profile.statistics && profile.on_conflict;
+    (can && found.plain && !found.triggers)
+        .then(|| format!("SELECT pg_catalog.pg_stat_get_xact_tuples_updated({})", found.oid))
+}
+
+/// The form of COPY's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Binary,
+    Text,
+    Csv,
+}
+
 /// How the rows of one set of columns go into a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// COPY into the table.
-    Copy { copy: String },
+    Copy { copy: String, form: Form },
     /// COPY into a temporary table, then one statement.
     Merge { stage: String, relation: String, create: String, copy: String, merge: String },
     /// INSERT of as many rows as the statement has.
@@ -48,6 +64,7 @@ impl Way {
             table: table.clone(),
             list: list.clone(),
             conflict: conflict(&names, key, options)?,
+            counted: count(found, options, profile).is_some(),
             same: match (key, options.mode) {
                 (Some(key), Mode::Upsert) if !found.plain || !profile.xmax => Some(equal(key)?),
                 _ => None,
@@ -90,14 +107,36 @@ impl Way {
                 let sql = into.rows(&format!("SELECT * FROM unnest({})", arrays.join(", ")));
                 Self::Unnest { sql, items }
             }
-            _ => Self::Copy { copy: format!("COPY {table} ({list}) FROM STDIN (FORMAT binary)") },
+            strategy => {
+                let (form, options) = match strategy {
+                    // Without options, which KWDB's grammar does not take so; TEXT is what COPY means then.
+                    Strategy::CopyText => (Form::Text, ""),
+                    Strategy::CopyCsv => (Form::Csv, " (FORMAT csv)"),
+                    _ => (Form::Binary, " (FORMAT binary)"),
+                };
+                Self::Copy { copy: format!("COPY {table} ({list}) FROM STDIN{options}"), form }
+            }
         })
+    }
+
+    /// The way for a few rows, where a temporary table would cost more than the rows.
+    pub(super) fn of_few(
+        found: &CatalogTable,
+        schema: &Schema,
+        key: Option<&Key>,
+        options: &PostgresOptions,
+        profile: &Profile,
+    ) -> Result<Self> {
+        let is_list = |column: &CatalogColumn| matches!(column.pg_type.kind, PgKind::Array(_));
+        let lists = schema.columns().iter().filter_map(|column| found.column(column.name())).any(is_list);
+        let strategy = if lists || !profile.unnest { Strategy::Insert } else { Strategy::Unnest };
+        Self::new(found, schema, key, &options.clone().with_strategy(strategy), profile, 0)
     }
 
     /// The statement that decides what becomes of the rows, for a plan; the one for a single row where there are many.
     pub(super) fn statement(&self) -> String {
         match self {
-            Self::Copy { copy } => copy.clone(),
+            Self::Copy { copy, .. } => copy.clone(),
             Self::Merge { merge, .. } => merge.clone(),
             Self::Insert { into, columns, .. } => insert(into, *columns, 1),
             Self::Unnest { sql, .. } => sql.clone(),
@@ -119,6 +158,8 @@ pub(super) struct Into {
     list: String,
     /// What follows the rows, with a blank before it.
     conflict: String,
+    /// Whether statistics tell how many rows replaced others.
+    counted: bool,
     /// How rows `s` are equal to rows `t` of the table, where the server cannot tell which of them replaced one.
     same: Option<String>,
 }
@@ -127,8 +168,8 @@ impl Into {
     /// The statement that inserts the rows of `query`. Where they may replace others it returns how many were new and
     /// how many replaced one.
     fn rows(&self, query: &str) -> String {
-        let Self { table, list, conflict, same } = self;
-        if !conflict.contains(" DO UPDATE ") {
+        let Self { table, list, conflict, counted, same } = self;
+        if *counted || !conflict.contains(" DO UPDATE ") {
             return format!("INSERT INTO {table} ({list}) {query}{conflict}");
         }
         match same {

@@ -78,8 +78,15 @@ async fn every_mode_by_every_strategy() {
     let database = server.create_database();
     let mut random = Random::new();
     let modes = [Mode::Insert, Mode::InsertIgnore, Mode::Upsert, Mode::Update];
-    let strategies =
-        [Strategy::Auto, Strategy::CopyBinary, Strategy::Merge, Strategy::Insert, Strategy::Unnest];
+    let strategies = [
+        Strategy::Auto,
+        Strategy::CopyBinary,
+        Strategy::CopyText,
+        Strategy::CopyCsv,
+        Strategy::Merge,
+        Strategy::Insert,
+        Strategy::Unnest,
+    ];
     for ddl in [
         "CREATE TABLE t (a bigint, b varchar(30), v bigint, note text DEFAULT 'x', PRIMARY KEY (a, b))",
         "CREATE TABLE t (a bigint, b varchar(30), v bigint, PRIMARY KEY (b, a)) PARTITION BY HASH (a);
@@ -89,7 +96,8 @@ async fn every_mode_by_every_strategy() {
         for mode in modes {
             for strategy in strategies {
                 let plain = mode == Mode::Insert;
-                if (strategy == Strategy::CopyBinary && !plain)
+                let copies = [Strategy::CopyBinary, Strategy::CopyText, Strategy::CopyCsv];
+                if (copies.contains(&strategy) && !plain)
                     || (mode == Mode::Update && matches!(strategy, Strategy::Insert | Strategy::Unnest))
                 {
                     continue;
@@ -189,7 +197,14 @@ async fn what_a_trigger_drops_is_ignored_and_what_the_server_calls_equal_is_one_
          CREATE TRIGGER b BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
     );
     let rows = [batch(&[(1, "x".into(), -5), (2, "x".into(), 5)])];
-    for strategy in [Strategy::CopyBinary, Strategy::Insert, Strategy::Unnest, Strategy::Merge] {
+    for strategy in [
+        Strategy::CopyText,
+        Strategy::CopyCsv,
+        Strategy::CopyBinary,
+        Strategy::Insert,
+        Strategy::Unnest,
+        Strategy::Merge,
+    ] {
         server.psql(&database, "TRUNCATE t");
         let settled = load(options(server, &database).with_strategy(strategy), &rows).await.unwrap();
         assert_eq!((settled.total().written, settled.total().ignored), (1, 1), "{strategy:?}");

@@ -105,7 +105,7 @@ async fn hostile_names_are_made_or_refused_and_never_run() {
                 let tables = names(
                     "SELECT json_agg(relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'sentinel'",
                 );
-                assert_eq!(tables, [table.clone()]);
+                assert_eq!(tables, std::slice::from_ref(&table));
                 let columns = names(
                     "SELECT json_agg(attname ORDER BY attnum) FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'sentinel' AND attnum > 0",
                 );

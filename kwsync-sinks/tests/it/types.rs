@@ -139,8 +139,16 @@ async fn every_type_by_every_way_into_every_kind_of_table() {
                 rest.replace("{0}", &table)
             ));
             for mode in [Mode::Insert, Mode::InsertIgnore, Mode::Upsert, Mode::Update] {
-                for strategy in [Strategy::Auto, Strategy::Merge, Strategy::Insert, Strategy::Unnest] {
-                    if arrays && strategy == Strategy::Unnest
+                for strategy in [
+                    Strategy::CopyText,
+                    Strategy::CopyCsv,
+                    Strategy::Auto,
+                    Strategy::Merge,
+                    Strategy::Insert,
+                    Strategy::Unnest,
+                ] {
+                    if mode != Mode::Insert && matches!(strategy, Strategy::CopyText | Strategy::CopyCsv)
+                        || arrays && strategy == Strategy::Unnest
                         || mode == Mode::Update && matches!(strategy, Strategy::Insert | Strategy::Unnest)
                     {
                         continue;

@@ -28,8 +28,12 @@ pub struct CatalogTable {
     pub schema: String,
     /// The name.
     pub name: String,
+    /// The object id.
+    pub oid: u32,
     /// Whether it is an ordinary table: not partitioned, no view, not foreign.
     pub plain: bool,
+    /// Whether it has triggers, those of foreign keys among them.
+    pub triggers: bool,
     /// The columns in order.
     pub columns: Vec<CatalogColumn>,
     /// The unique indexes over plain columns, the primary key first; empty until [`unique_indexes`] was asked.
@@ -63,7 +67,7 @@ impl CatalogTable {
     /// An ordinary table without columns.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
         let (schema, name) = (schema.into(), name.into());
-        Self { schema, name, plain: true, columns: Vec::new(), unique: Vec::new() }
+        Self { schema, name, oid: 0, plain: true, triggers: true, columns: Vec::new(), unique: Vec::new() }
     }
 
     /// Adds a column that may be null and has no default.
@@ -88,7 +92,7 @@ impl CatalogTable {
 /// A domain is followed to what it is of, whose modifier counts where the column has none.
 const COLUMNS: &str = "
 WITH RECURSIVE found AS (
-    SELECT c.oid, n.nspname, c.relname, c.relkind
+    SELECT c.oid, n.nspname, c.relname, c.relkind, c.relhastriggers
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'f', 'v')
       AND CASE WHEN $2::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $2 END
@@ -96,19 +100,20 @@ WITH RECURSIVE found AS (
 ), base AS (
     SELECT a.attnum, a.attname, a.atttypid AS typid, a.atttypmod AS typmod, a.attnotnull, a.atthasdef,
            a.attgenerated::text AS generated, a.attidentity::text AS identity, f.nspname,
-           f.relkind = 'r' AS plain, 0 AS depth
+           f.relkind = 'r' AS plain, f.oid AS rel, f.relhastriggers AS triggers, 0 AS depth
     FROM found f JOIN pg_catalog.pg_attribute a ON a.attrelid = f.oid
     WHERE a.attnum > 0 AND NOT a.attisdropped
   UNION ALL
     SELECT b.attnum, b.attname, t.typbasetype, CASE WHEN b.typmod = -1 THEN t.typtypmod ELSE b.typmod END,
            b.attnotnull OR t.typnotnull, b.atthasdef OR t.typdefault IS NOT NULL, b.generated, b.identity, b.nspname,
-           b.plain, b.depth + 1
+           b.plain, b.rel, b.triggers, b.depth + 1
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.typid
     WHERE t.typtype = 'd'
 )
 SELECT DISTINCT ON (b.attnum) b.nspname, b.attname, b.typid, b.typmod, pg_catalog.format_type(b.typid, b.typmod),
        t.typtype::text, b.attnotnull, b.atthasdef, b.generated, b.identity,
-       e.oid, pg_catalog.format_type(e.oid, b.typmod), e.typtype::text, b.plain
+       e.oid, pg_catalog.format_type(e.oid, b.typmod), e.typtype::text, b.plain,
+       b.rel, b.triggers
 FROM base b
 JOIN pg_catalog.pg_type t ON t.oid = b.typid
 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
@@ -145,7 +150,7 @@ pub async fn table(
     }
     let rows = connection.query(&sql, &[Some(table.name()), schema]).await?.rows;
     let mut columns = Vec::with_capacity(rows.len());
-    let (mut found, mut plain) = (String::new(), true);
+    let (mut found, mut plain, mut oid, mut triggers) = (String::new(), true, 0, false);
     for row in 0..rows.len() {
         let text = |column| rows.get(row, column).unwrap_or_default();
         let number = |column: usize| {
@@ -169,6 +174,8 @@ pub async fn table(
         };
         found = text(0).to_owned();
         plain = text(13) == "t";
+        oid = number(14)? as u32;
+        triggers = text(15) == "t";
         columns.push(CatalogColumn {
             name: text(1).to_owned(),
             pg_type: PgType { oid: number(2)? as u32, name: text(4).to_owned(), modifier, kind },
@@ -181,7 +188,9 @@ pub async fn table(
     Ok((!columns.is_empty()).then(|| CatalogTable {
         schema: found,
         name,
+        oid,
         plain,
+        triggers,
         columns,
         unique: Vec::new(),
     }))

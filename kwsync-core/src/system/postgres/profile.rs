@@ -107,6 +107,8 @@ pub struct Profile {
     pub on_conflict: bool,
     /// Rows that replaced others can be told by `xmax`.
     pub xmax: bool,
+    /// Statistics tell how many rows a transaction has updated; known only once a server was [asked](Self::probe).
+    pub statistics: bool,
     /// Temporary tables.
     pub temp_tables: bool,
     /// `unnest` of several arrays.
@@ -146,6 +148,7 @@ impl Profile {
             deferrable: true,
             on_conflict: version >= (9, 5),
             xmax: true,
+            statistics: false,
             temp_tables: true,
             unnest: version >= (9, 4),
             unlogged: true,
@@ -237,7 +240,11 @@ impl Profile {
             )
             .await?
             .contains("SERIES");
-        Ok(Self::from_version(&banner, time_series))
+        let mut profile = Self::from_version(&banner, time_series);
+        if profile.server == Server::PostgreSql {
+            profile.statistics = first(connection, "SHOW track_counts").await? == "on";
+        }
+        Ok(profile)
     }
 
     /// Every fact with its name, for a person to read.
@@ -255,6 +262,7 @@ impl Profile {
             ("SET CONSTRAINTS", yes(self.deferrable)),
             ("ON CONFLICT", yes(self.on_conflict)),
             ("xmax tells updates", yes(self.xmax)),
+            ("statistics tell updates", yes(self.statistics)),
             ("temporary tables", yes(self.temp_tables)),
             ("unnest", yes(self.unnest)),
             ("unlogged tables", yes(self.unlogged)),

@@ -3,7 +3,7 @@
 use kwsync_core::system::postgres::wire::{Answer, Connection, ServerError};
 use kwsync_core::{Error, ErrorKind, Result, RowCounts, SqlStateClass};
 
-use super::super::way::Way;
+use super::super::way::{Form, Way};
 use super::send::{Outlet, Taught};
 use super::{PostgresWriter, Segment};
 
@@ -113,18 +113,25 @@ impl PostgresWriter {
         let Some(encoding) = self.encodings.get(&segment.table) else { return };
         let results = answers.iter().flat_map(|answer| &answer.results);
         let mut counts = RowCounts::default();
+        let mut updates = Vec::new();
         for result in results {
             let word = result.tag.split(' ').next().unwrap_or_default();
             let number = |column| result.rows.get(0, column).and_then(|text| text.parse().ok()).unwrap_or(0);
-            match (word, &encoding.way) {
+            match (word, encoding.way_of(segment)) {
                 ("COPY", Way::Copy { .. }) | ("INSERT", _) => counts.written += result.affected(),
                 ("UPDATE", _) => counts.updated += result.affected(),
+                // How many rows the transaction had updated before, and after.
+                ("SELECT", _) if encoding.count.is_some() => updates.push(number(0)),
                 ("SELECT", _) if result.rows.len() == 1 => {
                     counts.written += number(0);
                     counts.updated += number(1);
                 }
                 _ => {}
             }
+        }
+        if let [before, .., after] = updates[..] {
+            counts.updated = after.saturating_sub(before);
+            counts.written = counts.written.saturating_sub(counts.updated);
         }
         counts.ignored = (segment.sent() as u64).saturating_sub(counts.written + counts.updated);
         *self.counts.entry(segment.table.clone()).or_default() += counts;
@@ -144,8 +151,9 @@ impl PostgresWriter {
         self.taught = Taught::default();
         let encoding = self.encodings.get(&culprit.table);
         let relation = encoding.map_or(String::new(), |encoding| encoding.table.name.clone());
-        let line = match encoding.map(|encoding| &encoding.way) {
-            Some(Way::Copy { .. }) => fault.copy_line(&relation),
+        let line = match encoding.map(|encoding| encoding.way_of(&culprit)) {
+            // CSV counts lines, of which a value may have several.
+            Some(Way::Copy { form, .. }) if *form != Form::Csv => fault.copy_line(&relation),
             Some(Way::Merge { relation, .. }) => fault.copy_line(relation),
             _ => None,
         };

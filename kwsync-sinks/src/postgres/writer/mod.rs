@@ -4,6 +4,7 @@ mod flight;
 mod pace;
 mod segment;
 mod send;
+mod textual;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,12 +23,16 @@ use self::flight::Flight;
 use self::pace::Pace;
 use self::segment::Segment;
 use self::send::Taught;
+use self::textual::Textual;
 use super::checkpoint;
+use super::config::{Mode, Strategy};
 use super::key::{self, Arranged, Key};
 use super::shared::{Claimed, Shared};
 use super::target;
-use super::way::Way;
+use super::way::{self, Form, Way};
 
+/// Rows up to which an INSERT is faster than a merge.
+const FEW_ROWS: usize = 2_000;
 /// Rows below which a batch waits for the next one of its table, or for the commit.
 const SMALL_ROWS: usize = 4_096;
 /// Bytes of batches above which nothing waits.
@@ -84,10 +89,23 @@ struct Encoding {
     /// The catalog's table that the encoder was made for.
     table: Arc<CatalogTable>,
     encoder: CopyEncoder,
+    /// For COPY of another form than BINARY.
+    text: Option<Textual>,
     key: Option<Key>,
     way: Way,
+    /// The way of segments with few rows, where it is another.
+    few: Option<Way>,
+    /// What tells how many rows were updated so far.
+    count: Option<String>,
     /// Tells its statements apart from those of others in this session.
     number: usize,
+}
+
+impl Encoding {
+    /// How the rows of a segment go in.
+    fn way_of(&self, segment: &Segment) -> &Way {
+        self.few.as_ref().filter(|_| segment.rows() <= FEW_ROWS).unwrap_or(&self.way)
+    }
 }
 
 impl PostgresWriter {
@@ -213,7 +231,17 @@ impl PostgresWriter {
         let key = key::find(Some(&table), &table.name, &schema, options, profile)?;
         self.made += 1;
         let way = Way::new(&table, &schema, key.as_ref(), options, profile, self.made)?;
-        let encoding = Encoding { schema, table, encoder, key, way, number: self.made };
+        let text = match &way {
+            Way::Copy { form: Form::Text, .. } => Some(Textual::new(&columns, false)?),
+            Way::Copy { form: Form::Csv, .. } => Some(Textual::new(&columns, true)?),
+            _ => None,
+        };
+        let merging = matches!(options.mode, Mode::Upsert | Mode::InsertIgnore) && profile.on_conflict;
+        let few = (options.strategy == Strategy::Auto && merging && matches!(way, Way::Merge { .. }))
+            .then(|| Way::of_few(&table, &schema, key.as_ref(), options, profile))
+            .transpose()?;
+        let count = way::count(&table, options, profile);
+        let encoding = Encoding { schema, table, encoder, text, key, way, few, count, number: self.made };
         self.encodings.insert(batch.table().clone(), encoding);
         Ok(())
     }

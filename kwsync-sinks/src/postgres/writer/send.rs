@@ -15,6 +15,20 @@ const MESSAGE_BYTES: usize = 1 << 20;
 /// Rows encoded at a time; a message ends behind one of these.
 const PIECE_ROWS: usize = 2_048;
 
+/// A row that cannot be encoded.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) row: usize,
+    pub(super) code: String,
+    pub(super) reason: String,
+}
+
+impl From<RowFault> for Fault {
+    fn from(fault: RowFault) -> Self {
+        Self { row: fault.row, code: fault.code.to_owned(), reason: fault.reason }
+    }
+}
+
 /// What a session has been taught, which ends with it.
 #[derive(Debug, Default)]
 pub(super) struct Taught {
@@ -39,8 +53,8 @@ pub(super) struct Outlet<'a> {
 impl Outlet<'_> {
     /// Sends or queues a segment. Returns how many answers will tell its fate.
     pub(super) async fn put(&mut self, encoding: &mut Encoding, segment: &mut Segment) -> Result<usize> {
-        match encoding.way.clone() {
-            Way::Copy { copy } => {
+        match encoding.way_of(segment).clone() {
+            Way::Copy { copy, .. } => {
                 let asked = self.open_copy(&copy)?;
                 self.stream(encoding, segment).await?;
                 Ok(asked)
@@ -57,11 +71,15 @@ impl Outlet<'_> {
                 }
                 let asked = self.open_copy(&copy)?;
                 self.stream(encoding, segment).await?;
+                let merge = match &encoding.count {
+                    Some(count) => format!("{count}; {merge}; {count}"),
+                    None => merge,
+                };
                 self.frame.query(&format!("{merge}; TRUNCATE {stage}"))?;
                 Ok(asked + 1)
             }
             Way::Insert { into, columns, types } => {
-                self.frame.query(&self.opening)?;
+                self.open_insert(encoding)?;
                 let rows = self.rows(encoding, segment)?;
                 let mut left = rows.as_slice();
                 let mut most = Way::insert_rows(columns);
@@ -83,11 +101,10 @@ impl Outlet<'_> {
                     self.frame.end_bind();
                     self.ship(MESSAGE_BYTES).await?;
                 }
-                self.frame.sync();
-                Ok(2)
+                self.close_insert(encoding)
             }
             Way::Unnest { sql, items } => {
-                self.frame.query(&self.opening)?;
+                self.open_insert(encoding)?;
                 let rows = self.rows(encoding, segment)?;
                 let name = format!("kwsync_{}", encoding.number);
                 if self.taught.statements.insert(name.clone()) {
@@ -101,8 +118,7 @@ impl Outlet<'_> {
                     self.frame.end_bind();
                     self.ship(MESSAGE_BYTES).await?;
                 }
-                self.frame.sync();
-                Ok(2)
+                self.close_insert(encoding)
             }
         }
     }
@@ -118,9 +134,28 @@ impl Outlet<'_> {
         Ok(2)
     }
 
+    /// Asks for what comes before INSERTs.
+    fn open_insert(&mut self, encoding: &Encoding) -> Result<()> {
+        match &encoding.count {
+            Some(count) => self.frame.query(&format!("{}; {count}", self.opening)),
+            None => self.frame.query(&self.opening),
+        }
+    }
+
+    /// Ends INSERTs. Returns the number of answers of the whole segment.
+    fn close_insert(&mut self, encoding: &Encoding) -> Result<usize> {
+        self.frame.sync();
+        match &encoding.count {
+            Some(count) => self.frame.query(count).map(|()| 3),
+            None => Ok(2),
+        }
+    }
+
     /// Streams the rows of a segment as COPY data, and ends the COPY.
     async fn stream(&mut self, encoding: &mut Encoding, segment: &mut Segment) -> Result<()> {
-        CopyEncoder::write_header(self.frame.copy_data());
+        if encoding.text.is_none() {
+            CopyEncoder::write_header(self.frame.copy_data());
+        }
         let coerced = encoding.encoder.coerced();
         let mut fresh = false;
         for piece in &mut segment.pieces {
@@ -129,7 +164,16 @@ impl Outlet<'_> {
             while from < piece.rows.end {
                 let rows = from..piece.rows.end.min(from + PIECE_ROWS);
                 from = rows.end;
-                faults.extend(encoding.encoder.encode(&piece.batch, rows, self.frame.copy_data())?);
+                let out = self.frame.copy_data();
+                match &mut encoding.text {
+                    Some(text) => {
+                        faults.extend(text.encode(&mut encoding.encoder, &piece.batch, rows, out)?)
+                    }
+                    None => {
+                        let refused = encoding.encoder.encode(&piece.batch, rows, out)?;
+                        faults.extend(refused.into_iter().map(Fault::from));
+                    }
+                }
                 if self.frame.len() >= MESSAGE_BYTES {
                     self.frame.end_copy_data();
                     self.ship(MESSAGE_BYTES).await?;
@@ -141,7 +185,9 @@ impl Outlet<'_> {
             // Rows that are sent again would be counted again.
             self.told.coerced += encoding.encoder.coerced() - coerced;
         }
-        CopyEncoder::write_trailer(self.frame.copy_data());
+        if encoding.text.is_none() {
+            CopyEncoder::write_trailer(self.frame.copy_data());
+        }
         self.frame.end_copy_data();
         self.frame.copy_done();
         Ok(())
@@ -168,7 +214,7 @@ impl Outlet<'_> {
         for piece in &mut segment.pieces {
             bytes.clear();
             let faults = encoding.encoder.encode(&piece.batch, piece.rows.clone(), &mut bytes)?;
-            fresh |= tell(self.told, &segment.table, piece, faults);
+            fresh |= tell(self.told, &segment.table, piece, faults.into_iter().map(Fault::from).collect());
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
                 let (row, behind) = split_row(rest)?;
@@ -184,14 +230,14 @@ impl Outlet<'_> {
 }
 
 /// Remembers which rows of a piece could not be encoded, and tells of them the first time. True then.
-fn tell(told: &mut Settled, table: &TableId, piece: &mut Piece, faults: Vec<RowFault>) -> bool {
+fn tell(told: &mut Settled, table: &TableId, piece: &mut Piece, faults: Vec<Fault>) -> bool {
     piece.faults = faults.iter().map(|fault| fault.row).collect();
     if std::mem::replace(&mut piece.told, true) {
         return false;
     }
     if !faults.is_empty() {
         told.add(table, RowCounts { rejected: faults.len() as u64, ..RowCounts::default() });
-        let reject = |fault: RowFault| piece.batch.reject(fault.row, Stage::Encode, fault.code, fault.reason);
+        let reject = |fault: Fault| piece.batch.reject(fault.row, Stage::Encode, fault.code, fault.reason);
         told.rejects.extend(faults.into_iter().map(reject));
     }
     true
