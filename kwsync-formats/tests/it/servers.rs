@@ -35,7 +35,11 @@ fn free_port() -> u16 {
 
 impl Server {
     /// `None`, said loudly, where the program is not installed.
-    fn start(program: &str, ready: &str, args: impl FnOnce(&std::path::Path, u16) -> Vec<String>) -> Option<Self> {
+    fn start(
+        program: &str,
+        ready: &str,
+        args: impl FnOnce(&std::path::Path, u16) -> Vec<String>,
+    ) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let child = Command::new(program)
@@ -132,8 +136,10 @@ fn theirs(server: &Server, db: &str) -> Vec<Point> {
     let mut points = Vec::new();
     for one in series {
         let tags = one["tags"].as_object().cloned().unwrap_or_default();
-        let tags: BTreeMap<_, _> =
-            tags.into_iter().map(|(key, value)| (key, value.as_str().unwrap_or_default().to_owned())).collect();
+        let tags: BTreeMap<_, _> = tags
+            .into_iter()
+            .map(|(key, value)| (key, value.as_str().unwrap_or_default().to_owned()))
+            .collect();
         let columns: Vec<_> =
             one["columns"].as_array().unwrap().iter().map(|c| c.as_str().unwrap().to_owned()).collect();
         for row in one["values"].as_array().unwrap() {
@@ -171,7 +177,8 @@ fn is_listed(line: &[u8]) -> bool {
     let time = point.timestamp().unwrap_or(0);
     let edge = !(-9_223_372_036_854_775_000..=9_223_372_036_854_775_000).contains(&time);
     // A field or tag named time is its own; of a field that comes twice it keeps one or the other.
-    let named_time = point.tags().any(|(key, _)| key == "time") || point.fields().any(|(key, _)| key == "time");
+    let named_time =
+        point.tags().any(|(key, _)| key == "time") || point.fields().any(|(key, _)| key == "time");
     // It looks for quotes in names, too, and has its own mind about backslashes before them.
     let odd = |name: &str| name.contains(['"', '\\']);
     let odd_name = odd(&point.measurement().unescape())
@@ -194,18 +201,22 @@ fn influxdb_reads_lines_as_we_do() {
         vec!["-config".to_owned(), dir.join("influxdb.conf").display().to_string()]
     };
     let Some(server) = Server::start("influxd", "/ping", start) else { return };
-    let mut inputs: Vec<Vec<u8>> = sample(inputs::line(), 150, 1).into_iter().map(String::into_bytes).collect();
+    let mut inputs: Vec<Vec<u8>> =
+        sample(inputs::line(), 150, 1).into_iter().map(String::into_bytes).collect();
     inputs.extend(sample(inputs::shaped(), 50, 2).into_iter().map(String::into_bytes));
-    inputs.extend(sample(inputs::mutated(), 150, 3).into_iter().filter_map(|many| {
-        many.split_inclusive(|byte| *byte == b'\n').next().map(<[u8]>::to_vec)
-    }));
+    inputs.extend(
+        sample(inputs::mutated(), 150, 3)
+            .into_iter()
+            .filter_map(|many| many.split_inclusive(|byte| *byte == b'\n').next().map(<[u8]>::to_vec)),
+    );
     let (mut same, mut refused, mut listed) = (0, 0, 0);
     for (index, input) in inputs.iter().enumerate() {
         let all: Vec<_> = lines(input).collect();
         let [verdict] = all.as_slice() else { continue };
         let shown = String::from_utf8_lossy(input).into_owned();
         let db = format!("d{index}");
-        let (status, _) = server.request("POST", &format!("/query?q={}", encode(&format!("CREATE DATABASE {db}"))), b"");
+        let (status, _) =
+            server.request("POST", &format!("/query?q={}", encode(&format!("CREATE DATABASE {db}"))), b"");
         assert_eq!(status, 200);
         let (status, body) = server.request("POST", &format!("/write?db={db}&precision=ns"), input);
         let taken = status == 204;
@@ -213,7 +224,10 @@ fn influxdb_reads_lines_as_we_do() {
         match verdict {
             _ if matches!(verdict, Ok(_)) && is_listed(input) => listed += 1,
             Err(error) if taken => {
-                assert!(STRICTER.contains(&error.reason().code()), "InfluxDB takes, we refuse ({error}): {shown:?}");
+                assert!(
+                    STRICTER.contains(&error.reason().code()),
+                    "InfluxDB takes, we refuse ({error}): {shown:?}"
+                );
                 listed += 1;
             }
             Err(_) => refused += 1,
@@ -268,7 +282,8 @@ fn victoria_metrics_reads_numbers_as_we_do() {
     }
     let (status, body) = server.request("POST", "/write", input.as_bytes());
     assert_eq!(status, 204, "{}", String::from_utf8_lossy(&body));
-    let path = format!("/api/v1/export?match[]={}&start=1600000000&end=1900000000", encode("{__name__!=\"\"}"));
+    let path =
+        format!("/api/v1/export?match[]={}&start=1600000000&end=1900000000", encode("{__name__!=\"\"}"));
     let began = Instant::now();
     // What has been written can be read a moment later.
     let found = loop {
@@ -278,7 +293,8 @@ fn victoria_metrics_reads_numbers_as_we_do() {
         let mut found = BTreeMap::new();
         for line in String::from_utf8(body).unwrap().lines() {
             let series: Json = serde_json::from_str(line).unwrap();
-            let mut labels: BTreeMap<String, String> = serde_json::from_value(series["metric"].clone()).unwrap();
+            let mut labels: BTreeMap<String, String> =
+                serde_json::from_value(series["metric"].clone()).unwrap();
             let name = labels.remove("__name__").unwrap();
             let values = series["values"].as_array().unwrap().iter();
             for (value, time) in values.zip(series["timestamps"].as_array().unwrap()) {
