@@ -27,6 +27,11 @@ impl Place {
         self.column
     }
 
+    /// The byte that is read next, in the input.
+    pub(crate) fn byte(&self) -> u64 {
+        self.base.byte + self.at as u64
+    }
+
     /// The place of `at`.
     pub(super) fn position(&self) -> Position {
         Position {

@@ -15,6 +15,8 @@ mod inputs;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(feature = "json")]
+mod json_bounds;
+#[cfg(feature = "json")]
 mod json_kaiwudb;
 #[cfg(feature = "json")]
 mod json_mapping;
