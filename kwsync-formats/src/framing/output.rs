@@ -107,11 +107,6 @@ impl Output {
         self.place
     }
 
-    /// The place of the record in hand: byte and record in its input.
-    pub(crate) fn position(&self) -> Position {
-        self.place.position()
-    }
-
     /// The time of receipt: nanoseconds since the Unix epoch, one for all records of a call.
     pub(crate) fn now(&mut self) -> i64 {
         let clock = &self.limits.clock;

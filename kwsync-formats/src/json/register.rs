@@ -237,7 +237,8 @@ pub(crate) fn register(registry: &mut Registry) {
     let info = ConnectorInfo::format("json", "JSON objects, one a line or in an array")
         .with_aliases(&["ndjson", "jsonl"])
         .with_params(JSON)
-        .with_line_records();
+        .with_line_records()
+        .with_spanned_lines("records", "values");
     registry.register_decoder(info, |request| {
         let schemas = Arc::clone(request.schemas);
         if let Some(text) = request.parser {
