@@ -10,6 +10,8 @@ mod calendar;
 pub mod delimited;
 #[cfg(feature = "arrow")]
 mod framing;
+#[cfg(feature = "arrow")]
+mod given;
 pub mod influx;
 #[cfg(any(feature = "json", feature = "parquet", feature = "delimited"))]
 mod interval;

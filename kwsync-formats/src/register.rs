@@ -27,6 +27,10 @@ static LINE_INFLUXDB: &[Param] = &[
     )
     .with_default("receive"),
     Param::choice("tags", &["view", "dictionary"], "how tags lie in memory").with_default("view"),
+    Param::text(
+        "types",
+        "columns whose types are given: name:type, separated by commas (c13:timestamptz(ms),n:i32)",
+    ),
     Param::size("max_line_bytes", "the longest line that is read; a longer one is a reject")
         .with_default("64MiB"),
 ];
@@ -65,13 +69,17 @@ fn line_options(params: &Params) -> Result<LineOptions> {
         _ => TagEncoding::View,
     };
     let longest = params.size("max_line_bytes").and_then(|bytes| usize::try_from(bytes).ok());
-    Ok(LineOptions::default()
+    let options = LineOptions::default()
         .with_dialect(dialect(params))
         .with_precision(precision(params))
         .with_missing_timestamp(missing)
         .with_time_column(time_column)
         .with_tag_encoding(tags)
-        .with_max_line_bytes(longest.unwrap_or(DEFAULT_MAX_LINE_BYTES)))
+        .with_max_line_bytes(longest.unwrap_or(DEFAULT_MAX_LINE_BYTES));
+    Ok(match params.text("types") {
+        Some(text) => options.with_types(Arc::new(crate::given::types(text)?)),
+        None => options,
+    })
 }
 
 /// Adds every format of this build to `registry`.

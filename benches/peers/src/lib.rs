@@ -1,8 +1,10 @@
 //! What is measured: the same work by kwsync and by its peers.
 
+pub mod chart;
 pub mod json;
 pub mod measure;
 pub mod pgcopy;
+pub mod text;
 
 use bytes::{Buf, Bytes};
 use kwsync_core::{Decoder, Encoder, TableBatch};

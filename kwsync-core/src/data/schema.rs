@@ -156,6 +156,12 @@ impl Schema {
         Ok(Self { columns, by_name, arrow: Arc::new(arrow_schema::Schema::new(fields)), version: 0 })
     }
 
+    /// A schema without columns.
+    pub(crate) fn empty() -> Self {
+        let arrow = Arc::new(arrow_schema::Schema::empty());
+        Self { columns: Vec::new(), by_name: HashMap::new(), arrow, version: 0 }
+    }
+
     /// Sets the version that batches of this schema carry.
     #[must_use]
     pub fn with_version(mut self, version: u32) -> Self {

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::{Column, DataType, Error, ErrorKind, Result, Schema, TableId};
 
@@ -32,7 +32,55 @@ pub enum Claim {
 /// ```
 #[derive(Debug, Default)]
 pub struct SchemaRegistry {
-    tables: RwLock<HashMap<TableId, Arc<Schema>>>,
+    tables: RwLock<HashMap<TableId, Known>>,
+}
+
+/// The columns of a table as they grow. The schema is made when somebody asks for it, so that a column more costs no
+/// more than itself.
+#[derive(Debug, Default)]
+struct Known {
+    columns: Vec<Column>,
+    by_name: HashMap<Arc<str>, usize>,
+    version: u32,
+    schema: OnceLock<Arc<Schema>>,
+}
+
+impl Known {
+    fn of(schema: Arc<Schema>) -> Self {
+        let columns = schema.columns().to_vec();
+        let by_name = columns.iter().enumerate().map(|(at, column)| (column.name().into(), at)).collect();
+        Self { columns, by_name, version: schema.version(), schema: OnceLock::from(schema) }
+    }
+
+    fn schema(&self) -> Arc<Schema> {
+        let made = || {
+            // Names are distinct: each was looked for before it was added.
+            let schema = Schema::new(self.columns.clone()).unwrap_or_else(|_| Schema::empty());
+            Arc::new(schema.with_version(self.version))
+        };
+        Arc::clone(self.schema.get_or_init(made))
+    }
+
+    fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.get(*self.by_name.get(name)?)
+    }
+
+    fn compare(&self, column: &Column) -> Option<Claim> {
+        self.column(column.name()).map(|known| {
+            if known.data_type() == column.data_type() && known.role() == column.role() {
+                Claim::Agreed(self.version)
+            } else {
+                Claim::Conflict(known.clone())
+            }
+        })
+    }
+
+    /// The columns have changed.
+    fn changed(&mut self) -> u32 {
+        self.version += 1;
+        self.schema = OnceLock::new();
+        self.version
+    }
 }
 
 impl SchemaRegistry {
@@ -43,14 +91,13 @@ impl SchemaRegistry {
 
     /// The schema of a table as it is now.
     pub fn get(&self, table: &TableId) -> Option<Arc<Schema>> {
-        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(table).map(Known::schema)
     }
 
     /// All tables and their schemas, by name.
     pub fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> =
-            tables.iter().map(|(table, schema)| (table.clone(), Arc::clone(schema))).collect();
+        let mut all: Vec<_> = tables.iter().map(|(table, known)| (table.clone(), known.schema())).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
@@ -58,24 +105,23 @@ impl SchemaRegistry {
     /// Adds one column, or finds out that it is there already. The type must be the same: formats whose values
     /// carry their type do not widen.
     pub fn claim(&self, table: &TableId, column: &Column) -> Claim {
-        if let Some(schema) = self.get(table)
-            && let Some(claim) = compare(&schema, column)
-        {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(claim) = tables.get(table).and_then(|known| known.compare(column)) {
             return claim;
         }
+        drop(tables);
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        let known = tables.get(table);
-        if let Some(claim) = known.and_then(|schema| compare(schema, column)) {
+        let known = match tables.get_mut(table) {
+            Some(known) => known,
+            None => tables.entry(table.clone()).or_default(),
+        };
+        // Another lane may have been quicker.
+        if let Some(claim) = known.compare(column) {
             return claim;
         }
-        let mut columns = known.map_or_else(Vec::new, |schema| schema.columns().to_vec());
-        let version = known.map_or(0, |schema| schema.version()) + 1;
-        columns.push(column.clone());
-        // The name is new, so the columns stay distinct.
-        if let Ok(schema) = Schema::new(columns) {
-            tables.insert(table.clone(), Arc::new(schema.with_version(version)));
-        }
-        Claim::Agreed(version)
+        known.by_name.insert(column.name().into(), known.columns.len());
+        known.columns.push(column.clone());
+        Claim::Agreed(known.changed())
     }
 
     /// As [`claim`](Self::claim), for formats whose numbers carry no type: a column of integers becomes one of floats
@@ -98,17 +144,12 @@ impl SchemaRegistry {
             return claim;
         }
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(schema) = tables.get(table) else { return claim };
-        let mut columns = schema.columns().to_vec();
-        for own in columns.iter_mut().filter(|own| own.name() == column.name()) {
+        let Some(known) = tables.get_mut(table) else { return claim };
+        let Some(&index) = known.by_name.get(column.name()) else { return claim };
+        if let Some(own) = known.columns.get_mut(index) {
             *own = own.clone().with_data_type(DataType::Float64);
         }
-        let version = schema.version() + 1;
-        // The names are what they were.
-        if let Ok(schema) = Schema::new(columns) {
-            tables.insert(table.clone(), Arc::new(schema.with_version(version)));
-        }
-        Claim::Agreed(version)
+        Claim::Agreed(known.changed())
     }
 
     /// Merges a whole schema: unknown columns are added, known ones widened where that is exact
@@ -118,8 +159,9 @@ impl SchemaRegistry {
     /// `Schema` when a column's types have no common exact type; then nothing has changed.
     pub fn merge(&self, table: &TableId, schema: &Schema) -> Result<Arc<Schema>> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        let merged = merged(table, tables.get(table), schema)?;
-        tables.insert(table.clone(), Arc::clone(&merged));
+        let known = tables.get(table).map(Known::schema);
+        let merged = merged(table, known.as_ref(), schema)?;
+        tables.insert(table.clone(), Known::of(Arc::clone(&merged)));
         Ok(merged)
     }
 
@@ -128,7 +170,7 @@ impl SchemaRegistry {
     /// # Errors
     /// As [`merge`](Self::merge).
     pub fn merged(&self, table: &TableId, schema: &Schema) -> Result<Arc<Schema>> {
-        merged(table, self.tables.read().unwrap_or_else(PoisonError::into_inner).get(table), schema)
+        merged(table, self.get(table).as_ref(), schema)
     }
 }
 
@@ -164,16 +206,6 @@ fn merged(table: &TableId, known: Option<&Arc<Schema>>, schema: &Schema) -> Resu
         return Ok(Arc::clone(known));
     }
     Ok(Arc::new(Schema::new(columns)?.with_version(known.version() + 1)))
-}
-
-fn compare(schema: &Schema, column: &Column) -> Option<Claim> {
-    schema.column(column.name()).map(|known| {
-        if known.data_type() == column.data_type() && known.role() == column.role() {
-            Claim::Agreed(schema.version())
-        } else {
-            Claim::Conflict(known.clone())
-        }
-    })
 }
 
 /// The type that holds all values of both exactly: integers widen to integers, f32 to f64, bounded text to

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchReader, new_null_array};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -99,10 +100,10 @@ impl<I: Iterator<Item = Result<Decoded>>> TableReader<I> {
             return Err(Error::new(ErrorKind::Schema, text).with_hint("iterate over ReadDecoder instead"));
         }
         let columns = self.schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-            Some(column) => column.clone(),
+            Some(column) => Arc::clone(column),
             None => new_null_array(field.data_type(), batch.num_rows()),
         });
-        RecordBatch::try_new(self.schema.clone(), columns.collect())
+        RecordBatch::try_new(Arc::clone(&self.schema), columns.collect())
             .map_err(|error| Error::new(ErrorKind::Schema, error.to_string()))
     }
 }
@@ -118,6 +119,6 @@ impl<I: Iterator<Item = Result<Decoded>>> Iterator for TableReader<I> {
 
 impl<I: Iterator<Item = Result<Decoded>>> RecordBatchReader for TableReader<I> {
     fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        Arc::clone(&self.schema)
     }
 }

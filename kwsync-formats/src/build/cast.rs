@@ -51,14 +51,6 @@ impl<'a> Cell<'a> {
     pub(crate) const fn new(kind: Kind, text: Str<'a>) -> Self {
         Self { kind, text }
     }
-
-    /// Where in the chunk it begins, if it is there.
-    pub(crate) const fn at(&self) -> Option<usize> {
-        match self.text {
-            Str::Here(start, _) => Some(start),
-            Str::Made(_) => None,
-        }
-    }
 }
 
 /// Why a value does not go into its column.

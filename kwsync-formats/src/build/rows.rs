@@ -64,6 +64,8 @@ pub(crate) struct Table {
     known: Vec<Known>,
     by_name: HashMap<Box<[u8]>, u32>,
     refs: Vec<RecordRef>,
+    /// Columns of the row in hand that were not filled by its shape
+    touched: Vec<u32>,
     /// Columns that every row must have
     required: Vec<u32>,
     /// The columns are given, and there can be no others.
@@ -87,6 +89,7 @@ impl Table {
             known: Vec::new(),
             by_name: HashMap::new(),
             refs: Vec::new(),
+            touched: Vec::new(),
             required: Vec::new(),
             closed: false,
             declared: false,
@@ -145,10 +148,20 @@ impl Table {
         }
     }
 
-    /// Takes back what a row that failed has left in any column.
+    /// Takes back what a row that failed has left in any column, however it came there.
     #[cold]
     pub(crate) fn roll_back_all(&mut self) {
+        self.touched.clear();
         self.roll_back(0..self.columns.len() as u32);
+    }
+
+    /// Takes back what was pushed one by one for a row that failed.
+    #[cold]
+    pub(crate) fn abandon(&mut self) {
+        let touched = std::mem::take(&mut self.touched);
+        self.roll_back(touched.iter().copied());
+        self.touched = touched;
+        self.touched.clear();
     }
 
     /// Whether the next row already has a value in this column.
@@ -188,6 +201,7 @@ impl Table {
         if self.required.contains(&column) {
             return Err(self.null_misfit(column));
         }
+        self.touched.push(column);
         if let Some(column) = self.columns.get_mut(column as usize) {
             match column.len().cmp(&self.rows) {
                 Ordering::Less => column.pad(self.rows),
@@ -231,6 +245,7 @@ impl Table {
         if column.is_fresh() {
             column.prepare(&self.pool);
         }
+        self.touched.push(index);
         column.pad(rows);
         if column.len() > rows {
             column.take_back(rows);
@@ -269,6 +284,7 @@ impl Table {
     /// Puts an integer into a column of integers or times, as it is.
     pub(crate) fn push_i64(&mut self, column: u32, value: i64) {
         let rows = self.rows;
+        self.touched.push(column);
         if let Some(column) = self.columns.get_mut(column as usize) {
             column.pad(rows);
             if let Data::I64(values) = &mut column.data
@@ -283,6 +299,7 @@ impl Table {
     #[inline(always)]
     pub(crate) fn commit(&mut self, origin: RecordRef) {
         self.refs.push(origin);
+        self.touched.clear();
         self.rows += 1;
         self.input_bytes += origin.len as usize;
     }
@@ -294,7 +311,7 @@ impl Table {
         self.refs.truncate(self.rows);
         self.input_bytes = self.input_bytes.saturating_sub(len);
         self.active = NONE;
-        self.roll_back_all();
+        self.roll_back(0..self.columns.len() as u32);
     }
 
     fn bytes(&self) -> usize {

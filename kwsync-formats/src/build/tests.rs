@@ -21,7 +21,7 @@ fn push(tables: &mut Tables, table: u32, kind: Kind, text: &str) -> Result<(), &
     let rows = tables.get_mut(table).unwrap();
     let done = rows.push(0, chunk, Cell::new(kind, Str::Here(0, text.len())));
     if done.is_err() {
-        rows.roll_back_all();
+        rows.abandon();
     } else {
         rows.commit(kwsync_core::RecordRef::default());
     }
@@ -123,7 +123,7 @@ fn a_row_taken_back_leaves_nothing() {
     let (mut tables, table) = tables("i64", true);
     push(&mut tables, table, Kind::Int(1), "1").unwrap();
     tables.get_mut(table).unwrap().push_null(0).unwrap();
-    tables.get_mut(table).unwrap().roll_back_all();
+    tables.get_mut(table).unwrap().abandon();
     push(&mut tables, table, Kind::Null, "null").unwrap();
     push(&mut tables, table, Kind::Int(2), "2").unwrap();
     push(&mut tables, table, Kind::Text, "x").unwrap_err();

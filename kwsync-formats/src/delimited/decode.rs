@@ -1,5 +1,6 @@
 //! Lines to Arrow batches.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -323,9 +324,9 @@ impl Lines {
             self.named = true;
             return Ok(());
         }
-        let twice = (1..names.len()).find(|i| names.iter().take(*i).any(|name| names.get(*i) == Some(name)));
-        if let Some(twice) = twice {
-            let text = format!("the header has {:?} twice", names.get(twice).map_or("", String::as_str));
+        let mut seen = HashSet::with_capacity(names.len());
+        if let Some(twice) = names.iter().find(|name| !seen.insert(name.as_str())) {
+            let text = format!("the header has {twice:?} twice");
             self.fatal = Some(Error::new(ErrorKind::Schema, text).with_hint("rename one, or give columns="));
         }
         if let Some(empty) = names.iter().position(String::is_empty) {

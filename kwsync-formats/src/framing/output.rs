@@ -27,6 +27,11 @@ impl Place {
         self.column
     }
 
+    /// The byte that is read next, in the input.
+    pub(crate) fn byte(&self) -> u64 {
+        self.base.byte + self.at as u64
+    }
+
     /// The place of `at`.
     pub(super) fn position(&self) -> Position {
         Position {
@@ -100,11 +105,6 @@ impl Output {
     /// Where the record in hand begins.
     pub(crate) fn place(&self) -> Place {
         self.place
-    }
-
-    /// The place of the record in hand: byte and record in its input.
-    pub(crate) fn position(&self) -> Position {
-        self.place.position()
     }
 
     /// The time of receipt: nanoseconds since the Unix epoch, one for all records of a call.

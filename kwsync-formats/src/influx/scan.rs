@@ -80,6 +80,7 @@ mod window {
 
         /// The byte at `at`, which is below [`KEY`].
         #[inline(always)]
+        #[cfg(feature = "json")]
         pub(crate) fn byte(self, at: usize) -> u8 {
             debug_assert!(at < KEY);
             self.0[at & (KEY - 1)]

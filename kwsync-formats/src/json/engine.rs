@@ -98,7 +98,7 @@ impl Engine {
     #[cold]
     pub(super) fn abandon(&mut self, table: u32, output: &mut Output) {
         if let Some(rows) = output.tables.get_mut(table) {
-            rows.roll_back_all();
+            rows.abandon();
         }
     }
 }

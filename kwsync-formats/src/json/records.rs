@@ -42,6 +42,10 @@ pub(crate) struct Framing {
     state: State,
     /// After a fault on a later line than its object's first: what is indented deeper is a part of that object.
     wary: Option<u64>,
+    /// Up to here objects have been tried that turned out to be none
+    tried: u64,
+    /// Bytes that may still be spent on trying others that begin before
+    budget: u64,
 }
 
 /// What stands at a place.
@@ -55,7 +59,7 @@ pub(crate) enum Next {
 
 impl Framing {
     pub(crate) fn new(mode: Records) -> Self {
-        Self { mode, lines: mode != Records::Values, state: State::Top, wary: None }
+        Self { mode, lines: mode != Records::Values, state: State::Top, wary: None, tried: 0, budget: 0 }
     }
 
     /// An object ends on its line.
@@ -71,6 +75,7 @@ impl Framing {
         };
         self.state = if at.byte == 0 { State::Top } else { State::Loose };
         self.wary = None;
+        self.tried = 0;
     }
 
     /// A message ends: what is wrong with that.
@@ -107,7 +112,8 @@ impl Framing {
         }
         let byte = data.get(at).copied().unwrap_or(0);
         if let Some(column) = self.wary {
-            if matches!(byte, b'{' | b'[' | b']' | b',') && place.column() <= column {
+            let spent = self.budget == 0 && place.byte() < self.tried;
+            if matches!(byte, b'{' | b'[' | b']' | b',') && place.column() <= column && !spent {
                 self.wary = None;
             } else {
                 let reason = "part of the object before, which is no JSON";
@@ -194,6 +200,13 @@ impl Framing {
         let before = piece.data.get(piece.at..at).unwrap_or_default();
         if !self.lines && memchr::memchr(b'\n', before).is_some() {
             self.wary = Some(place.column());
+            // Every line of what failed may begin another object that fails as late: that must not go on for ever.
+            let (cost, end) = (before.len() as u64, place.byte() + before.len() as u64);
+            if place.byte() >= self.tried {
+                self.budget = cost * 8 + (64 << 10);
+            }
+            self.budget = self.budget.saturating_sub(cost);
+            self.tried = self.tried.max(end);
         }
     }
 }

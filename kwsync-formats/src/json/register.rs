@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kwsync_core::config::{ConnectorInfo, EncoderFactory, Param, Params, Registry};
-use kwsync_core::{Column, DataType, Decoder, DecoderFactory, Encoder, Error, Result, Schema, TimeUnit};
+use kwsync_core::{Decoder, DecoderFactory, Encoder, Error, Result, TimeUnit};
 
 use super::kaiwudb::{KaiwudbJsonDecoder, KaiwudbJsonEncoder, KaiwudbJsonOptions};
 use super::mapping::{Mapping, MappingDecoder, MappingOptions, Subtables};
@@ -108,26 +108,6 @@ fn precision(params: &Params) -> TimeUnit {
     params.choice("precision").and_then(|unit| unit.parse().ok()).unwrap_or(TimeUnit::Millisecond)
 }
 
-/// `name:type` between commas that are outside parentheses.
-pub(crate) fn types(text: &str) -> Result<Schema> {
-    let mut depth = 0;
-    let parts = text.split(|c: char| {
-        depth += i32::from(c == '(') - i32::from(c == ')');
-        c == ',' && depth == 0
-    });
-    let mut columns = Vec::new();
-    for part in parts.map(str::trim).filter(|part| !part.is_empty()) {
-        let Some((name, data_type)) = part.rsplit_once(':') else {
-            return Err(Error::config(format!("types: {part:?} is no name:type"))
-                .with_hint("write types=id:i32,price:numeric(10,2)"));
-        };
-        let data_type: DataType =
-            data_type.parse().map_err(|error: Error| error.context(format!("types, column {name:?}")))?;
-        columns.push(Column::new(name.trim(), data_type));
-    }
-    Schema::new(columns)
-}
-
 fn options(params: &Params) -> Result<JsonOptions> {
     let mut options = JsonOptions::new()
         .with_table(params.text("table").unwrap_or("json"))
@@ -147,7 +127,7 @@ fn options(params: &Params) -> Result<JsonOptions> {
         options = options.with_time(key, precision(params));
     }
     if let Some(text) = params.text("types") {
-        options = options.with_types(Arc::new(types(text)?));
+        options = options.with_types(Arc::new(crate::given::types(text)?));
     }
     Ok(options)
 }
@@ -257,7 +237,8 @@ pub(crate) fn register(registry: &mut Registry) {
     let info = ConnectorInfo::format("json", "JSON objects, one a line or in an array")
         .with_aliases(&["ndjson", "jsonl"])
         .with_params(JSON)
-        .with_line_records();
+        .with_line_records()
+        .with_spanned_lines("records", "values");
     registry.register_decoder(info, |request| {
         let schemas = Arc::clone(request.schemas);
         if let Some(text) = request.parser {

@@ -341,4 +341,24 @@ mod arrow {
         assert_eq!(get(2, "new"), Value::Int(1));
         assert_eq!(batch.schema().column("tag_name").unwrap().role(), Role::PrimaryTag);
     }
+
+    #[test]
+    fn types_for_columns_of_any_table() {
+        let types = Schema::new(vec![
+            Column::new("at", DataType::TimestampTz(TimeUnit::Millisecond)),
+            Column::new("room", DataType::VarChar(Some(2))),
+        ]);
+        let options = LineOptions::default().with_dialect(Dialect::Kwdb).with_types(Arc::new(types.unwrap()));
+        let output = decode(
+            b"a,room=x at=5 1\nb,room=xyz at=5 1\nb,room=y at=\"1970-01-01 00:00:00.007\",n=1i16 1\n",
+            &[],
+            options.with_clock(|| 1),
+            false,
+        );
+        let at = |table: &str| output.tables[table][0].values["at"].clone();
+        assert_eq!(at("a"), Value::Timestamp(5, TimeUnit::Millisecond, true));
+        assert_eq!(at("b"), Value::Timestamp(7, TimeUnit::Millisecond, true));
+        let codes: Vec<_> = output.rejects.iter().map(|reject| reject.code.as_str()).collect();
+        assert_eq!(codes, ["too_long"]);
+    }
 }

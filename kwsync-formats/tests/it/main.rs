@@ -1,6 +1,8 @@
 //! Integration tests; one binary.
 #![allow(clippy::unwrap_used, clippy::string_slice, clippy::type_complexity)]
 
+#[cfg(all(feature = "arrow", feature = "delimited"))]
+mod bounds;
 mod conformance;
 #[cfg(feature = "arrow")]
 mod decoder;
@@ -13,6 +15,8 @@ mod inputs;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(feature = "json")]
+mod json_bounds;
+#[cfg(feature = "json")]
 mod json_kaiwudb;
 #[cfg(feature = "json")]
 mod json_mapping;
@@ -23,6 +27,7 @@ mod number;
 #[cfg(feature = "arrow")]
 mod output;
 mod samples;
+mod servers;
 #[cfg(feature = "arrow")]
 mod steady;
 #[cfg(feature = "arrow")]

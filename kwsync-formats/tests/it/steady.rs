@@ -34,7 +34,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn allocations(run: impl FnOnce()) -> usize {
+pub(crate) fn allocations(run: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.with(Cell::get);
     run();
     ALLOCATIONS.with(Cell::get) - before

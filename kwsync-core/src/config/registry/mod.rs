@@ -50,11 +50,21 @@ pub struct ConnectorInfo {
     params: &'static [Param],
     formats: Option<fn(&Dsn) -> Option<&'static str>>,
     line_records: bool,
+    spans_lines: Option<(&'static str, &'static str)>,
 }
 
 impl ConnectorInfo {
     const fn new(kind: ConnectorKind, name: &'static str, summary: &'static str) -> Self {
-        Self { kind, name, aliases: &[], summary, params: &[], formats: None, line_records: false }
+        Self {
+            kind,
+            name,
+            aliases: &[],
+            summary,
+            params: &[],
+            formats: None,
+            line_records: false,
+            spans_lines: None,
+        }
     }
 
     /// A source: `name` is the driver of its addresses (`mqtt`) or the whole scheme (`opc+da`); `summary` is
@@ -102,7 +112,20 @@ impl ConnectorInfo {
         self
     }
 
-    /// Whether a line end always ends a record of this format.
+    /// Says that records of this format may hold line ends after all where its parameter `name`, one of words, is
+    /// `word`.
+    #[must_use]
+    pub const fn with_spanned_lines(mut self, name: &'static str, word: &'static str) -> Self {
+        self.spans_lines = Some((name, word));
+        self
+    }
+
+    /// Whether a line end always ends a record under these parameters.
+    fn line_records_under(&self, params: &Params) -> bool {
+        self.line_records && self.spans_lines.is_none_or(|(name, word)| params.choice(name) != Some(word))
+    }
+
+    /// Whether a line end always ends a record of this format, if its parameters do not say otherwise.
     pub fn has_line_records(&self) -> bool {
         self.line_records
     }
@@ -412,7 +435,7 @@ impl Registry {
                 Some(Chosen {
                     name: format.info.name,
                     params,
-                    line_records: format.info.line_records,
+                    line_records: format.info.line_records_under(params),
                     factory,
                 })
             }
@@ -436,7 +459,7 @@ impl Registry {
                 Some(Chosen {
                     name: format.info.name,
                     params,
-                    line_records: format.info.line_records,
+                    line_records: format.info.line_records_under(params),
                     factory,
                 })
             }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use kwsync_core::Schema;
+
 use crate::build::TagEncoding;
 use crate::influx::{DEFAULT_MAX_LINE_BYTES, Dialect, Precision};
 
@@ -27,6 +29,7 @@ pub struct LineOptions {
     pub(super) time_column: String,
     pub(super) missing_timestamp: MissingTimestamp,
     pub(super) tag_encoding: TagEncoding,
+    pub(super) types: Option<Arc<Schema>>,
     pub(super) max_line_bytes: usize,
     pub(super) batch_rows: usize,
     pub(super) batch_bytes: usize,
@@ -43,6 +46,7 @@ impl Default for LineOptions {
             time_column: "time".to_owned(),
             missing_timestamp: MissingTimestamp::Receive,
             tag_encoding: TagEncoding::default(),
+            types: None,
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
             batch_rows: 8192,
             batch_bytes: 16 << 20,
@@ -101,6 +105,14 @@ impl LineOptions {
     #[must_use]
     pub fn with_tag_encoding(mut self, encoding: TagEncoding) -> Self {
         self.tag_encoding = encoding;
+        self
+    }
+
+    /// Gives columns of these names their types, in any table that has no target of its own: values are cast to them
+    /// where that is exact, as with [`LineDecoder::with_target`](super::LineDecoder::with_target).
+    #[must_use]
+    pub fn with_types(mut self, types: Arc<Schema>) -> Self {
+        self.types = Some(types);
         self
     }
 

@@ -268,7 +268,7 @@ impl LineDecoder {
                     return Err((Misfit { code: "too_many_tables", reason }, start));
                 }
                 let id = TableId::new(name(data, &record.measurement, self.options.dialect.measurement()));
-                let target = self.targets.get(&id).cloned();
+                let target = self.targets.get(&id).or(self.options.types.as_ref()).cloned();
                 fresh.insert(Table::new(id, &self.options.time_column, nullable, self.pool.clone(), target))
             }
         };

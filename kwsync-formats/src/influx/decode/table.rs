@@ -162,7 +162,11 @@ impl Table {
     ) -> Result<u32, Misfit> {
         let given = self.target.as_ref().and_then(|target| target.column(column.name())).cloned();
         let cast = given.is_some();
+        // A tag stays one where only its type is given.
+        let role = column.role();
         let column = given.unwrap_or(column);
+        let column =
+            if role == Role::Tag && column.role() == Role::Field { column.with_role(role) } else { column };
         match registry.claim(&self.id, &column) {
             Claim::Agreed(version) => self.version = self.version.max(version),
             Claim::Conflict(other) => return Err(self.conflict(&other, column.role(), column.data_type())),

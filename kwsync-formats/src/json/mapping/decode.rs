@@ -488,7 +488,7 @@ impl Mapped {
                 }
                 Err(fault) => {
                     if let Some(rows) = output.tables.get_mut(self.current) {
-                        rows.roll_back_all();
+                        rows.abandon();
                     }
                     output.retract(&self.done, len);
                     output.counts.missing_timestamps = before;
