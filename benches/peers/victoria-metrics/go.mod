@@ -1,6 +1,6 @@
 module vmparse
 
-go 1.26.8
+go 1.22
 
 require github.com/VictoriaMetrics/VictoriaMetrics v1.100.1
 
