@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::temp_dir().join(format!("kwsync-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     // Scattered without a pattern, and the same each time.
-    let is_bad = |n: u64| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % (rows / bad.max(1)) == 0;
+    let is_bad =
+        |n: u64| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20).is_multiple_of((rows / bad.max(1)).max(1));
     let mut expected = 0;
     for (name, with_bad) in [("clean.lp", false), ("bad.lp", true)] {
         let mut text = String::new();
