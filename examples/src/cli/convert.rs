@@ -57,8 +57,11 @@ pub(crate) async fn run(args: &ConvertArgs) -> Result<u8> {
     Ok(if rejected > 0 { 3 } else { 0 })
 }
 
+/// Names and values as they stand in an address.
+type Settings = Vec<(String, Option<String>)>;
+
 /// A format's name and its parameters, written like those of an address: `csv?header=true&delimiter=;`.
-fn format(text: &str) -> Result<(String, Vec<(String, Option<String>)>)> {
+fn format(text: &str) -> Result<(String, Settings)> {
     let Some((name, _)) = text.split_once('?') else { return Ok((text.to_owned(), Vec::new())) };
     let address: Dsn = format!("file:{text}").parse()?;
     let params = address.params().map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));

@@ -167,7 +167,7 @@ impl Sink for KwdbSink {
         let (kind, _control) = self.control().await?;
         Ok(match kind {
             Kind::Relational(sink) => KwdbWriter::Relational(Box::new(sink.open(lane).await?)),
-            Kind::Series(series) => KwdbWriter::Series(SeriesWriter::new(Arc::clone(series))),
+            Kind::Series(series) => KwdbWriter::Series(Box::new(SeriesWriter::new(Arc::clone(series)))),
         })
     }
 }

@@ -25,7 +25,7 @@ pub enum KwdbWriter {
     /// To a relational database
     Relational(Box<PostgresWriter>),
     /// To a database of time series
-    Series(SeriesWriter),
+    Series(Box<SeriesWriter>),
 }
 
 impl Writer for KwdbWriter {

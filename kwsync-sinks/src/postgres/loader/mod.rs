@@ -262,7 +262,7 @@ impl Loader {
     ///
     /// # Errors
     /// As [`add_map`](Self::add_map); also for what serde does not make a map of.
-    pub async fn add(&mut self, table: impl Into<TableId>, row: &impl Serialize) -> Result<()> {
+    pub async fn add(&mut self, table: impl Into<TableId>, row: &(impl Serialize + Sync)) -> Result<()> {
         let made = serde_json::to_value(row);
         let fields = match made {
             Ok(serde_json::Value::Object(fields)) => fields,
