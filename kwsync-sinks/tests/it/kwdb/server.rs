@@ -325,9 +325,9 @@ impl Words<'_> {
         self.expect(&quote.to_string())?;
         let mut text = String::new();
         loop {
-            let end = self.rest.find(quote).ok_or_else(|| fault("42601", "unterminated"))?;
-            text.push_str(&self.rest[..end]);
-            self.rest = &self.rest[end + 1..];
+            let (inside, rest) = self.rest.split_once(quote).ok_or_else(|| fault("42601", "unterminated"))?;
+            text.push_str(inside);
+            self.rest = rest;
             if !self.take(&quote.to_string()) {
                 return Ok(text);
             }
