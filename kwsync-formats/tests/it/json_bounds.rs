@@ -40,8 +40,11 @@ fn all(mode: Records, limits: &dyn Fn() -> Limits) -> Vec<(&'static str, Box<dyn
 }
 
 fn rows(i: usize) -> String {
-    let note =
-        if i.is_multiple_of(3) { "null".to_owned() } else { format!("\"a \\\"quoted\\\" text of some length {i}\"") };
+    let note = if i.is_multiple_of(3) {
+        "null".to_owned()
+    } else {
+        format!("\"a \\\"quoted\\\" text of some length {i}\"")
+    };
     format!(
         "{{\"t\":\"cpu\",\"host\":\"host_{i}\",\"usage\":{},\"idle\":{}.5,\"up\":true,\"note\":{note},\"list\":[1,{i}]}}\n{{\"t\":\"mem\",\"host\":\"host_{i}\",\"free\":{i}}}\n",
         i % 100,
