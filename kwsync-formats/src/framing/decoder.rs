@@ -118,9 +118,15 @@ impl<F: RecordFormat> RecordDecoder<F> {
             record: self.at.record.wrapping_sub(base.record) as u32,
             column: self.at.column,
         };
-        if self.start && data.get(from..).is_some_and(|data| data.starts_with(BOM)) {
-            self.output.place.at += BOM.len();
-            self.output.place.column += BOM.len() as u64;
+        if self.start {
+            let first = data.get(from..).unwrap_or_default();
+            if first.starts_with(BOM) {
+                self.output.place.at += BOM.len();
+                self.output.place.column += BOM.len() as u64;
+            } else if !first.is_empty() && !last && BOM.starts_with(first) {
+                // It may become one.
+                return from;
+            }
         }
         let most = self.output.limits.max_record_bytes;
         while self.output.place.at < len && !self.output.full() {

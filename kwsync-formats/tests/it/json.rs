@@ -322,6 +322,9 @@ proptest! {
         let mode = if values { Records::Values } else { Records::Lines };
         check(&input.concat(), &cuts, rows, mode, 1 << 20)?;
         check(&input.concat(), &cuts, rows, mode, most)?;
+        // After a byte order mark, which a cut may fall into, columns are those of the bytes.
+        let marked = [&b"\xef\xbb\xbf"[..], &input.concat()].concat();
+        check(&marked, &cuts, rows, mode, 1 << 20)?;
     }
 }
 
