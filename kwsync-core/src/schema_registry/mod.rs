@@ -186,7 +186,9 @@ fn merged(table: &TableId, known: Option<&Arc<Schema>>, schema: &Schema) -> Resu
             }
             Some(index) => {
                 let own = &mut columns[index];
-                let wide = widen(own.data_type(), column.data_type()).ok_or_else(|| {
+                let wide = widen(own.data_type(), column.data_type())
+                    .or_else(|| inferred(own.data_type(), column.data_type()));
+                let wide = wide.ok_or_else(|| {
                     let text = format!(
                         "column {:?} of table {table} is {}, and {} cannot be stored in it without loss",
                         column.name(),
@@ -206,6 +208,13 @@ fn merged(table: &TableId, known: Option<&Arc<Schema>>, schema: &Schema) -> Resu
         return Ok(Arc::clone(known));
     }
     Ok(Arc::new(Schema::new(columns)?.with_version(known.version() + 1)))
+}
+
+/// Where numbers carry no type, integers that were seen first turn out to be floats. Decoders see to it that those are
+/// floats exactly; a target that has made the column one of integers refuses the rows that do not fit.
+fn inferred(a: &DataType, b: &DataType) -> Option<DataType> {
+    use DataType::{Float64, Int64};
+    matches!((a, b), (Int64, Float64) | (Float64, Int64)).then_some(Float64)
 }
 
 /// The type that holds all values of both exactly: integers widen to integers, f32 to f64, bounded text to

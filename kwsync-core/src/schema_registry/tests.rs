@@ -60,6 +60,18 @@ fn merging_widens_exactly_or_changes_nothing() {
 }
 
 #[test]
+fn integers_that_turn_out_to_be_floats_do_not_end_a_job() {
+    let registry = SchemaRegistry::new();
+    let t = TableId::new("t");
+    registry.merge(&t, &schema(&[("a", DataType::Int64)])).unwrap();
+    let merged = registry.merge(&t, &schema(&[("a", DataType::Float64)])).unwrap();
+    assert_eq!((merged.columns()[0].data_type(), merged.version()), (&DataType::Float64, 2));
+    // A batch from before comes late.
+    assert_eq!(registry.merge(&t, &schema(&[("a", DataType::Int64)])).unwrap(), merged);
+    assert!(registry.merge(&t, &schema(&[("a", DataType::Int32)])).is_err());
+}
+
+#[test]
 fn widening_never_loses() {
     assert_eq!(widen(&DataType::Int64, &DataType::Float64), None);
     assert_eq!(widen(&DataType::Bool, &DataType::Int8), None);

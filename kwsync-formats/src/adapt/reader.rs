@@ -30,6 +30,8 @@ use kwsync_core::{Decoded, Error, ErrorKind, Result, TableBatch};
 pub struct TableReader<I> {
     inner: I,
     table: Option<String>,
+    /// A second table is an error
+    only: bool,
     waiting: VecDeque<TableBatch>,
     schema: SchemaRef,
 }
@@ -45,6 +47,7 @@ impl<I: Iterator<Item = Result<Decoded>>> TableReader<I> {
         let mut reader = Self {
             inner,
             table: table.map(str::to_owned),
+            only: table.is_none(),
             waiting: VecDeque::new(),
             schema: SchemaRef::new(arrow_schema::Schema::empty()),
         };
@@ -74,6 +77,12 @@ impl<I: Iterator<Item = Result<Decoded>>> TableReader<I> {
             }
             for batch in decoded.batches {
                 match &self.table {
+                    Some(table) if batch.table().name() != table && self.only => {
+                        let text = format!("besides table {table} there is {}", batch.table());
+                        return Err(
+                            Error::new(ErrorKind::Schema, text).with_hint("choose one with into_table")
+                        );
+                    }
                     Some(table) if batch.table().name() != table => {}
                     Some(_) => self.waiting.push_back(batch),
                     None => {

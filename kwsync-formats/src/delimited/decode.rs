@@ -113,7 +113,15 @@ impl Decoder for DelimitedDecoder {
     }
 
     fn begin(&mut self, input: Arc<Input>, at: Position) {
+        let name = input.name().to_owned();
         self.inner.begin(input, at);
+        let lines = &mut self.inner.format;
+        if at.byte > 0 {
+            lines.begin_in_the_middle(&name);
+        } else if lines.read.table.is_none() {
+            // Another file may be another table.
+            lines.columns.clear();
+        }
     }
 
     fn decode(&mut self, chunk: &Bytes) -> Result<usize> {
@@ -234,7 +242,10 @@ impl RecordFormat for Lines {
                 self.ended = true;
                 return Read::Taken(Extent::of(data, start, end));
             }
-            Split::Bad(code, reason, at) => return Read::Bad(Fault::new(code, reason, at)),
+            Split::Bad(code, reason, at) => {
+                self.no_header(code, reason);
+                return Read::Bad(Fault::new(code, reason, at));
+            }
         };
         let extent = match data.get(end.wrapping_sub(1)) {
             // The usual line
@@ -253,6 +264,7 @@ impl RecordFormat for Lines {
                 if let Some(table) = output.tables.get_mut(self.table) {
                     table.roll_back_all();
                 }
+                self.no_header(fault.code, &fault.reason);
                 Read::Refused(extent, text_end - start, fault)
             }
         }
@@ -280,7 +292,7 @@ impl Lines {
                 ));
             }
             if self.header {
-                return self.take_header(data);
+                return self.take_header(data, output);
             }
             return self.row(piece.chunk, None, output, start, text_end - start);
         }
@@ -291,11 +303,16 @@ impl Lines {
         };
         let line = line.into_owned();
         let mut inner = self.splitter.within_line();
-        if let Split::Bad(code, reason, _) = inner.split(&line, 0, true, &mut self.fields) {
-            return Err(Fault::new(code, reason, start));
+        match inner.split(&line, 0, true, &mut self.fields) {
+            Split::Bad(code, reason, _) => return Err(Fault::new(code, reason, start)),
+            Split::EndMarker(_) => {
+                self.ended = true;
+                return Ok(());
+            }
+            Split::Record { .. } | Split::Incomplete => {}
         }
         let done = if self.header {
-            self.take_header(&line)
+            self.take_header(&line, output)
         } else {
             self.row(piece.chunk, Some(&line), output, start, text_end - start)
         };
@@ -303,7 +320,7 @@ impl Lines {
         done
     }
 
-    fn take_header(&mut self, data: &[u8]) -> std::result::Result<(), Fault> {
+    fn take_header(&mut self, data: &[u8], output: &Output) -> std::result::Result<(), Fault> {
         let mut names = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
             self.scratch.clear();
@@ -335,9 +352,58 @@ impl Lines {
                 format!("column {} has no name in the header", empty + 1),
             ));
         }
+        if self.fatal.is_none() {
+            self.keep_header(&names, output.input().name());
+        }
         self.names = names;
         self.named = true;
         Ok(())
+    }
+
+    /// Keeps the header with the job's schemas, for an input that is read on from its middle.
+    fn keep_header(&mut self, names: &[String], input: &str) {
+        let id = header_of(input);
+        for name in names {
+            self.registry.claim(&id, &Column::new(name.as_str(), DataType::Text));
+        }
+        let kept = self.registry.get(&id);
+        if kept
+            .is_some_and(|kept| !kept.columns().iter().map(Column::name).eq(names.iter().map(String::as_str)))
+        {
+            let text = format!("the header of {input} is another one than when the job began");
+            self.fatal = Some(Error::new(ErrorKind::Schema, text).with_hint("start the job over: --restart"));
+        }
+    }
+
+    /// The input is read on from its middle: its header was read before.
+    fn begin_in_the_middle(&mut self, input: &str) {
+        if self.options.header == Header::None {
+            return;
+        }
+        self.header = false;
+        self.columns.clear();
+        self.named = true;
+        match self.registry.get(&header_of(input)) {
+            Some(kept) => self.names = kept.columns().iter().map(|column| column.name().to_owned()).collect(),
+            None if self.options.header == Header::Match => {
+                self.names = self.read.columns.iter().map(|column| column.name().to_owned()).collect();
+            }
+            None => {
+                let text =
+                    format!("the header of {input} has not been read, and its middle cannot be without it");
+                let error = Error::new(ErrorKind::Schema, text);
+                self.fatal =
+                    Some(error.with_hint("read the file from its start, as one piece (split=never)"));
+            }
+        }
+    }
+
+    /// The line that was refused was the header: no line behind it may be taken for one.
+    fn no_header(&mut self, code: &'static str, reason: &str) {
+        if std::mem::take(&mut self.header) {
+            let text = format!("the header cannot be read: {reason}");
+            self.fatal = Some(Error::new(ErrorKind::Schema, text).with_code(code));
+        }
     }
 
     /// Learns the columns' names and types. False if that takes more of the input.
@@ -348,16 +414,14 @@ impl Lines {
         let known = self.registry.get(&self.id);
         let sample = match self.boundary_of_sample().find_in(rest) {
             Some(end) => rest.get(..end).unwrap_or(rest),
-            None if piece.last => rest,
+            // A record that is longer than allowed does not take those before it along.
+            None if piece.last || rest.len() >= self.read.limits.max_record_bytes => rest,
             None => return Ok(false),
         };
         let (guesses, count) = self.guess(sample);
         if !self.named {
             self.names = if !self.read.columns.is_empty() {
                 self.read.columns.iter().map(|column| column.name().to_owned()).collect()
-            } else if let Some(schema) = known.as_ref().filter(|_| self.options.header != Header::None) {
-                // An input that is read on from its middle.
-                schema.columns().iter().map(|column| column.name().to_owned()).collect()
             } else {
                 (1..=count.max(1)).map(|number| format!("c{number}")).collect()
             };
@@ -516,6 +580,11 @@ impl Lines {
         output.commit(self.table, start, len, 0);
         Ok(())
     }
+}
+
+/// Where the header of an input is kept among the schemas of the job; no table is named so.
+fn header_of(input: &str) -> TableId {
+    TableId::with_schema("\u{1}header", input)
 }
 
 impl Ends {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kwsync_core::{Column, Encoder, Error, ErrorKind, Location, Result, Schema, TableBatch, TableId};
 
 use super::cells::Cells;
+use super::charset::Charset;
 use super::options::{DelimitedOptions, Form, Header};
 
 /// Writes each row as a line of PostgreSQL's TEXT or CSV, all columns in their order.
@@ -77,6 +78,7 @@ impl DelimitedEncoder {
             return Err(Error::new(ErrorKind::Schema, text)
                 .with_hint("write each table into a file of its own, or leave the header out"));
         }
+        let began = out.len();
         for (index, column) in batch.schema().columns().iter().enumerate() {
             self.cell.clear();
             self.cell.extend_from_slice(column.name().as_bytes());
@@ -84,6 +86,7 @@ impl DelimitedEncoder {
                 .map_err(|fault| at(fault, batch, column, None))?;
         }
         out.extend_from_slice(self.options.line_end());
+        self.encode_text(began, out).map_err(|()| not_in_encoding("the header", batch, None))?;
         self.headed = Some((batch.table().clone(), Arc::clone(batch.schema())));
         Ok(())
     }
@@ -231,7 +234,24 @@ impl Encoder for DelimitedEncoder {
     }
 }
 
+fn not_in_encoding(what: &str, batch: &TableBatch, row: Option<usize>) -> Error {
+    let table = batch.table().to_string();
+    let place = Location::new().with_table(table.as_str());
+    let place = row.map_or(place.clone(), |row| place.with_row(row as u64));
+    let text = format!("{what} has a character that the encoding does not have; choose encoding=UTF8");
+    Error::new(ErrorKind::Data, text).with_code("not_in_encoding").with_location(place)
+}
+
 impl DelimitedEncoder {
+    /// Puts what stands behind `began` into the encoding asked for.
+    fn encode_text(&self, began: usize, out: &mut Vec<u8>) -> std::result::Result<(), ()> {
+        if self.options.charset == Charset::Utf8 {
+            return Ok(());
+        }
+        let line = out.split_off(began);
+        self.options.charset.encode(&String::from_utf8_lossy(&line), out).ok_or(())
+    }
+
     fn rows(&mut self, batch: &TableBatch, rows: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
         let columns = batch.schema().columns();
         let cells: Vec<(Cells<'_>, bool)> = columns
@@ -242,7 +262,6 @@ impl DelimitedEncoder {
                 (Cells::new(array.as_ref(), column.data_type()), force)
             })
             .collect();
-        let mut line = Vec::new();
         for row in rows {
             let began = out.len();
             for (index, ((cells, force), column)) in cells.iter().zip(columns).enumerate() {
@@ -256,21 +275,7 @@ impl DelimitedEncoder {
                 done.map_err(|fault| at(fault, batch, column, Some(row)))?;
             }
             out.extend_from_slice(self.options.line_end());
-            if self.options.charset != super::charset::Charset::Utf8 {
-                line.clear();
-                line.extend_from_slice(out.get(began..).unwrap_or_default());
-                out.truncate(began);
-                let text = String::from_utf8_lossy(&line);
-                if self.options.charset.encode(&text, out).is_none() {
-                    let table = batch.table().to_string();
-                    let place = Location::new().with_table(table.as_str()).with_row(row as u64);
-                    let text =
-                        "the row has a character that the encoding does not have; choose encoding=UTF8";
-                    return Err(Error::new(ErrorKind::Data, text)
-                        .with_code("not_in_encoding")
-                        .with_location(place));
-                }
-            }
+            self.encode_text(began, out).map_err(|()| not_in_encoding("the row", batch, Some(row)))?;
         }
         Ok(())
     }

@@ -547,3 +547,66 @@ fn the_server_and_we_understand_each_other() {
         }
     }
 }
+
+/// Reads `input` from `at` on, as a resumed job does.
+fn resumed(registry: &Arc<SchemaRegistry>, name: &str, input: &[u8], at: u64) -> Result<Output, String> {
+    let options = csv().with_header(Header::Names);
+    let mut own = decoder(&options, ReadOptions::new().with_table("t")).with_registry(Arc::clone(registry));
+    let place = Position { byte: at, line: 0, column: 1, record: 0 };
+    own.begin(Arc::new(kwsync_core::Input::new(name)), if at == 0 { Position::START } else { place });
+    let mut output = Output::default();
+    own.decode(&Bytes::copy_from_slice(&input[at as usize..])).map_err(|error| error.to_string())?;
+    own.finish().map_err(|error| error.to_string())?;
+    flush(&mut own, &mut output);
+    Ok(output)
+}
+
+#[test]
+fn an_input_is_read_on_from_its_middle() {
+    let registry = Arc::new(SchemaRegistry::new());
+    resumed(&registry, "a.csv", b"a,b\n1,x\n", 0).unwrap();
+    // Another file of the table has its columns in another order.
+    let second = b"b,a\ny,2\nz,3\n";
+    resumed(&registry, "b.csv", &second[..8], 0).unwrap();
+    let output = resumed(&registry, "b.csv", second, 8).unwrap();
+    assert_eq!(output.rows.len(), 1);
+    assert_eq!(output.rows[0].2["a"], Value::Int(3));
+    assert_eq!(output.rows[0].2["b"], Value::Text("z".into()));
+    let error = resumed(&registry, "c.csv", second, 8).unwrap_err();
+    assert!(error.contains("the header of c.csv has not been read"), "{error}");
+    let error = resumed(&registry, "b.csv", b"b,c\ny,2\n", 0).unwrap_err();
+    assert!(error.contains("is another one than when the job began"), "{error}");
+}
+
+#[test]
+fn a_header_that_cannot_be_read_ends_the_input() {
+    for (header, code) in
+        [(b"gr\xf6\xdfe,b\n1,2\n".as_slice(), "invalid_utf8"), (b"\"a,b\n1,2\n", "unterminated_quote")]
+    {
+        assert_eq!(fields(csv().with_header(Header::Names), header), code);
+    }
+}
+
+#[test]
+fn encodings_hold_for_headers_and_end_markers() {
+    let latin = || csv().with_encoding("LATIN1").unwrap().with_header(Header::Names);
+    let schema = Schema::new(vec![Column::new("größe", DataType::Text)]).unwrap();
+    let batch = TableBatch::from_rows("t", Arc::new(schema), &[vec![Value::Text("é".into())]]).unwrap();
+    let mut out = Vec::new();
+    DelimitedEncoder::new(latin()).unwrap().encode(&batch, 0..1, &mut out).unwrap();
+    assert_eq!(out, b"gr\xf6\xdfe\n\xe9\n");
+    let output = decode(&out, &[], decoder(&latin(), ReadOptions::new()), false);
+    assert_eq!(output.rows[0].2["größe"], Value::Text("é".into()));
+    let text = text().with_encoding("LATIN1").unwrap();
+    assert_eq!(fields(text, b"1\t2\n\\.\nx\ty\n"), "1|2\nafter_end_marker");
+}
+
+#[test]
+fn a_long_record_does_not_take_its_neighbours_along() {
+    let limits = kwsync_formats::Limits::new().with_max_record_bytes(600 << 10);
+    let good = "1,a\n".repeat(10);
+    let input = format!("{good}2,\"{}\n3,b\n", "x".repeat(2 << 20));
+    let read = ReadOptions::new().with_limits(limits);
+    let output = decode(input.as_bytes(), &[100, 1 << 20], decoder(&csv(), read), false);
+    assert_eq!(output.rows.len(), 10, "{:?}", output.rejects.first().map(|reject| &reject.1));
+}

@@ -1,6 +1,8 @@
 //! Integration tests; one binary.
 #![allow(clippy::unwrap_used, clippy::string_slice, clippy::type_complexity)]
 
+#[cfg(feature = "arrow")]
+mod adapt;
 #[cfg(all(feature = "arrow", feature = "delimited"))]
 mod bounds;
 mod conformance;

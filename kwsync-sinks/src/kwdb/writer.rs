@@ -104,13 +104,13 @@ impl SeriesWriter {
         batch: &TableBatch,
         rows: &mut Vec<usize>,
         settled: &mut Settled,
-    ) -> Result<Vec<usize>> {
+    ) -> Result<(Vec<usize>, u64)> {
         let Some(Encoding { encoder, .. }) = self.encodings.get_mut(batch.table()) else {
             return Err(Error::new(ErrorKind::Internal, format!("no encoder for table {}", batch.table())));
         };
         self.statement.clear();
         encoder.begin(&mut self.statement);
-        let mut taken = Vec::new();
+        let (mut taken, mut changed) = (Vec::new(), 0);
         let most = self.series.statement_rows;
         let mut at = 0;
         while at < rows.len() && taken.len() < most && self.statement.len() < STATEMENT_BYTES {
@@ -122,7 +122,7 @@ impl SeriesWriter {
             at += run;
             let coerced = encoder.coerced();
             let faults = encoder.encode(batch, from..from + run, &mut self.statement)?;
-            settled.coerced += encoder.coerced() - coerced;
+            changed += encoder.coerced() - coerced;
             taken.extend((from..from + run).filter(|row| !faults.iter().any(|fault| fault.row == *row)));
             let counts = RowCounts { rejected: faults.len() as u64, ..RowCounts::default() };
             settled.add(batch.table(), counts);
@@ -133,7 +133,7 @@ impl SeriesWriter {
             );
         }
         rows.drain(..at);
-        Ok(taken)
+        Ok((taken, changed))
     }
 
     async fn write_rows(&mut self, batch: &TableBatch) -> Result<Settled> {
@@ -145,13 +145,15 @@ impl SeriesWriter {
             if rows.is_empty() {
                 continue;
             }
-            let taken = self.encode(batch, &mut rows, &mut settled)?;
+            let (taken, changed) = self.encode(batch, &mut rows, &mut settled)?;
             lists.push(rows);
             if taken.is_empty() {
                 continue;
             }
             match self.send().await {
                 Ok(affected) if affected == taken.len() as u64 => {
+                    // Only now: rows that come again in halves would be counted again.
+                    settled.coerced += changed;
                     settled.add(batch.table(), RowCounts { written: affected, ..RowCounts::default() });
                 }
                 Ok(affected) => {

@@ -138,6 +138,29 @@ async fn what_does_not_fit_is_not_added() {
 }
 
 #[tokio::test]
+async fn numbers_and_lists_are_looked_at_before_they_are_buffered() {
+    let Some(server) = PgServer::shared() else { return };
+    let db = server.create_database();
+    server.psql(&db, "CREATE TABLE t (f float8, g real, l int4[])");
+    let mut loader = Loader::connect(config(server, &db).with_all_columns("t")).await.unwrap();
+    for (name, value) in [("f", "1e400"), ("f", "1e-400"), ("g", "1e300"), ("f", "x")] {
+        assert_eq!(
+            loader.add_map("t", [(name, value)]).await.unwrap_err().code(),
+            LoadCode::AddData,
+            "{value}"
+        );
+    }
+    let list = |items: Vec<Value<'static>>| [("l", Value::List(items))];
+    let error = loader.add_map("t", list(vec![Value::Text("x".into())])).await.unwrap_err();
+    assert_eq!(error.code(), LoadCode::AddData);
+    assert_eq!(loader.buffered_rows(), 0);
+    loader.add_map("t", [("f", "-Infinity"), ("g", "0e5")]).await.unwrap();
+    loader.add_map("t", list(vec![Value::Int(1), Value::Null])).await.unwrap();
+    loader.commit().await.unwrap();
+    assert_eq!(server.psql(&db, "SELECT * FROM t"), "-Infinity|0|\n||{1,NULL}\n");
+}
+
+#[tokio::test]
 async fn configurations_that_are_wrong() {
     let Some(server) = PgServer::shared() else { return };
     let db = server.create_database();

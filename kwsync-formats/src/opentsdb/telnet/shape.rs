@@ -123,6 +123,10 @@ impl Shape {
             return None;
         }
         let at = start + self.head.len();
+        // Also -0, which is no time.
+        if data.get(at) == Some(&b'-') {
+            return None;
+        }
         let (time, end) = number::integer(data, at);
         let time = options.time((time.filter(|time| *time >= 0)?, None))?;
         if data.get(end) != Some(&b' ') {

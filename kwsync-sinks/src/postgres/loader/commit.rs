@@ -10,7 +10,7 @@ use std::time::Duration;
 use kwsync_core::{Input, Value};
 use tokio::task::JoinSet;
 
-use super::{FailedRow, LoadCode, LoadError, Loader, PostgresWriter, Result};
+use super::{FailedRow, LoadCode, LoadError, Loader, PostgresWriter, Result, Table};
 
 /// Fewer rows than this are not worth a further connection.
 const PART_ROWS: usize = 500;
@@ -39,7 +39,8 @@ impl Loader {
     /// Writes and commits what is buffered, over several connections where there is enough of it.
     ///
     /// # Errors
-    /// [`LoadCode::CommitRows`] with the rows that were refused; all others are committed then, and none is buffered.
+    /// [`LoadCode::CommitRows`] with the rows that were refused. The others are committed, unless a connection failed as
+    /// well, which the message says: then those of it are buffered again.
     /// [`LoadCode::CommitOther`] when the server or a connection fails even after retries: what could not be
     /// committed is buffered for another commit. If [it is in doubt](LoadError::in_doubt) whether the server has
     /// committed, and rows that are there already are not ignored, another commit may write rows twice.
@@ -60,12 +61,16 @@ impl Loader {
             match writer {
                 Ok(writer) => {
                     let (times, interval) = (self.config.retry_times, self.config.retry_interval);
-                    let again = self.config.insert_ignore;
+                    let again = self.config.insert_ignore
+                        && part
+                            .rows
+                            .iter()
+                            .all(|(id, _)| self.tables.get(id).is_some_and(Table::is_idempotent));
                     running.spawn(write(part, writer, times, interval, again));
                 }
                 Err(error) => {
                     self.put_back(part);
-                    failure = Some(error);
+                    keep(&mut failure, error);
                 }
             }
         }
@@ -74,7 +79,7 @@ impl Loader {
             let Ok(Done { part, writer, outcome, retries }) = done else {
                 let error =
                     Error::new(kwsync_core::ErrorKind::Internal, "a writing task was lost, and its rows");
-                failure = Some(error.with_delivered(Delivered::InDoubt));
+                keep(&mut failure, error.with_delivered(Delivered::InDoubt));
                 continue;
             };
             self.counts.retries += retries;
@@ -101,13 +106,13 @@ impl Loader {
                 }
                 Err(error) => {
                     self.put_back(part);
-                    failure = Some(error);
+                    keep(&mut failure, error);
                 }
             }
         }
         match failure {
             // What was refused would be lost behind the other fault: it is told first, the rest is still there.
-            _ if !failed.is_empty() => Err(LoadError::rows(failed)),
+            failure if !failed.is_empty() => Err(LoadError::rows(failed).with_failure(failure)),
             Some(error) => Err(LoadError::new(LoadCode::CommitOther, error)),
             None => Ok(()),
         }
@@ -116,6 +121,7 @@ impl Loader {
     /// Deals out what is buffered.
     fn parts(&mut self) -> Result<Vec<Part>> {
         let count = self.buffered_rows();
+        self.buffered_bytes = 0;
         let lanes = count.div_ceil(PART_ROWS).clamp(1, self.config.parallel);
         let mut parts: Vec<Part> =
             (0..lanes).map(|lane| Part { lane, batches: Vec::new(), rows: Vec::new() }).collect();
@@ -146,7 +152,6 @@ impl Loader {
                 }
             }
         }
-        self.buffered_bytes = 0;
         parts.retain(|part| !part.batches.is_empty());
         Ok(parts)
     }
@@ -158,6 +163,13 @@ impl Loader {
                 table.rows.extend(rows);
             }
         }
+    }
+}
+
+/// Keeps the failure that says more: the one that leaves rows in doubt.
+fn keep(failure: &mut Option<Error>, error: Error) {
+    if failure.as_ref().is_none_or(|failure| failure.delivered() != Delivered::InDoubt) {
+        *failure = Some(error);
     }
 }
 

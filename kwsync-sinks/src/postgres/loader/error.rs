@@ -98,6 +98,18 @@ impl LoadError {
         Self { code: LoadCode::CommitRows, rows, error: Box::new(error) }
     }
 
+    /// The same, where something else failed as well: rows are still in the buffer for it.
+    pub(super) fn with_failure(mut self, failure: Option<Error>) -> Self {
+        if let Some(failure) = failure {
+            let text =
+                format!("{}; and others are still buffered, as {}", self.error.message(), failure.message());
+            let delivered = failure.delivered();
+            self.error =
+                Box::new(Error::new(ErrorKind::Data, text).with_delivered(delivered).with_source(failure));
+        }
+        self
+    }
+
     /// The code.
     #[must_use]
     pub const fn code(&self) -> LoadCode {

@@ -74,10 +74,17 @@ pub(super) fn fit(
                 | Value::Decimal(..) => value.to_string(),
                 _ => return fault(&value),
             };
+            // A number that is too large, or too small to be told from zero, is none; infinities have names.
+            let named = text.trim_start_matches(['+', '-']).starts_with(['i', 'I', 'n', 'N']);
+            let zero =
+                !text.split(['e', 'E']).next().unwrap_or("").contains(|c: char| ('1'..='9').contains(&c));
+            let held = |finite: bool, is_zero: bool| named || (finite && is_zero == zero);
             if *carrier == T::Float32 {
-                text.parse().map(Value::Float32).or_else(|_| fault(&value))
+                let parsed = text.parse::<f32>().ok().filter(|v| held(v.is_finite(), *v == 0.0));
+                parsed.map_or_else(|| fault(&value), |v| Ok(Value::Float32(v)))
             } else {
-                text.parse().map(Value::Float64).or_else(|_| fault(&value))
+                let parsed = text.parse::<f64>().ok().filter(|v| held(v.is_finite(), *v == 0.0));
+                parsed.map_or_else(|| fault(&value), |v| Ok(Value::Float64(v)))
             }
         }
         T::Bytes => match &value {
