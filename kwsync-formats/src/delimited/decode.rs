@@ -78,6 +78,7 @@ impl DelimitedDecoder {
             registry: Arc::default(),
             names: Vec::new(),
             named: false,
+            begun: false,
             id: TableId::new("input"),
             table: NONE,
             columns: Vec::new(),
@@ -116,6 +117,7 @@ impl Decoder for DelimitedDecoder {
         let name = input.name().to_owned();
         self.inner.begin(input, at);
         let lines = &mut self.inner.format;
+        lines.begun = true;
         if at.byte > 0 {
             lines.begin_in_the_middle(&name);
         } else if lines.read.table.is_none() {
@@ -184,6 +186,8 @@ struct Lines {
     /// The columns' names, once they are known for this input
     names: Vec<String>,
     named: bool,
+    /// The input has a name, by which a resumed job finds its header again
+    begun: bool,
     id: TableId,
     table: u32,
     /// Of the table, in the order of the fields
@@ -352,7 +356,7 @@ impl Lines {
                 format!("column {} has no name in the header", empty + 1),
             ));
         }
-        if self.fatal.is_none() {
+        if self.begun && self.fatal.is_none() {
             self.keep_header(&names, output.input().name());
         }
         self.names = names;

@@ -286,12 +286,15 @@ impl Points {
         output: &mut Output,
     ) -> Result<u64, (Misfit, usize)> {
         let data = piece.data;
-        let (column, kind, number) = self.value(piece, point.value.1)?;
-        let value_at = point.value.1.start();
         // Nothing of the table changes before all else has been found good: first what is known.
         let find = |output: &Output, name: &str| {
             output.tables.get(table).and_then(|rows| rows.column(name.as_bytes()))
         };
+        let is_text = find(output, value)
+            .and_then(|column| output.tables.get(table)?.known(column))
+            .is_some_and(|column| column.data_type() == &DataType::Text);
+        let (column, kind, number) = self.value(piece, point.value.1, is_text)?;
+        let value_at = point.value.1.start();
         let Some(time_column) = find(output, time) else {
             let reason = format!("the table has no column {time:?} for the time (time_column=)");
             return Err((Misfit::new("unknown_column", reason), point.time.1.start()));
@@ -417,13 +420,19 @@ impl Points {
         role == Some(Role::Tag) || role == Some(Role::PrimaryTag)
     }
 
-    /// The value's column, if it is new, what the value is, and its text where that is not as it stands.
-    fn value(&self, piece: Piece<'_>, field: Field) -> Result<Measured, (Misfit, usize)> {
+    /// The value's column, if it is new, what the value is, and its text where that is not as it stands. A string that
+    /// is a number is one, but for a column that is text already.
+    fn value(
+        &self,
+        piece: Piece<'_>,
+        field: Field,
+        text_column: bool,
+    ) -> Result<Measured, (Misfit, usize)> {
         let fault = |code, reason: &str| (Misfit::new(code, reason), field.start());
         let What::Value(kind) = field.what else { return Err(fault("bad_value", "the value is an object")) };
         let mut text = field.value.escaped.then(|| field.value.text(piece.data));
         let mut kind = kind;
-        if kind == Kind::Text && !self.options.text_values {
+        if kind == Kind::Text && !self.options.text_values && !text_column {
             let digits = field.value.text(piece.data);
             if let Ok((number, end)) = number::number(&digits, 0)
                 && end == digits.len()
