@@ -422,12 +422,7 @@ impl Points {
 
     /// The value's column, if it is new, what the value is, and its text where that is not as it stands. A string that
     /// is a number is one, but for a column that is text already.
-    fn value(
-        &self,
-        piece: Piece<'_>,
-        field: Field,
-        text_column: bool,
-    ) -> Result<Measured, (Misfit, usize)> {
+    fn value(&self, piece: Piece<'_>, field: Field, text_column: bool) -> Result<Measured, (Misfit, usize)> {
         let fault = |code, reason: &str| (Misfit::new(code, reason), field.start());
         let What::Value(kind) = field.what else { return Err(fault("bad_value", "the value is an object")) };
         let mut text = field.value.escaped.then(|| field.value.text(piece.data));
