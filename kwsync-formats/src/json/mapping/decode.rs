@@ -107,7 +107,7 @@ impl MappingOptions {
 /// let batch = decoder.flush()?.batches.remove(0);
 /// assert_eq!(batch.table().name(), "meters");
 /// let names: Vec<_> = batch.schema().columns().iter().map(|column| column.name()).collect();
-/// assert_eq!(names, ["ts", "tbname", "location", "voltage"]);
+/// assert_eq!(names, ["ts", "location", "tbname", "voltage"]);
 /// assert_eq!(batch.row(0).get("tbname")?.to_string(), "d1");
 /// # Ok::<(), kwsync_core::Error>(())
 /// ```
