@@ -50,12 +50,16 @@ impl Boundary for Ends {
         for (at, &byte) in bytes.iter().enumerate() {
             let len = at + 1;
             let carriage = std::mem::take(&mut self.carriage);
+            if carriage && byte != b'\n' {
+                // The record ended before this byte. If it was the last, the byte goes along with it.
+                self.newline = Newline::Cr;
+                if self.ended(len) {
+                    self.bytes = self.bytes.saturating_sub(len);
+                    return Some(len);
+                }
+            }
             let end = if std::mem::take(&mut self.escaped) {
                 false
-            } else if carriage && byte != b'\n' {
-                // The record ended before this byte, which goes along with it.
-                self.newline = Newline::Cr;
-                true
             } else if self.inside {
                 let escape = self.escape == Some(byte);
                 if escape && self.escape != self.quote {

@@ -13,7 +13,7 @@ use super::charset::Charset;
 use super::infer::Guess;
 use super::options::{DelimitedOptions, Form, Header};
 use super::read::{self, Given, Plain, ReadOptions, Slot, Types};
-use super::split::{Field, Split, Splitter};
+use super::split::{Field, Split, Splitter, UNTERMINATED_QUOTE};
 use crate::build::{Chunk, Misfit, NONE, Rule, Tables};
 use crate::framing::{Boundary, Extent, Fault, Output, Piece, Read, RecordDecoder, RecordFormat};
 
@@ -79,6 +79,7 @@ impl DelimitedDecoder {
             names: Vec::new(),
             named: false,
             begun: false,
+            unclosed: None,
             id: TableId::new("input"),
             table: NONE,
             columns: Vec::new(),
@@ -188,6 +189,8 @@ struct Lines {
     named: bool,
     /// The input has a name, by which a resumed job finds its header again
     begun: bool,
+    /// Where data end, in the input, in which a quote was not closed
+    unclosed: Option<u64>,
     id: TableId,
     table: u32,
     /// Of the table, in the order of the fields
@@ -217,9 +220,14 @@ impl RecordFormat for Lines {
         Ends::new(&self.outer, self.options.form, records, SAMPLE_BYTES)
     }
 
+    fn line_end(&self) -> u8 {
+        self.outer.line_end()
+    }
+
     fn restart(&mut self, at: Position) {
         self.outer.restart();
         self.splitter.restart();
+        self.unclosed = None;
         if at.byte == 0 {
             self.header = self.options.header != Header::None;
             if self.header {
@@ -239,6 +247,8 @@ impl RecordFormat for Lines {
             }
         }
         let (data, start) = (piece.data, piece.at);
+        let unclosed = || Some(output.place().byte() + (data.len() - start) as u64);
+        self.outer.unclosed = self.unclosed.is_some() && self.unclosed == unclosed();
         let (text_end, end) = match self.outer.split(data, start, piece.last, &mut self.fields) {
             Split::Record { text_end, end } => (text_end, end),
             Split::Incomplete => return Read::Incomplete,
@@ -247,6 +257,9 @@ impl RecordFormat for Lines {
                 return Read::Taken(Extent::of(data, start, end));
             }
             Split::Bad(code, reason, at) => {
+                if code == UNTERMINATED_QUOTE && self.outer.stays_unclosed() {
+                    self.unclosed = unclosed();
+                }
                 self.no_header(code, reason);
                 return Read::Bad(Fault::new(code, reason, at));
             }
@@ -486,11 +499,17 @@ impl Lines {
         let mut guesses: Vec<Guess> = Vec::new();
         let (mut at, mut count) = (0, 0);
         let (mut outer, mut fields) = (self.outer, Vec::new());
+        outer.unclosed = false;
         while at < sample.len() {
-            let Split::Record { text_end, end } = outer.split(sample, at, true, &mut fields) else {
-                let rest = sample.get(at..).unwrap_or_default();
-                at += memchr::memchr(b'\n', rest).map_or(rest.len(), |n| n + 1);
-                continue;
+            let (text_end, end) = match outer.split(sample, at, true, &mut fields) {
+                Split::Record { text_end, end } => (text_end, end),
+                other => {
+                    let unclosed = matches!(other, Split::Bad(UNTERMINATED_QUOTE, ..));
+                    outer.unclosed |= unclosed && outer.stays_unclosed();
+                    let rest = sample.get(at..).unwrap_or_default();
+                    at += memchr::memchr(outer.line_end(), rest).map_or(rest.len(), |n| n + 1);
+                    continue;
+                }
             };
             let raw = sample.get(at..text_end).unwrap_or_default();
             at = end;

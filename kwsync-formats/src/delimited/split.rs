@@ -34,6 +34,8 @@ pub(super) enum Split {
     Bad(&'static str, &'static str, usize),
 }
 
+pub(super) const UNTERMINATED_QUOTE: &str = "unterminated_quote";
+
 const LITERAL_CR: Split = Split::Bad(
     "literal_carriage_return",
     "a carriage return stands where lines end otherwise; write \\r, quote the field, or set newline=",
@@ -56,6 +58,8 @@ pub(super) struct Splitter {
     asked: Newline,
     /// `Auto` until the first line has ended
     pub(super) newline: Newline,
+    /// No quote that opens in the data is closed in them
+    pub(super) unclosed: bool,
 }
 
 impl Splitter {
@@ -73,13 +77,25 @@ impl Splitter {
             text,
             asked: options.newline,
             newline: options.newline,
+            unclosed: false,
         }
+    }
+
+    /// Once a quote has not been closed up to the end of the data, no later one is either: each is behind an escape, or
+    /// it would have closed the first. Where quotes escape themselves that does not follow.
+    pub(super) fn stays_unclosed(&self) -> bool {
+        self.escape != self.quote
     }
 
     /// The same for a text that is one record, without its end.
     pub(super) const fn within_line(mut self) -> Self {
         self.newline = Newline::Lf;
         self
+    }
+
+    /// The last byte of a line.
+    pub(super) fn line_end(&self) -> u8 {
+        if self.newline == Newline::Cr { b'\r' } else { b'\n' }
     }
 
     /// Quote and escape.
@@ -112,7 +128,7 @@ impl Splitter {
                 fields.push(Self::field(from, stop, quoted, escaped));
                 (from, quoted, escaped) = (stop + 1, false, false);
             } else if byte == b'\n' || byte == b'\r' {
-                match self.line_end(data, stop, byte, last) {
+                match self.end_of_line(data, stop, byte, last) {
                     Ok(end) => {
                         fields.push(Self::field(from, stop, quoted, escaped));
                         return Split::Record { text_end: stop, end };
@@ -157,7 +173,7 @@ impl Splitter {
     }
 
     /// Where the next line begins, if the byte at `stop` ends this one.
-    fn line_end(&mut self, data: &[u8], stop: usize, byte: u8, last: bool) -> Result<usize, Split> {
+    fn end_of_line(&mut self, data: &[u8], stop: usize, byte: u8, last: bool) -> Result<usize, Split> {
         let next = data.get(stop + 1);
         if byte == b'\r' && next.is_none() && !last && matches!(self.newline, Newline::Auto | Newline::CrLf) {
             return Err(Split::Incomplete);
@@ -185,10 +201,10 @@ impl Splitter {
         let (quote, escape) = (self.quote.unwrap_or(b'"'), self.escape.unwrap_or(b'"'));
         let (mut at, mut pairs) = (open + 1, false);
         loop {
-            let rest = data.get(at..).unwrap_or_default();
+            let rest = if self.unclosed { &[] } else { data.get(at..).unwrap_or_default() };
             let Some(n) = memchr::memchr2(quote, escape, rest) else {
                 return Err(if last {
-                    Split::Bad("unterminated_quote", "a quoted field has no closing quote", open)
+                    Split::Bad(UNTERMINATED_QUOTE, "a quoted field has no closing quote", open)
                 } else {
                     Split::Incomplete
                 });
@@ -223,7 +239,7 @@ impl Splitter {
         match data.get(stop + 2).copied() {
             None if last => Split::EndMarker(data.len()),
             None => Split::Incomplete,
-            Some(byte @ (b'\n' | b'\r')) => match self.line_end(data, stop + 2, byte, last) {
+            Some(byte @ (b'\n' | b'\r')) => match self.end_of_line(data, stop + 2, byte, last) {
                 Ok(end) => Split::EndMarker(end),
                 Err(split) => split,
             },

@@ -143,7 +143,7 @@ impl<F: RecordFormat> RecordDecoder<F> {
                 }
                 Read::Bad(fault) => {
                     let rest = data.get(start..).unwrap_or_default();
-                    let Some((len, next)) = memchr::memchr(b'\n', rest)
+                    let Some((len, next)) = memchr::memchr(self.format.line_end(), rest)
                         .map(|n| (n, n + 1))
                         .or(last.then_some((rest.len(), rest.len())))
                     else {
@@ -151,9 +151,7 @@ impl<F: RecordFormat> RecordDecoder<F> {
                     };
                     self.refuse(data, len.min(most.max(MAX_RAW)), fault);
                     let next = start + next;
-                    let lines = u32::from(data.get(next - 1) == Some(&b'\n'));
-                    let extent = Extent { end: next, lines, line_start: next };
-                    self.output.place = self.output.place.moved(extent);
+                    self.output.place = self.output.place.moved(Extent::of(data, start, next));
                 }
                 Read::Incomplete if all && !last => break,
                 Read::Incomplete => {
@@ -213,7 +211,7 @@ impl<F: RecordFormat> RecordDecoder<F> {
         let Some(skip) = &mut self.skip else { return 0 };
         let end = match &mut skip.boundary {
             Some(boundary) => boundary.find(bytes),
-            None => memchr::memchr(b'\n', bytes).map(|n| n + 1),
+            None => memchr::memchr(self.format.line_end(), bytes).map(|n| n + 1),
         };
         let more = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
         let room = skip.most.saturating_sub(skip.raw.len()).min(more.len());

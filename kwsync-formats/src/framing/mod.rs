@@ -94,6 +94,11 @@ pub(crate) trait RecordFormat: Send {
     /// A follower for a record that begins now.
     fn boundary(&self) -> Self::Boundary;
 
+    /// What ends a line, which is what something costs that is no record.
+    fn line_end(&self) -> u8 {
+        b'\n'
+    }
+
     /// Another input or message begins, at this place.
     fn restart(&mut self, _at: kwsync_core::Position) {}
 

@@ -54,6 +54,7 @@ fn decoders() -> Vec<(&'static str, Box<dyn Decoder>)> {
         ("telnet", Box::new(TelnetDecoder::new(TelnetOptions::new().with_limits(limits())))),
         ("text", delimited(DelimitedOptions::text())),
         ("csv", delimited(DelimitedOptions::csv())),
+        ("csv with an escape", delimited(DelimitedOptions::csv().with_escape(Some(b'\\')))),
     ]
 }
 
@@ -127,7 +128,8 @@ fn took(make: &dyn Fn() -> Box<dyn Decoder>, piece: &str, size: usize) -> Durati
 #[test]
 fn time_grows_in_line_with_size() {
     let count = decoders().len();
-    for piece in ["\"", "\\", "m f=\"x\n", "a,\"b\n", "m f=1i 1\n", "put m 1 1 a=b\n", ",\"", "\r"] {
+    for piece in ["\"", "\\", "m f=\"x\n", "a,\"b\n", "m f=1i 1\n", "put m 1 1 a=b\n", ",\"", "\r", "\\\"\n"]
+    {
         for index in 0..count {
             let make = || decoders().swap_remove(index).1;
             let (small, large) = (took(&make, piece, 128 << 10), took(&make, piece, 1 << 20));

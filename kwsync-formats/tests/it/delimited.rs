@@ -281,6 +281,12 @@ fn csv_to_the_letter() {
         (csv().with_force_not_null(Columns::All), "a,\n", "a|"),
         (csv().with_force_null(Columns::Named(vec!["c2".to_owned()])), "\"\",\"\"\n", "|<null>"),
         (csv().with_escape(Some(b'\\')), "\"a\\\"b\\\\c\\d\"\n", "a\"b\\c\\d"),
+        (
+            csv().with_escape(Some(b'\\')),
+            "a\n\\\"\n\\\"\nb\n",
+            "a\nb\nunterminated_quote\nunterminated_quote",
+        ),
+        (csv().with_newline(Newline::Cr), "a\rb\nc\rd\r", "a\nd\nliteral_newline"),
         (csv().with_quote(None), "a\"b,\"c\n", "a\"b|\"c"),
         (csv().with_delimiter(None), "a,b\n", "a,b"),
         (csv().with_fill_missing_fields(true), "a,b\nc\n", "a|b\nc|<null>"),

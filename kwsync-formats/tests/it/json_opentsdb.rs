@@ -153,6 +153,17 @@ fn a_bad_point_costs_itself() {
     assert_eq!(output.rejects[0].code, "incomplete_record");
 }
 
+#[test]
+fn a_number_in_a_string_is_text_where_the_column_is() {
+    let point = |value: &str| format!(r#"{{"metric":"m","timestamp":1,"value":{value}}}"#);
+    let output = text(&[point("\"a\""), point("\"7\""), point("7")].concat(), options());
+    assert_eq!(output.tables["m"].len(), 2);
+    assert_eq!(output.rejects[0].code, "type_conflict");
+    let output = text(&[point("7"), point("\"8\""), point("\"a\"")].concat(), options());
+    assert_eq!(output.tables["m"].len(), 2);
+    assert_eq!(output.rejects[0].code, "type_conflict");
+}
+
 type Point = (String, i64, String, BTreeMap<String, String>);
 
 fn point() -> impl Strategy<Value = Point> {
