@@ -143,14 +143,14 @@ impl<F: RecordFormat> RecordDecoder<F> {
                 }
                 Read::Bad(fault) => {
                     let rest = data.get(start..).unwrap_or_default();
-                    let Some((len, next)) = memchr::memchr(self.format.line_end(), rest)
-                        .map(|n| (n, n + 1))
-                        .or(last.then_some((rest.len(), rest.len())))
+                    let Some(len) = memchr::memchr(self.format.line_end(), rest)
+                        .map(|n| n + 1)
+                        .or(last.then_some(rest.len()))
                     else {
                         return self.start_skip(data, fault, None, most.max(MAX_RAW));
                     };
                     self.refuse(data, len.min(most.max(MAX_RAW)), fault);
-                    let next = start + next;
+                    let next = start + len;
                     self.output.place = self.output.place.moved(Extent::of(data, start, next));
                 }
                 Read::Incomplete if all && !last => break,
@@ -180,8 +180,7 @@ impl<F: RecordFormat> RecordDecoder<F> {
     fn refuse(&mut self, data: &[u8], len: usize, fault: Fault) {
         let start = self.output.place.at;
         let raw = data.get(start..start + len).unwrap_or_default();
-        let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
-        let len = raw.strip_suffix(b"\r").unwrap_or(raw).len();
+        let len = without_line_end(raw, self.format.line_end()).len();
         self.output.refuse(data, start, len, fault, None);
     }
 
@@ -238,8 +237,7 @@ impl<F: RecordFormat> RecordDecoder<F> {
         self.at.column = skip.column;
         self.at.record += 1;
         let position = Position { record: self.at.record, ..skip.position };
-        let raw = skip.raw.strip_suffix(b"\n").unwrap_or(&skip.raw);
-        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+        let raw = without_line_end(&skip.raw, self.format.line_end());
         let Fault { code, reason, at, table } = skip.fault;
         self.output.reject(position, table, code, reason, raw, Some(at));
     }
@@ -428,5 +426,14 @@ impl<F: RecordFormat> Decoder for RecordDecoder<F> {
         self.format.reset();
         self.ready = false;
         self.skip = None;
+    }
+}
+
+/// What a reject shows of a record: its bytes up to the end of its line.
+fn without_line_end(raw: &[u8], line_end: u8) -> &[u8] {
+    match raw.split_last() {
+        Some((&end, rest)) if end == line_end && end == b'\n' => rest.strip_suffix(b"\r").unwrap_or(rest),
+        Some((&end, rest)) if end == line_end => rest,
+        _ => raw,
     }
 }

@@ -616,3 +616,17 @@ fn a_long_record_does_not_take_its_neighbours_along() {
     let output = decode(input.as_bytes(), &[100, 1 << 20], decoder(&csv(), read), false);
     assert_eq!(output.rows.len(), 10, "{:?}", output.rejects.first().map(|reject| &reject.1));
 }
+
+#[test]
+fn a_reject_shows_the_line_without_its_end_only() {
+    let options = || csv().with_newline(Newline::Cr);
+    let whole = decode(b"\ra\n\n\r", &[], decoder(&options(), ReadOptions::new()), false);
+    assert_eq!(whole.rejects[0].2, "a\n\n");
+    for cut in 1..5 {
+        assert_eq!(
+            decode(b"\ra\n\n\r", &[cut], decoder(&options(), ReadOptions::new()), true),
+            whole,
+            "{cut}"
+        );
+    }
+}
