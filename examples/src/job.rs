@@ -76,7 +76,7 @@ impl Job {
             .with_store(Arc::clone(&store))
             .with_schemas(Arc::clone(&options.schemas))
             .with_options(spec.options());
-        for transform in spec.build_transforms()? {
+        for transform in spec.build_transforms(&expand)? {
             pipeline = pipeline.with_transform(transform);
         }
         Ok(Self { id, source, sink, store, params, restart: spec.restart, pipeline, spec: spec.clone() })
@@ -123,7 +123,7 @@ impl Job {
     /// Nothing is changed, so it may be dropped at any time.
     pub async fn preview(&self) -> Result<Preview> {
         let splits = self.source.splits(self.spec.jobs, &[]).await?;
-        let transforms = self.spec.build_transforms()?;
+        let transforms = self.spec.build_transforms(&Expand::from_environment())?;
         let mut plans = Vec::new();
         if let Some(split) = splits.first().filter(|split| split.resumable) {
             let mut reader = self.source.open(split, None).await?;

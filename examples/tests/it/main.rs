@@ -14,3 +14,4 @@ mod pgfaults;
 mod postgres;
 mod rejects;
 mod support;
+mod transforms;

@@ -231,6 +231,7 @@ struct Transformed {
     counts: DecodeCounts,
     /// Rows as they came from the source.
     rows: u64,
+    filtered: u64,
     read: u64,
     position: SplitPosition,
 }
@@ -239,17 +240,18 @@ impl Transformed {
     fn new(shared: &Shared, batch: SourceBatch) -> Result<Self> {
         let SourceBatch { decoded, position, bytes } = batch;
         let rows = decoded.batches.iter().map(|batch| batch.rows() as u64).sum();
-        let (mut batches, mut rejects) = (decoded.batches, decoded.rejects);
+        let (mut batches, mut rejects, mut filtered) = (decoded.batches, decoded.rejects, 0);
         for transform in &shared.transforms {
             let mut changed = Vec::with_capacity(batches.len());
             for batch in batches {
                 let made = transform.apply(batch)?;
                 changed.extend(made.batches);
                 rejects.extend(made.rejects);
+                filtered += made.filtered;
             }
             batches = changed;
         }
-        Ok(Self { batches, rejects, counts: decoded.counts, rows, read: bytes, position })
+        Ok(Self { batches, rejects, counts: decoded.counts, rows, filtered, read: bytes, position })
     }
 
     /// Makes the target ready for every batch. Where a fault of the data stands in the way, as a name that the target
@@ -295,6 +297,7 @@ pub(super) struct Tally {
     pub(super) bytes: u64,
     /// Rows as they came from the source.
     pub(super) rows_read: u64,
+    pub(super) filtered: u64,
     pub(super) rejected: u64,
     /// Rows of each table, behind the transforms.
     pub(super) rows: BTreeMap<TableId, u64>,
@@ -418,16 +421,17 @@ impl Writing {
         batch: Transformed,
         bytes: usize,
     ) -> Result<()> {
-        let Transformed { batches, rejects, counts, rows, read, position } = batch;
+        let Transformed { batches, rejects, counts, rows, filtered, read, position } = batch;
         self.since.get_or_insert_with(Instant::now);
         self.tally.bytes += read;
         self.tally.counts += counts;
         self.tally.rows_read += rows;
+        self.tally.filtered += filtered;
         let mut by_table: BTreeMap<TableId, u64> = BTreeMap::new();
         for batch in &batches {
             *by_table.entry(batch.table().clone()).or_default() += batch.rows() as u64;
         }
-        shared.progress.decoded(counts, read, rows, &by_table);
+        shared.progress.decoded(counts, read, rows, filtered, &by_table);
         for (table, rows) in by_table {
             *self.tally.rows.entry(table).or_default() += rows;
         }

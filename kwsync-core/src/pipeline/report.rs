@@ -20,6 +20,7 @@ pub struct Progress {
     pub(super) records: AtomicU64,
     pub(super) rows_read: AtomicU64,
     pub(super) rows_settled: AtomicU64,
+    pub(super) filtered: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) bytes_written: AtomicU64,
     pub(super) retried: AtomicU64,
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub rows_read: u64,
     /// Rows whose fate is settled at the target.
     pub rows_settled: u64,
+    /// Rows that a transform left out on purpose.
+    pub filtered: u64,
     /// Records and rows refused.
     pub rejected: u64,
     /// Splits finished.
@@ -64,6 +67,7 @@ impl Default for Progress {
             records: AtomicU64::new(0),
             rows_read: AtomicU64::new(0),
             rows_settled: AtomicU64::new(0),
+            filtered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             retried: AtomicU64::new(0),
@@ -84,6 +88,7 @@ impl Progress {
             bytes_read: get(&self.bytes_read),
             rows_read: get(&self.rows_read),
             rows_settled: get(&self.rows_settled),
+            filtered: get(&self.filtered),
             rejected: get(&self.rejected),
             splits_done: get(&self.splits_done),
             splits_total: get(&self.splits_total),
@@ -94,10 +99,18 @@ impl Progress {
         counter.fetch_add(n, Ordering::Relaxed);
     }
 
-    pub(super) fn decoded(&self, counts: DecodeCounts, bytes: u64, rows: u64, read: &BTreeMap<TableId, u64>) {
+    pub(super) fn decoded(
+        &self,
+        counts: DecodeCounts,
+        bytes: u64,
+        rows: u64,
+        filtered: u64,
+        read: &BTreeMap<TableId, u64>,
+    ) {
         Self::add(&self.records, counts.records);
         Self::add(&self.bytes_read, bytes);
         Self::add(&self.rows_read, rows);
+        Self::add(&self.filtered, filtered);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.decode += counts;
         for (table, rows) in read {
@@ -111,6 +124,7 @@ impl Progress {
         sub(&self.records, tally.counts.records);
         sub(&self.bytes_read, tally.bytes);
         sub(&self.rows_read, tally.rows_read);
+        sub(&self.filtered, tally.filtered);
         sub(&self.rejected, tally.rejected);
         Self::add(&self.retried, tally.rows_read);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,6 +171,7 @@ impl Progress {
             rows_written: total.written,
             rows_updated: total.updated,
             rows_ignored: total.ignored,
+            rows_filtered: get(&self.filtered),
             rows_rejected: get(&self.rejected),
             rows_retried: get(&self.retried),
             values_coerced: tables.decode.coerced,
@@ -223,6 +238,8 @@ pub struct Report {
     pub rows_updated: u64,
     /// Rows dropped on purpose.
     pub rows_ignored: u64,
+    /// Rows that a transform left out on purpose.
+    pub rows_filtered: u64,
     /// Records and rows refused.
     pub rows_rejected: u64,
     /// Rows sent again after a fault.
@@ -272,6 +289,7 @@ impl fmt::Display for Report {
         for (name, rows) in [
             ("updated", self.rows_updated),
             ("ignored", self.rows_ignored),
+            ("filtered", self.rows_filtered),
             ("rejected", self.rows_rejected),
             ("retried", self.rows_retried),
         ] {
