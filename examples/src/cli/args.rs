@@ -116,6 +116,9 @@ pub(crate) struct RunArgs {
     /// Where the state of jobs is kept: file:DIR
     #[arg(long, value_name = "DSN", env = "KWSYNC_CHECKPOINT")]
     pub(crate) checkpoint: Option<String>,
+    /// Serve counters in Prometheus' text form on this address while the job runs: 127.0.0.1:9187
+    #[arg(long, value_name = "HOST:PORT", env = "KWSYNC_METRICS")]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
     /// No progress, no text report
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -4,6 +4,7 @@ mod args;
 mod connectors;
 mod convert;
 mod demo;
+mod metrics;
 mod points;
 mod progress;
 mod run;

@@ -6,7 +6,7 @@ use kwsync_core::{Error, Outcome, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ReportForm, RunArgs};
-use super::{progress, say, signals};
+use super::{metrics, progress, say, signals};
 
 pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
     let spec = args.spec()?;
@@ -17,6 +17,9 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
     }
     if !args.quiet && job.resumes().await? {
         eprintln!("kwsync: resuming where the last run stopped (--restart starts over)");
+    }
+    if let Some(address) = args.metrics {
+        metrics::serve(address)?;
     }
     let cancel = CancellationToken::new();
     let stopped = signals::cancel_on_signal(cancel.clone())?;

@@ -15,3 +15,4 @@ mod postgres;
 mod rejects;
 mod support;
 mod transforms;
+mod watch;

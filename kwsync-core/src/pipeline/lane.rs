@@ -8,10 +8,12 @@ use arrow_array::Array;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use super::Shared;
 use super::coalesce::Coalescer;
 use super::ledger::Ledger;
+use super::meter::Count;
 use super::queue::{Receiver, Sender, queue};
 use crate::transform::{without, without_column};
 use crate::{
@@ -53,7 +55,8 @@ pub(super) async fn run(shared: Arc<Shared>, index: usize) -> Result<()> {
             return Err(error.context(format!("gave up after {} tries", backoff.made() + 1)));
         };
         let wait = if error.retry() == Retry::Now { wait.min(Duration::from_millis(100)) } else { wait };
-        tracing::warn!(lane = index, wait_ms = wait.as_millis() as u64, error = %error, "trying again");
+        shared.progress.meter.add(Count::Retries, 1);
+        tracing::warn!(wait_ms = wait.as_millis() as u64, error = %error, "trying again");
         shared.progress.take_back(&writing.tally);
         shared.give_back(lost);
         tokio::select! {
@@ -69,8 +72,9 @@ async fn attempt(shared: &Arc<Shared>, index: usize, taken: &Taken, writing: &mu
     let (sender, mut receiver) = queue(shared.options.queue_bytes);
     let (acks, acked) = mpsc::unbounded_channel();
     // Dropped with us, the reading task ends too.
-    let reading =
-        AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(shared), Arc::clone(taken), sender, acked)));
+    let reading = AbortOnDropHandle::new(tokio::spawn(
+        read(Arc::clone(shared), Arc::clone(taken), sender, acked).instrument(tracing::Span::current()),
+    ));
 
     if let Err(error) = writing.run(shared, writer.as_mut(), &mut receiver, &acks, taken).await {
         if error.kind() == ErrorKind::Budget {
@@ -99,11 +103,13 @@ async fn read(
     while let Some(split) = shared.next_split() {
         let id = Arc::clone(&split.id);
         taken.lock().unwrap_or_else(PoisonError::into_inner).push(split.clone());
-        match read_split(&shared, &split, &queue, &mut acked, &mut readers).await {
+        let span = tracing::info_span!("split", split = %id);
+        let read = read_split(&shared, &split, &queue, &mut acked, &mut readers);
+        match read.instrument(span).await {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) => {
-                tracing::debug!(split = %id, error = %error, "reading stopped");
+                tracing::debug!(error = %error, "reading stopped");
                 fault = Some(error);
                 break;
             }
@@ -141,6 +147,9 @@ async fn read_split(
     }
     if !done {
         let mut reader = shared.source.open(split, position.as_ref()).await?;
+        if let Some((rows, bytes)) = shared.rate.share(shared.lanes) {
+            reader.limit_batches(rows, bytes);
+        }
         loop {
             while let Ok(checkpoints) = acked.try_recv() {
                 commit_read(reader.as_mut(), readers, id, checkpoints).await?;
@@ -493,6 +502,7 @@ impl Writing {
         if self.reached.is_empty() {
             return Ok(());
         }
+        let (began, rows, rejects) = (Instant::now(), self.rows, self.rejects.len());
         let mut checkpoints = HashMap::new();
         for (split, (position, done)) in self.reached.drain() {
             let Some(last) = self.begun.get(&split) else { continue };
@@ -530,6 +540,10 @@ impl Writing {
         (self.rows, self.bytes, self.reject_bytes, self.since) = (0, 0, 0, None);
         self.tally = Tally::default();
         self.commits += 1;
+        let took = began.elapsed();
+        shared.progress.meter.add(Count::Commits, 1);
+        shared.progress.meter.commit(took);
+        tracing::debug!(rows, rejects, splits = all.len(), elapsed_ms = took.as_millis() as u64, "committed");
         // The reader may have failed and gone: then nobody needs to be told.
         let told = acks.send(all);
         drop(told);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::lane::Tally;
+use super::meter::{Count, Meter};
 use crate::{DecodeCounts, Delivery, RowCounts, Settled, TableId};
 
 /// Counters of a running job. Cheap to read at any time, from any thread.
@@ -27,6 +28,7 @@ pub struct Progress {
     pub(super) splits_done: AtomicU64,
     pub(super) splits_total: AtomicU64,
     tables: Mutex<Tables>,
+    pub(super) meter: Meter,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +76,7 @@ impl Default for Progress {
             splits_done: AtomicU64::new(0),
             splits_total: AtomicU64::new(0),
             tables: Mutex::default(),
+            meter: Meter::default(),
         }
     }
 }
@@ -111,6 +114,9 @@ impl Progress {
         Self::add(&self.bytes_read, bytes);
         Self::add(&self.rows_read, rows);
         Self::add(&self.filtered, filtered);
+        self.meter.add(Count::RowsRead, rows);
+        self.meter.add(Count::BytesRead, bytes);
+        self.meter.add(Count::RowsFiltered, filtered);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.decode += counts;
         for (table, rows) in read {
@@ -127,6 +133,7 @@ impl Progress {
         sub(&self.filtered, tally.filtered);
         sub(&self.rejected, tally.rejected);
         Self::add(&self.retried, tally.rows_read);
+        self.meter.add(Count::RowsRetried, tally.rows_read);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.decode.missing_timestamps -= tally.counts.missing_timestamps;
         tables.decode.duplicate_fields -= tally.counts.duplicate_fields;
@@ -144,6 +151,8 @@ impl Progress {
     pub(super) fn settled(&self, settled: &Settled) {
         Self::add(&self.rows_settled, settled.total().rows());
         Self::add(&self.bytes_written, settled.bytes);
+        self.meter.add(Count::RowsSettled, settled.total().rows());
+        self.meter.add(Count::BytesWritten, settled.bytes);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.decode.coerced += settled.coerced;
         for (table, counts) in &settled.tables {
