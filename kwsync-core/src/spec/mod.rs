@@ -1,5 +1,6 @@
 //! One job as data: what every front end (command line, job files, pipes) is turned into.
 
+mod pipe;
 #[cfg(test)]
 mod tests;
 mod transform;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use pipe::{Attributes, PipeDefinition, PipePlan, PipeSettings, PipeStatement};
 pub use transform::{TransformContext, TransformSpec};
 
 use crate::config::{Dsn, Expand};

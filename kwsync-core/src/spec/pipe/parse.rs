@@ -10,8 +10,11 @@ use crate::{Error, Result};
 /// Reads all statements of `text`, with or without `;` between them.
 pub(super) fn statements(text: &str) -> Result<Vec<PipeStatement>> {
     let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location().map_err(|error| {
-        Error::config(format!("line {}, column {}: {}", error.location.line, error.location.column, error.message))
-            .with_hint("keys and values stand in '...'")
+        Error::config(format!(
+            "line {}, column {}: {}",
+            error.location.line, error.location.column, error.message
+        ))
+        .with_hint("keys and values stand in '...'")
     })?;
     let tokens: Vec<TokenWithSpan> =
         tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
@@ -89,8 +92,9 @@ impl Parser<'_> {
         if !BEGINNINGS.contains(&first.as_str()) {
             let meant = did_you_mean(&first, BEGINNINGS);
             let fault = self.fault("CREATE, START, STOP, DROP or SHOW");
-            return Err(Error::config(format!("{}{meant}", fault.message()))
-                .with_hint("the statements are CREATE|START|STOP|DROP PIPE name, SHOW PIPE[S], SHOW PIPEPLUGINS"));
+            return Err(Error::config(format!("{}{meant}", fault.message())).with_hint(
+                "the statements are CREATE|START|STOP|DROP PIPE name, SHOW PIPE[S], SHOW PIPEPLUGINS",
+            ));
         }
         self.at += 1;
         match first.as_str() {
@@ -140,7 +144,10 @@ impl Parser<'_> {
             Some(Token::SingleQuotedString(text)) => text.clone(),
             _ => return Err(self.fault("the name of a pipe")),
         };
-        let quoted = !matches!(self.peek(), Some(Token::Word(word)) if word.quote_style.is_none());
+        let quoted = match self.peek() {
+            Some(Token::Word(word)) => word.quote_style.is_some(),
+            other => !matches!(other, Some(Token::Number(..))),
+        };
         self.at += 1;
         while !quoted && self.adjoins() {
             match self.peek() {
@@ -186,7 +193,10 @@ impl Parser<'_> {
                 Some(none @ None) => *none = Some(attributes),
                 _ => {
                     let text = place.message().split(':').next().unwrap_or_default().to_owned();
-                    return Err(Error::config(format!("{text}: WITH {} stands twice", prefixes[0].to_uppercase())));
+                    return Err(Error::config(format!(
+                        "{text}: WITH {} stands twice",
+                        prefixes[0].to_uppercase()
+                    )));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Attributes, PipeDefinition};
-use crate::config::Dsn;
+use crate::config::{Dsn, duration};
 use crate::spec::{PipelineSpec, TransformSpec};
 use crate::{Error, Result};
 
@@ -47,9 +47,12 @@ impl PipeDefinition {
     /// # Errors
     /// `Config` where attributes are missing or contradict each other.
     pub fn plan(&self) -> Result<PipePlan> {
-        let in_part = |part: &'static str| move |error: Error| error.context(format!("the {part} of pipe {}", self.name));
-        let from = address("source", &self.source, Some("iotdb-source"), &["jobs", "parser", "realtime.interval"])
-            .map_err(in_part("source"))?;
+        let in_part = |part: &'static str| {
+            move |error: Error| error.context(format!("the {part} of pipe {}", self.name))
+        };
+        let from =
+            address("source", &self.source, Some("iotdb-source"), &["jobs", "parser", "realtime.interval"])
+                .map_err(in_part("source"))?;
         let to = address("sink", &self.sink, None, &[]).map_err(in_part("sink"))?;
         let mut spec = PipelineSpec::new(from.to_string_with_secrets(), to.to_string_with_secrets());
         if let Some(jobs) = self.source.get("jobs") {
@@ -58,18 +61,23 @@ impl PipeDefinition {
             })?;
         }
         spec.parser = self.source.get("parser").map(str::to_owned);
-        let realtime = self.source.get("realtime.interval").map(interval).transpose().map_err(in_part("source"))?;
+        let realtime =
+            self.source.get("realtime.interval").map(interval).transpose().map_err(in_part("source"))?;
         let mut processor = None;
         match self.processor.plugin("processor").as_deref() {
             None | Some("do-nothing-processor") => {
                 if let Some((key, _)) = self.processor.iter().find(|(key, _)| *key != "processor") {
-                    return Err(Error::config(format!("the processor of pipe {} does nothing with '{key}'", self.name))
-                        .with_hint("name one: 'processor'='filter', 'value'='usage > 5'"));
+                    return Err(Error::config(format!(
+                        "the processor of pipe {} does nothing with '{key}'",
+                        self.name
+                    ))
+                    .with_hint("name one: 'processor'='filter', 'value'='usage > 5'"));
                 }
             }
             Some("transforms") => {
                 for (key, text) in self.processor.iter().filter(|(key, _)| *key != "processor") {
-                    let transform = text.parse::<TransformSpec>().map_err(|error| error.context(format!("'{key}'")));
+                    let transform =
+                        text.parse::<TransformSpec>().map_err(|error| error.context(format!("'{key}'")));
                     spec.transforms.push(transform.map_err(in_part("processor"))?);
                 }
             }
@@ -77,8 +85,11 @@ impl PipeDefinition {
                 let value = self.processor.get("value").unwrap_or_default();
                 let other = self.processor.iter().find(|(key, _)| !matches!(*key, "processor" | "value"));
                 if let Some((key, _)) = other {
-                    return Err(Error::config(format!("the processor {name} of pipe {} has no '{key}'", self.name))
-                        .with_hint("what it does stands in 'value'"));
+                    return Err(Error::config(format!(
+                        "the processor {name} of pipe {} has no '{key}'",
+                        self.name
+                    ))
+                    .with_hint("what it does stands in 'value'"));
                 }
                 spec.transforms.push(format!("{name}:{value}").parse().map_err(in_part("processor"))?);
             }
@@ -98,7 +109,8 @@ fn address(part: &str, attributes: &Attributes, default: Option<&str>, own: &[&s
     let Some(plugin) = attributes.plugin(part).or_else(|| default.map(str::to_owned)) else {
         return Err(Error::config(format!("'{part}' is missing")));
     };
-    let driver = DRIVERS.iter().find(|(name, _)| *name == plugin).map_or(plugin.as_str(), |(_, driver)| *driver);
+    let driver =
+        DRIVERS.iter().find(|(name, _)| *name == plugin).map_or(plugin.as_str(), |(_, driver)| *driver);
     let first = |keys: &[&'static str]| keys.iter().copied().find(|key| attributes.get(key).is_some());
     let host = first(&["ip", "host"]);
     let object = first(&["database", "path", "object"]);
@@ -112,18 +124,14 @@ fn address(part: &str, attributes: &Attributes, default: Option<&str>, own: &[&s
                     .with_hint("give one or the other"));
             }
             let dsn: Dsn = text.parse()?;
-            // A path alone has the driver `file`.
-            let named = [dsn.driver(), &dsn.scheme()].contains(&driver);
-            if !named && !(dsn.driver() == "file" && driver != "file" && !text.contains("://")) {
-                return Err(Error::config(format!("'dsn' is an address of {}, and not of {plugin}", dsn.driver()))
-                    .with_hint(format!("'{part}'='{}' goes with it", dsn.driver())));
+            if ![dsn.driver(), &dsn.scheme()].contains(&driver) {
+                return Err(Error::config(format!(
+                    "'dsn' is an address of {}, and not of {plugin}",
+                    dsn.driver()
+                ))
+                .with_hint(format!("'{part}'='{}' goes with it", dsn.driver())));
             }
-            if named {
-                dsn
-            } else {
-                return Err(Error::config(format!("'dsn' is a path, and {plugin} has none"))
-                    .with_hint(format!("write {driver}://...")));
-            }
+            dsn
         }
         None => {
             let mut text = format!("{driver}:");
@@ -131,7 +139,11 @@ fn address(part: &str, attributes: &Attributes, default: Option<&str>, own: &[&s
             let hosts = match (host.and_then(|key| attributes.get(key)), port, attributes.get("node-urls")) {
                 (None, None, Some(urls)) => Some(urls.to_owned()),
                 (Some(host), port, None) => {
-                    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+                    let host = if host.contains(':') && !host.starts_with('[') {
+                        format!("[{host}]")
+                    } else {
+                        host.to_owned()
+                    };
                     Some(port.map_or(host.clone(), |port| format!("{host}:{port}")))
                 }
                 (None, Some(_), _) => return Err(Error::config("a 'port' needs an 'ip'")),
@@ -179,17 +191,8 @@ fn address(part: &str, attributes: &Attributes, default: Option<&str>, own: &[&s
 }
 
 fn interval(text: &str) -> Result<Duration> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = text.get(digits.len()..).unwrap_or_default();
-    let each = match unit {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
-    };
-    match digits.trim().parse::<u64>() {
-        Ok(count) if count > 0 && each > 0 => Ok(Duration::from_millis(count.saturating_mul(each))),
-        _ => Err(Error::config(format!("'realtime.interval'='{text}' is no time")).with_hint("as in 500ms, 10s, 5m or 1h")),
-    }
+    duration(text.trim(), Duration::from_secs(1)).filter(|wait| !wait.is_zero()).ok_or_else(|| {
+        Error::config(format!("'realtime.interval'='{text}' is no time"))
+            .with_hint("as in 500ms, 10s, 5m or 1h")
+    })
 }
