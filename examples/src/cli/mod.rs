@@ -5,6 +5,7 @@ mod connectors;
 mod convert;
 mod demo;
 mod metrics;
+mod pipe;
 mod points;
 mod progress;
 mod run;
@@ -41,6 +42,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&args).await,
             Command::Run(args) => run::run(&args).await,
             Command::Convert(args) => convert::run(&args).await,
+            Command::Pipe(args) => pipe::run(&args).await,
             Command::Connectors(args) => connectors::run(&args),
         }
     });

@@ -11,6 +11,7 @@ mod kill;
 mod load;
 mod modes;
 mod pgfaults;
+mod pipes;
 mod postgres;
 mod rejects;
 mod support;
