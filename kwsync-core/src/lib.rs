@@ -48,7 +48,8 @@ pub use source::{
 pub use pipeline::{Outcome, Pipeline, PipelineOptions, Progress, Report, Snapshot, Status, TableReport};
 #[cfg(feature = "runtime")]
 pub use transform::{
-    AddColumn, CastColumn, DropColumns, RenameColumn, RenameTable, SelectColumns, Transform, Transformed,
+    AddColumn, CastColumn, DropColumns, NameColumns, RenameColumn, RenameTable, SelectColumns, TableScope,
+    Transform, Transformed,
 };
 
 /// The Arrow crates that these types are made of: use them from here, and versions always agree.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AddColumn, CastColumn, DataType, DropColumns, Error, RenameColumn, RenameTable, Result, SelectColumns,
-    Transform,
+    AddColumn, CastColumn, DataType, DropColumns, Error, NameColumns, RenameColumn, RenameTable, Result,
+    SelectColumns, Transform,
 };
 
 /// A transform as text, in the form of `-T`:
@@ -21,8 +21,11 @@ use crate::{
 /// | `select-columns:A,B` | keeps these columns, in this order |
 /// | `rename-column:OLD=NEW` | renames a column |
 /// | `cast:COLUMN=TYPE` | casts a column; a value that does not fit rejects its row |
+/// | `name-columns:A,B` | names all columns, by position; `name-columns:["A","B"]` for names with commas |
 /// | `rename-table:prefix:TEXT`, `rename-table:suffix:TEXT` | puts text before or behind the name |
 /// | `rename-table:template:TEXT` | names the table; `{table}` stands for the old name |
+/// | `rename-table:replace_with_regex:REGEX::TEXT` | replaces what a regular expression finds in the name |
+/// | `rename-child-table:...`, `rename-super-table:...` | likewise, for subtables or for tables that have some |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TransformSpec {
@@ -37,9 +40,8 @@ enum Kind {
     Select(Vec<String>),
     RenameColumn(String, String),
     Cast(String, DataType),
-    Prefix(String),
-    Suffix(String),
-    Template(String),
+    NameColumns(NameColumns),
+    RenameTable(RenameTable),
 }
 
 impl TransformSpec {
@@ -55,9 +57,8 @@ impl TransformSpec {
             Kind::Select(names) => Arc::new(SelectColumns::new(names.clone())?),
             Kind::RenameColumn(from, to) => Arc::new(RenameColumn::new(from, to)),
             Kind::Cast(column, to) => Arc::new(CastColumn::new(column, to.clone())),
-            Kind::Prefix(prefix) => Arc::new(RenameTable::template(format!("{prefix}{{table}}"))?),
-            Kind::Suffix(suffix) => Arc::new(RenameTable::template(format!("{{table}}{suffix}"))?),
-            Kind::Template(template) => Arc::new(RenameTable::template(template.as_str())?),
+            Kind::NameColumns(names) => Arc::new(names.clone()),
+            Kind::RenameTable(rename) => Arc::new(rename.clone()),
         })
     }
 }
@@ -103,24 +104,16 @@ impl FromStr for TransformSpec {
                 Some((column, to)) => Kind::Cast(column, to.parse()?),
                 None => return fault("needs a column and a type", "cast:COLUMN=TYPE"),
             },
-            "rename-table" => match rest.split_once(':') {
-                Some(("prefix", text)) if !text.is_empty() => Kind::Prefix(text.to_owned()),
-                Some(("suffix", text)) if !text.is_empty() => Kind::Suffix(text.to_owned()),
-                Some(("template", text)) => {
-                    RenameTable::template(text)?;
-                    Kind::Template(text.to_owned())
-                }
-                _ => {
-                    return fault(
-                        "does not say how",
-                        "rename-table:prefix:TEXT, :suffix:TEXT or :template:{table}",
-                    );
-                }
+            "name-columns" => match list_or_json(rest) {
+                Some(names) => Kind::NameColumns(NameColumns::new(names)?),
+                None => return fault("needs the names of all columns", "name-columns:A,B"),
             },
+            "rename-table" | "rename-child-table" | "rename-super-table" => Kind::RenameTable(text.parse()?),
             _ => {
                 return fault(
                     "is not known",
-                    "one of add-tag, add-column, drop-columns, select-columns, rename-column, cast, rename-table",
+                    "one of add-tag, add-column, drop-columns, select-columns, rename-column, name-columns, cast, \
+                     rename-table, rename-child-table, rename-super-table",
                 );
             }
         };
@@ -137,9 +130,8 @@ impl fmt::Display for TransformSpec {
             Kind::Select(names) => write!(f, "select-columns:{}", names.join(",")),
             Kind::RenameColumn(from, to) => write!(f, "rename-column:{from}={to}"),
             Kind::Cast(column, to) => write!(f, "cast:{column}={to}"),
-            Kind::Prefix(text) => write!(f, "rename-table:prefix:{text}"),
-            Kind::Suffix(text) => write!(f, "rename-table:suffix:{text}"),
-            Kind::Template(text) => write!(f, "rename-table:template:{text}"),
+            Kind::NameColumns(names) => write!(f, "name-columns:{}", joined(names.names())),
+            Kind::RenameTable(rename) => write!(f, "{rename}"),
         }
     }
 }
@@ -156,4 +148,21 @@ impl From<TransformSpec> for String {
     fn from(spec: TransformSpec) -> Self {
         spec.to_string()
     }
+}
+
+/// Names between commas, or a JSON list of them.
+fn list_or_json(text: &str) -> Option<Vec<String>> {
+    if text.starts_with('[') {
+        return serde_json::from_str(text).ok();
+    }
+    Some(text.split(',').map(|name| name.trim().to_owned()).collect())
+}
+
+/// Names as [`list_or_json`] reads them.
+fn joined(names: &[String]) -> String {
+    let plain = |name: &String| !name.contains(',') && !name.starts_with('[') && name.trim() == name;
+    if names.iter().all(plain) {
+        return names.join(",");
+    }
+    serde_json::to_string(names).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! Batch in, batch out: what happens to rows between a source and a sink. Every row keeps its origin.
 
 mod columns;
+mod positions;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -9,7 +10,8 @@ use std::fmt;
 
 pub use columns::{AddColumn, CastColumn, DropColumns, RenameColumn, SelectColumns};
 pub(crate) use columns::{without, without_column};
-pub use table::RenameTable;
+pub use positions::NameColumns;
+pub use table::{RenameTable, TableScope};
 
 use crate::{Reject, Result, TableBatch};
 
