@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kwsync_core::config::{ConnectorKind, Dsn, Expand, OpenOptions, Params, Registry};
-use kwsync_core::spec::PipelineSpec;
+use kwsync_core::spec::{PipelineSpec, TransformSpec};
 use kwsync_core::{
     CheckpointStore, DynSink, DynSource, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress, Result,
     Split, TableId,
@@ -38,6 +38,8 @@ pub struct Preview {
     pub splits: Vec<Split>,
     /// The parameters of source, sink and formats, given and by default.
     pub params: Vec<(ConnectorKind, Params)>,
+    /// What happens to rows on their way, in order.
+    pub transforms: Vec<TransformSpec>,
     /// A plan for every table among the first rows.
     pub plans: Vec<Plan>,
 }
@@ -64,10 +66,15 @@ impl Job {
         if let Some(parser) = &spec.parser {
             options = options.with_parser(parser.as_str());
         }
-        let mut params = Vec::new();
+        let (mut params, mut faults) = (Vec::new(), Vec::new());
         for (kind, dsn) in [(ConnectorKind::Source, &from), (ConnectorKind::Sink, &to)] {
-            params.extend(registry.check(kind, dsn)?.into_iter().map(|set| (kind, set)));
+            match registry.check(kind, dsn) {
+                Ok(sets) => params.extend(sets.into_iter().map(|set| (kind, set))),
+                Err(error) => faults.push(error),
+            }
         }
+        // Both ends at once: whoever mends one should not meet the other only then.
+        Error::all(faults)?;
         let source: Arc<dyn DynSource> = registry.source(&from, &options)?.into();
         let sink: Arc<dyn DynSink> = registry.sink(&to, &options)?.into();
         let store = store(spec.checkpoint.as_ref().map(open).transpose()?)?;
@@ -143,7 +150,13 @@ impl Job {
                 }
             }
         }
-        Ok(Preview { job: self.id.clone(), splits, params: self.params.clone(), plans })
+        Ok(Preview {
+            job: self.id.clone(),
+            splits,
+            params: self.params.clone(),
+            transforms: self.spec.transforms.clone(),
+            plans,
+        })
     }
 }
 

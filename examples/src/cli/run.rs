@@ -89,6 +89,9 @@ fn shown(preview: &Preview) -> String {
             line(format!("  {kind} {name} is ignored: it means nothing here"));
         }
     }
+    for transform in &preview.transforms {
+        line(format!("  transform {transform}"));
+    }
     line(format!("splits: {}", preview.splits.len()));
     for split in preview.splits.iter().take(20) {
         match split.bytes {

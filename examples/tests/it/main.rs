@@ -13,4 +13,5 @@ mod modes;
 mod pgfaults;
 mod postgres;
 mod rejects;
+mod spec;
 mod support;

@@ -1,5 +1,8 @@
 //! One job as data: what every front end (command line, job files, pipes) is turned into.
 
+#[allow(dead_code, unused_imports, reason = "the forms that come next use the rest")]
+mod document;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod transform;
@@ -9,13 +12,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use settings::Settings;
 pub use transform::TransformSpec;
 
 use crate::config::Dsn;
 use crate::{Budget, ErrorPolicy, JobId, PipelineOptions, Result, Transform};
 
-/// A job: from where to where, through what, and how. Build it in code, or read it with serde; unknown keys are
-/// errors.
+/// A job: from where to where, through what, and how. Build it in code, read it from a file ([`PipelineSpec::parse`],
+/// [`Settings`]), or with serde; unknown keys are errors.
 ///
 /// # Examples
 /// ```
@@ -88,6 +92,9 @@ pub struct PipelineSpec {
     /// How often a fault that may pass is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
+    /// Milliseconds of the longest wait between two tries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_wait_ms: Option<u64>,
     /// Where checkpoints are kept: `file:DIR`; the user's state folder when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Address>,
@@ -150,6 +157,7 @@ impl PipelineSpec {
             pre_sql: Vec::new(),
             post_sql: Vec::new(),
             retries: None,
+            retry_wait_ms: None,
             checkpoint: None,
         }
     }
@@ -230,6 +238,7 @@ impl PipelineSpec {
         options.rate_rows = self.rate_rows.unwrap_or(0);
         options.rate_bytes = self.rate_bytes.unwrap_or(0);
         options.retries = self.retries.unwrap_or(options.retries);
+        options.retry_max_wait = self.retry_wait_ms.map_or(options.retry_max_wait, Duration::from_millis);
         options.keep_state = self.job.is_some();
         options
     }

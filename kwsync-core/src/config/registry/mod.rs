@@ -554,9 +554,14 @@ impl Registry {
                 Error::config(format!("there is no {kind} `{scheme}`{meant}"))
             }
         }
-        .with_hint(
-            "`kwsync connectors` lists all of them; one that is missing may need a feature of this build",
-        ))
+        .with_hint({
+            let mut names: Vec<_> = known.iter().map(|(info, _)| info.name).collect();
+            names.sort_unstable();
+            format!(
+                "this build has the {kind}s {}; another one may need a feature (`kwsync connectors` lists all)",
+                names.join(", ")
+            )
+        }))
     }
 
     fn choose_format(&self, info: &ConnectorInfo, dsn: &Dsn) -> Result<Option<&Format>> {
