@@ -15,6 +15,8 @@ pub use dsn::{Dsn, Host};
 pub use expand::Expand;
 pub use nearest::did_you_mean;
 #[cfg(feature = "jobs")]
+pub(crate) use nearest::nearest;
+#[cfg(feature = "jobs")]
 pub(crate) use param::parse_size;
 pub use param::{Param, ParamType, Params, Provenance, Setting};
 pub use registry::{

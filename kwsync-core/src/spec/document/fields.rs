@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::{Entry, Faults, Node, Place, Value, Wrong};
-use crate::config::did_you_mean;
+use crate::config::nearest;
 
 /// An object that is being read. Every fault goes to the list that all objects of a file share, and reading goes on.
 pub(crate) struct Fields<'a> {
@@ -16,6 +16,8 @@ pub(crate) struct Fields<'a> {
     faults: &'a Faults,
     used: Vec<Cell<bool>>,
     known: RefCell<Vec<&'static str>>,
+    /// Keys that are missing, and what they are; told at the end, unless a misspelt one stands for them.
+    missing: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl<'a> Fields<'a> {
@@ -29,7 +31,15 @@ impl<'a> Fields<'a> {
             return None;
         };
         let used = entries.iter().map(|_| Cell::new(false)).collect();
-        Some(Self { entries, place: &node.place, path, faults, used, known: RefCell::default() })
+        Some(Self {
+            entries,
+            place: &node.place,
+            path,
+            faults,
+            used,
+            known: RefCell::default(),
+            missing: RefCell::default(),
+        })
     }
 
     /// The path of one of its keys.
@@ -105,11 +115,8 @@ impl<'a> Fields<'a> {
     }
 
     /// Says that `key` is missing; `what` says what it is.
-    pub(crate) fn missing(&self, key: &str, what: &str) {
-        let place =
-            self.entries.iter().find(|entry| entry.key == key).map_or(self.place, |entry| &entry.place);
-        let text = format!("`{}` is missing", self.path(key));
-        self.faults.add(place, Wrong::Missing, text, Some(format!("{key}: {what}")));
+    pub(crate) fn missing(&self, key: &'static str, what: &str) {
+        self.missing.borrow_mut().push((key, what.to_owned()));
     }
 
     fn scalar_of(&self, key: &str, node: &'a Node) -> Option<&'a str> {
@@ -223,20 +230,29 @@ impl<'a> Fields<'a> {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// Keys that nobody has asked for are faults.
+    /// Keys that nobody has asked for are faults, and so are those that are missing.
     pub(crate) fn finish(self) {
         let known = self.known.borrow();
+        let mut missing = self.missing.borrow_mut();
         for (entry, _) in self.entries.iter().zip(&self.used).filter(|(_, used)| !used.get()) {
-            let meant = did_you_mean(&entry.key, known.iter().copied());
-            let hint = meant.is_empty().then(|| {
+            let meant = nearest(&entry.key, known.iter().copied());
+            missing.retain(|(key, _)| Some(*key) != meant);
+            let hint = meant.is_none().then(|| {
                 let mut names = known.clone();
                 names.dedup();
                 let within =
                     if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
                 format!("known{within} are: {}", names.join(", "))
             });
+            let meant = meant.map(|known| format!(", did you mean `{known}`?")).unwrap_or_default();
             let text = format!("unknown key `{}`{meant}", self.path(&entry.key));
             self.faults.add(&entry.place, Wrong::Form, text, hint);
+        }
+        for (key, what) in missing.drain(..) {
+            let entry = self.entries.iter().find(|entry| entry.key == key);
+            let place = entry.map_or(self.place, |entry| &entry.place);
+            let text = format!("`{}` is missing", self.path(key));
+            self.faults.add(place, Wrong::Missing, text, Some(format!("{key}: {what}")));
         }
     }
 }

@@ -70,25 +70,25 @@ fn syntax(lines: &Lines<'_>, text: &str, error: &ParseError) -> Error {
     let (what, hint) = match error.kind() {
         ParseErrorKind::UnterminatedObject => ("this `{` is never closed", "add the missing `}`"),
         ParseErrorKind::UnterminatedArray => ("this `[` is never closed", "add the missing `]`"),
-        ParseErrorKind::UnexpectedCloseBrace => {
-            ("a `}` that closes nothing", "take it away, or close the `[` before it")
-        }
-        ParseErrorKind::UnexpectedCloseBracket => {
-            ("a `]` that closes nothing", "take it away, or close the `{` before it")
-        }
+        ParseErrorKind::UnexpectedCloseBrace => (
+            "a `}` out of place",
+            "take it away, or write what is missing before it: a value, or the `]` of a list",
+        ),
+        ParseErrorKind::UnexpectedCloseBracket => (
+            "a `]` out of place",
+            "take it away, or write what is missing before it: a value, or the `}` of an object",
+        ),
         ParseErrorKind::MultipleRootJsonValues => {
             ("text behind the end of the configuration", "look for a `}` too many before it")
         }
-        ParseErrorKind::ExpectedComma => {
-            ("a comma is missing before this", "put one behind the value before it")
-        }
+        ParseErrorKind::ExpectedComma => ("a comma is missing here", "put one between two values"),
         ParseErrorKind::ExpectedColonAfterObjectKey => ("a key without `:`", "write \"key\": value"),
         ParseErrorKind::ExpectedObjectValue => ("a key without a value", "write \"key\": value"),
         ParseErrorKind::ExpectedStringObjectProperty | ParseErrorKind::UnexpectedTokenInObject => {
             ("no key where one belongs", "write \"key\": value, the key in double quotes")
         }
-        ParseErrorKind::UnexpectedWord => (
-            "a word outside of quotes",
+        ParseErrorKind::UnexpectedWord | ParseErrorKind::UnexpectedToken => (
+            "neither text in quotes nor a number",
             "put text in double quotes; only true, false, null and numbers stand alone",
         ),
         ParseErrorKind::SingleQuotedStringsNotAllowed => ("text in single quotes", "use double quotes"),
