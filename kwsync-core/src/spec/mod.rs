@@ -1,6 +1,7 @@
 //! One job as data: what every front end (command line, job files, pipes) is turned into.
 
-#[allow(dead_code, unused_imports, reason = "the forms that come next use the rest")]
+pub mod datax;
+#[allow(dead_code, unused_imports, reason = "properties are for the form that comes next")]
 mod document;
 mod settings;
 #[cfg(test)]
@@ -16,7 +17,7 @@ pub use settings::Settings;
 pub use transform::TransformSpec;
 
 use crate::config::Dsn;
-use crate::{Budget, ErrorPolicy, JobId, PipelineOptions, Result, Transform};
+use crate::{Budget, ErrorPolicy, JobId, NameColumns, PipelineOptions, Result, Transform};
 
 /// A job: from where to where, through what, and how. Build it in code, read it from a file ([`PipelineSpec::parse`],
 /// [`Settings`]), or with serde; unknown keys are errors.
@@ -98,6 +99,17 @@ pub struct PipelineSpec {
     /// Where checkpoints are kept: `file:DIR`; the user's state folder when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Address>,
+}
+
+/// What a job of another tool's form says: the specs to run, one after the other, and what the operator should know of
+/// the way from there to here, such as what was ignored and why.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Translation {
+    /// The pipelines of the job, in order.
+    pub specs: Vec<PipelineSpec>,
+    /// What was ignored, assumed or mended, one sentence each.
+    pub notes: Vec<String>,
 }
 
 fn one() -> usize {

@@ -166,3 +166,9 @@ fn joined(names: &[String]) -> String {
     }
     serde_json::to_string(names).unwrap_or_default()
 }
+
+impl From<NameColumns> for TransformSpec {
+    fn from(names: NameColumns) -> Self {
+        Self { kind: Kind::NameColumns(names) }
+    }
+}

@@ -119,6 +119,13 @@ impl<'a> Fields<'a> {
         self.missing.borrow_mut().push((key, what.to_owned()));
     }
 
+    /// As [`missing`](Self::missing), unless the key is there, and what stands there has been told to be wrong.
+    pub(crate) fn missing_unless_there(&self, key: &'static str, what: &str) {
+        if !self.has(key) {
+            self.missing(key, what);
+        }
+    }
+
     fn scalar_of(&self, key: &str, node: &'a Node) -> Option<&'a str> {
         let text = node.scalar();
         if text.is_none() {
