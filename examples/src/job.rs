@@ -83,7 +83,7 @@ impl Job {
             .with_store(Arc::clone(&store))
             .with_schemas(Arc::clone(&options.schemas))
             .with_options(spec.options());
-        for transform in spec.build_transforms()? {
+        for transform in spec.build_transforms(&expand)? {
             pipeline = pipeline.with_transform(transform);
         }
         Ok(Self { id, source, sink, store, params, restart: spec.restart, pipeline, spec: spec.clone() })
@@ -110,6 +110,15 @@ impl Job {
             && self.store.load(&self.id).await?.is_some_and(|state| !state.checkpoints.is_empty()))
     }
 
+    /// Forgets what earlier runs of the job have done, here and in the target.
+    ///
+    /// # Errors
+    /// When the state cannot be removed, or the target cannot be reached.
+    pub async fn forget(&self) -> Result<()> {
+        self.sink.forget(&self.id).await?;
+        self.store.remove(&self.id).await
+    }
+
     /// Runs to the end.
     ///
     /// # Errors
@@ -130,7 +139,7 @@ impl Job {
     /// Nothing is changed, so it may be dropped at any time.
     pub async fn preview(&self) -> Result<Preview> {
         let splits = self.source.splits(self.spec.jobs, &[]).await?;
-        let transforms = self.spec.build_transforms()?;
+        let transforms = self.spec.build_transforms(&Expand::from_environment())?;
         let mut plans = Vec::new();
         if let Some(split) = splits.first().filter(|split| split.resumable) {
             let mut reader = self.source.open(split, None).await?;

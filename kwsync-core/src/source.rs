@@ -98,6 +98,12 @@ pub trait Reader: Send {
         false
     }
 
+    /// Asks for batches of about so many rows and bytes of input, or fewer, where a job is slowed down: rows would come in
+    /// bursts otherwise. It is a wish, which a reader may ignore.
+    fn limit_batches(&mut self, rows: usize, bytes: u64) {
+        let _ = (rows, bytes);
+    }
+
     /// What has been read but not returned yet, for when the input pauses: rows should not wait for a full batch.
     ///
     /// # Errors
@@ -177,6 +183,7 @@ impl<B: ByteSource> Source for Decoding<B> {
             pending: VecDeque::new(),
             read: 0,
             finished: false,
+            limit: None,
         })
     }
 }
@@ -189,7 +196,12 @@ pub struct DecodingReader<R> {
     pending: VecDeque<Chunk>,
     read: u64,
     finished: bool,
+    /// Rows and bytes after which a batch is returned, although the decoder would take more.
+    limit: Option<(usize, u64)>,
 }
+
+/// What a decoder gets at a time when batches are to be small.
+const SMALL_PIECE: usize = 1024;
 
 impl<R> std::fmt::Debug for DecodingReader<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -212,9 +224,15 @@ impl<R: ByteReader> DecodingReader<R> {
                 self.decoder.message(&metadata);
             }
             while !chunk.bytes.is_empty() {
-                let taken = self.decoder.decode(&chunk.bytes)?;
+                let piece = match self.limit {
+                    Some(_) => chunk.bytes.slice(..SMALL_PIECE.min(chunk.bytes.len())),
+                    None => chunk.bytes.clone(),
+                };
+                let taken = self.decoder.decode(&piece)?;
                 chunk.bytes.advance(taken);
-                if self.decoder.wants_flush() {
+                self.read += taken as u64;
+                let enough = |(rows, bytes)| self.decoder.buffered_rows() >= rows || self.read >= bytes;
+                if self.decoder.wants_flush() || self.limit.is_some_and(enough) {
                     return Ok(true);
                 }
                 if taken == 0 {
@@ -253,7 +271,6 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
             }
             match self.bytes.next_chunk().await? {
                 Some(chunk) => {
-                    self.read += chunk.bytes.len() as u64;
                     if chunk.begin.is_some() && self.decoder.has_partial_record() {
                         // Another input begins: what the former one left unfinished ends with it.
                         self.decoder.finish()?;
@@ -271,6 +288,10 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
 
     fn is_interruptible(&self) -> bool {
         true
+    }
+
+    fn limit_batches(&mut self, rows: usize, bytes: u64) {
+        self.limit = Some((rows.max(1), bytes.max(1)));
     }
 
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
@@ -308,6 +329,9 @@ pub trait DynReader: Send {
     /// As [`Reader::is_interruptible`].
     fn is_interruptible(&self) -> bool;
 
+    /// As [`Reader::limit_batches`].
+    fn limit_batches(&mut self, rows: usize, bytes: u64);
+
     /// As [`Reader::take_partial`].
     fn take_partial(&mut self) -> Result<Option<SourceBatch>>;
 
@@ -342,6 +366,10 @@ impl<R: Reader> DynReader for R {
 
     fn is_interruptible(&self) -> bool {
         Reader::is_interruptible(self)
+    }
+
+    fn limit_batches(&mut self, rows: usize, bytes: u64) {
+        Reader::limit_batches(self, rows, bytes);
     }
 
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {

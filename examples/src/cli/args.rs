@@ -7,6 +7,8 @@ use kwsync_core::config::Expand;
 use kwsync_core::spec::{PipelineSpec, Settings};
 use kwsync_core::{Error, Result};
 
+use super::forms::JobArgs;
+
 /// Moves time-series and relational data between files and databases, fast and without losing a row.
 #[derive(Debug, Parser)]
 #[command(name = "kwsync", version, arg_required_else_help = true)]
@@ -27,6 +29,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Move data from one address to another
     Run(Box<RunArgs>),
+    /// Run a job of DataX, or print one to be filled in
+    Job(Box<JobArgs>),
     /// Turn bytes of one format into another, from standard input to standard output unless named
     Convert(ConvertArgs),
     /// Show every source, sink and format with its parameters
@@ -123,6 +127,9 @@ pub(crate) struct RunArgs {
     /// Where the state of jobs is kept: file:DIR
     #[arg(long, value_name = "DSN")]
     pub(crate) checkpoint: Option<String>,
+    /// Serve counters in Prometheus' text form on this address while the job runs: 127.0.0.1:9187
+    #[arg(long, value_name = "HOST:PORT", env = "KWSYNC_METRICS")]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
     /// No progress, no text report
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -4,9 +4,12 @@ mod args;
 mod connectors;
 mod convert;
 mod demo;
+mod forms;
+mod metrics;
 mod points;
 mod progress;
 mod run;
+mod series;
 mod signals;
 
 use std::ffi::OsString;
@@ -39,6 +42,7 @@ pub(crate) fn main() -> ExitCode {
         match cli.command {
             Command::Demo(args) => demo::run(&args).await,
             Command::Run(args) => run::run(&args).await,
+            Command::Job(args) => forms::job(&args).await,
             Command::Convert(args) => convert::run(&args).await,
             Command::Connectors(args) => connectors::run(&args),
         }

@@ -15,3 +15,5 @@ mod postgres;
 mod rejects;
 mod spec;
 mod support;
+mod transforms;
+mod watch;

@@ -159,6 +159,13 @@ impl TableBatch {
         self
     }
 
+    /// The same rows without the bytes of their records, so that a reject shows the row as it is now.
+    #[must_use]
+    pub fn without_raw(mut self) -> Self {
+        self.origin = self.origin.without_raw();
+        self
+    }
+
     /// `len` rows from `offset` on; copies nothing.
     ///
     /// # Panics

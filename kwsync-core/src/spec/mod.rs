@@ -14,9 +14,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use settings::Settings;
-pub use transform::TransformSpec;
+pub use transform::{TransformContext, TransformSpec};
 
-use crate::config::Dsn;
+use crate::config::{Dsn, Expand};
 use crate::{Budget, ErrorPolicy, JobId, NameColumns, PipelineOptions, Result, Transform};
 
 /// A job: from where to where, through what, and how. Build it in code, read it from a file ([`PipelineSpec::parse`],
@@ -228,12 +228,16 @@ impl PipelineSpec {
         Ok(JobId::new(format!("{:016x}", hash.0)))
     }
 
-    /// The transforms, ready to run.
+    /// The transforms, ready to run; `expand` finds what stands in them as `${NAME}`.
     ///
     /// # Errors
     /// `Config` for one that makes no sense.
-    pub fn build_transforms(&self) -> Result<Vec<Arc<dyn Transform>>> {
-        self.transforms.iter().map(TransformSpec::build).collect()
+    pub fn build_transforms(&self, expand: &Expand<'_>) -> Result<Vec<Arc<dyn Transform>>> {
+        let (job, from) = (self.job_id()?, self.from.dsn()?);
+        // Where there is no server, the object is a file.
+        let database = from.object().filter(|_| !from.hosts().is_empty());
+        let context = TransformContext { job: &job, database, expand };
+        self.transforms.iter().map(|transform| transform.build(&context)).collect()
     }
 
     /// The options of the pipeline.

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use kwsync_core::Result;
+use kwsync_core::config::Expand;
 use kwsync_core::spec::{Translation, datax};
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ fn compare(name: &str, read: impl Fn(&str, &str) -> Result<Translation>) -> usiz
         let text = std::fs::read_to_string(path).unwrap();
         let read = read(shown, &text).unwrap_or_else(|error| panic!("{shown}: {}", error.report()));
         for spec in &read.specs {
-            spec.build_transforms().unwrap();
+            spec.build_transforms(&Expand::from_environment()).unwrap();
             let again: kwsync_core::spec::PipelineSpec =
                 serde_json::from_value(serde_json::to_value(spec).unwrap()).unwrap();
             assert_eq!(&again, spec, "{shown}");

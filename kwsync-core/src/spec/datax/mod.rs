@@ -63,6 +63,41 @@ pub fn read(name: &str, text: &str) -> Result<Translation> {
     Ok(Translation { specs, notes })
 }
 
+/// The text of a job in which every `${name}` stands for its value; the values of others come from the environment, when an
+/// address is expanded.
+///
+/// # Examples
+/// ```
+/// use kwsync_core::spec::datax;
+///
+/// let values = [("day".to_owned(), "2024-05-01".to_owned())];
+/// assert_eq!(datax::substitute(r#"{"where": "d = '${day}' and ${x}"}"#, &values), r#"{"where": "d = '2024-05-01' and ${x}"}"#);
+/// ```
+pub fn substitute(text: &str, values: &[(String, String)]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        let found = after.split_once('}').and_then(|(name, behind)| {
+            values.iter().find(|(known, _)| known == name).map(|(_, value)| (value, behind))
+        });
+        match found {
+            Some((value, behind)) => {
+                // Most stand within text.
+                let quoted = serde_json::Value::from(value.as_str()).to_string();
+                out.push_str(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default());
+                rest = behind;
+            }
+            None => {
+                out.push_str("${");
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 /// The code and the text that KaiwuDB's plugin has for errors of this kind: `KaiwuDBWriter-03: Runtime exception`.
 pub fn code(kind: ErrorKind) -> &'static str {
     match kind.datax_code() {

@@ -306,7 +306,8 @@ fn every_template_reads() {
 #[test]
 fn stores_without_sql() {
     let (reader, rest) = (JOB.find("\"reader\"").unwrap(), JOB.find("\"writer\"").unwrap());
-    let with = |text: &str| read("job.json", &format!("{}{text},{}", &JOB[..reader], &JOB[rest..]));
+    let (before, behind) = (JOB.get(..reader).unwrap(), JOB.get(rest..).unwrap());
+    let with = |text: &str| read("job.json", &format!("{before}{text},{behind}"));
     let from = |text: &str| {
         let made = with(text).unwrap_or_else(|error| panic!("{}", error.report()));
         made.specs[0].from.dsn().unwrap().to_string()
