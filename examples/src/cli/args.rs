@@ -7,7 +7,7 @@ use kwsync_core::config::Expand;
 use kwsync_core::spec::{PipelineSpec, Settings};
 use kwsync_core::{Error, Result};
 
-use super::forms::JobArgs;
+use super::forms::{ConnectArgs, JobArgs};
 
 /// Moves time-series and relational data between files and databases, fast and without losing a row.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Run a job of DataX, or print one to be filled in
     Job(Box<JobArgs>),
+    /// Run a sink or a source of Kafka Connect
+    Connect(Box<ConnectArgs>),
     /// Turn bytes of one format into another, from standard input to standard output unless named
     Convert(ConvertArgs),
     /// Show every source, sink and format with its parameters

@@ -1,10 +1,11 @@
-//! Jobs in the forms of other tools: `kwsync job`.
+//! Jobs in the forms of other tools: `kwsync job`, `kwsync connect`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use kwsync_core::config::Expand;
+use kwsync_core::spec::kafka_connect::{self, Worker};
 use kwsync_core::spec::{PipelineSpec, TransformSpec, Translation, datax};
 use kwsync_core::{Budget, Error, ErrorPolicy, Result};
 
@@ -155,4 +156,28 @@ fn definitions(params: &[String]) -> Result<Vec<(String, String)>> {
         made.push((name.to_owned(), expand.variables("--params", value)?));
     }
     Ok(made)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// A sink or a source of Kafka Connect: JSON as it is posted, or properties
+    pub(crate) file: PathBuf,
+    /// The brokers; localhost:9092 where nothing names them
+    #[arg(long, value_name = "HOST:PORT,...", conflicts_with = "worker")]
+    pub(crate) bootstrap_servers: Option<String>,
+    /// The file of a worker that names the brokers: connect-distributed.properties
+    #[arg(long, value_name = "FILE")]
+    pub(crate) worker: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) over: OverArgs,
+}
+
+pub(crate) async fn connect(args: &ConnectArgs) -> Result<u8> {
+    let worker = match (&args.bootstrap_servers, &args.worker) {
+        (Some(list), _) => Worker::new(list).map_err(|error| error.context("--bootstrap-servers"))?,
+        (None, Some(path)) => Worker::from_properties(&path.display().to_string(), &read_text(path)?)?,
+        (None, None) => Worker::default(),
+    };
+    let made = kafka_connect::read(&args.file.display().to_string(), &read_text(&args.file)?, &worker)?;
+    args.over.run(made, Closing::Plain).await
 }

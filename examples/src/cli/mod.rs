@@ -43,6 +43,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&args).await,
             Command::Run(args) => run::run(&args).await,
             Command::Job(args) => forms::job(&args).await,
+            Command::Connect(args) => forms::connect(&args).await,
             Command::Convert(args) => convert::run(&args).await,
             Command::Connectors(args) => connectors::run(&args),
         }

@@ -15,7 +15,6 @@ use super::{metrics, progress, say, signals};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closing {
     /// With the report alone.
-    #[allow(dead_code, reason = "for the form that comes next")]
     Plain,
     /// With the lines and the codes of DataX.
     DataX,

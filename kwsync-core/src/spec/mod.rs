@@ -1,11 +1,12 @@
 //! One job as data: what every front end (command line, job files, pipes) is turned into.
 
 pub mod datax;
-#[allow(dead_code, unused_imports, reason = "properties are for the form that comes next")]
 mod document;
+pub mod kafka_connect;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod time;
 mod transform;
 
 use std::sync::Arc;

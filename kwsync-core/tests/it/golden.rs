@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kwsync_core::Result;
 use kwsync_core::config::Expand;
+use kwsync_core::spec::kafka_connect::{self, Worker};
 use kwsync_core::spec::{Translation, datax};
 use serde_json::{Value, json};
 
@@ -45,4 +46,10 @@ fn compare(name: &str, read: impl Fn(&str, &str) -> Result<Translation>) -> usiz
 #[test]
 fn jobs_of_datax() {
     assert_eq!(compare("datax", datax::read), 8);
+}
+
+#[test]
+fn configurations_of_kafka_connect() {
+    let worker = Worker::new("broker:9092").unwrap();
+    assert_eq!(compare("kafka-connect", |name, text| kafka_connect::read(name, text, &worker)), 2);
 }

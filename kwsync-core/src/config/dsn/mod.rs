@@ -66,6 +66,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// A host, and its port where it is not the driver's own.
+    pub fn new(name: impl Into<String>, port: Option<u16>) -> Self {
+        Self { name: name.into(), port }
+    }
+
     /// The name or number as typed, without the brackets of IPv6.
     pub fn name(&self) -> &str {
         &self.name
@@ -96,6 +101,13 @@ impl Dsn {
         let mut dsn = Self::empty(driver);
         dsn.is_path = true;
         dsn.object = Some(path.into()).filter(|path| !path.is_empty());
+        dsn
+    }
+
+    /// An address of `driver` and one host.
+    pub fn of_host(driver: &str, host: Host) -> Self {
+        let mut dsn = Self::empty(driver);
+        dsn.hosts.push(host);
         dsn
     }
 

@@ -10,7 +10,6 @@ mod summary;
 mod template;
 #[cfg(test)]
 mod tests;
-mod time;
 mod writer;
 
 pub use summary::Summary;

@@ -1,9 +1,10 @@
 //! What a reader reads.
 
 use super::plugin::{self, Family, Plugin, READERS};
-use super::{stores, time};
+use super::stores;
 use crate::config::{Dsn, Secret};
 use crate::spec::document::{Fields, Wrong};
+use crate::spec::time;
 
 /// The sources of one reader and the columns that they have.
 pub(super) struct Read {

@@ -2,9 +2,9 @@
 
 use super::plugin::{Family, Plugin};
 use super::reader::{Read, column_list, column_texts, output_name};
-use super::time;
 use crate::config::Dsn;
 use crate::spec::document::{Fields, Node, Value, Wrong};
+use crate::spec::time;
 
 fn host(fields: &Fields<'_>, key: &'static str, driver: &str, example: &str) -> Option<Dsn> {
     let text = fields.required(key, &format!("the address, as {example}"))?;
