@@ -16,9 +16,9 @@ pub use expand::Expand;
 pub use nearest::did_you_mean;
 #[cfg(feature = "jobs")]
 pub(crate) use nearest::nearest;
-#[cfg(feature = "jobs")]
-pub(crate) use param::parse_size;
 pub use param::{Param, ParamType, Params, Provenance, Setting};
+#[cfg(feature = "jobs")]
+pub(crate) use param::{duration, parse_size};
 pub use registry::{
     Chosen, ConnectorInfo, ConnectorKind, EncoderFactory, FormatRequest, OpenOptions, Registry, SinkRequest,
     SourceRequest,

@@ -3,6 +3,7 @@
 pub mod datax;
 mod document;
 pub mod kafka_connect;
+mod pipe;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use pipe::{Attributes, PipeDefinition, PipePlan, PipeSettings, PipeStatement};
 pub use settings::Settings;
 pub use transform::{TransformContext, TransformSpec};
 

@@ -91,6 +91,11 @@ pub struct TransformContext<'a> {
 }
 
 impl TransformSpec {
+    /// The names of all transforms, in order.
+    pub fn names() -> &'static [&'static str] {
+        NAMES
+    }
+
     /// The transform, ready to run.
     ///
     /// # Errors

@@ -4,6 +4,9 @@
 mod tests;
 mod value;
 
+#[cfg(feature = "jobs")]
+pub(crate) use value::duration;
+
 use std::fmt;
 use std::time::Duration;
 

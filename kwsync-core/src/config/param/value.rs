@@ -110,7 +110,7 @@ pub(crate) fn size(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
-fn duration(text: &str, bare: Duration) -> Option<Duration> {
+pub(crate) fn duration(text: &str, bare: Duration) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let unit = match unit.to_ascii_lowercase().as_str() {
         "" => bare,
