@@ -77,11 +77,7 @@ fn ten_mistakes_in_a_file() {
         (
             "g.yaml",
             format!("{good}transforms:\n - 3\n - {{a: b}}\n"),
-            vec![
-                "`transforms[0]`: the transform \"3\" is not known",
-                "`transforms[1]` takes a text",
-                "line 5",
-            ],
+            vec!["`transforms[0]`: there is no transform \"3\"", "`transforms[1]` takes a text", "line 5"],
         ),
         // a bad regular expression
         (
@@ -124,4 +120,15 @@ fn what_is_not_built_is_refused_by_name() {
     let place = Place::new();
     let said = place.run(&["-f", "mqtt://h?topics=a", "-t", "discard:"]).expect(2).err();
     assert!(said.contains("no source `mqtt`") && said.contains("this build has the sources file"), "{said}");
+}
+
+#[test]
+fn a_parser_that_nobody_would_read_is_refused() {
+    let place = Place::new();
+    place.write("in.lp", "cpu n=1i 1\n");
+    let said = place.run(&["-f", "in.lp", "-t", "discard:", "-p", "{\"parse\": {}}"]).expect(2).err();
+    assert!(
+        said.contains("the format `line_influxdb` takes no parser") && said.contains("format json"),
+        "{said}"
+    );
 }

@@ -5,6 +5,7 @@ mod document;
 pub mod kafka_connect;
 mod pipe;
 mod settings;
+pub mod taosx;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -192,6 +192,14 @@ fn read(fields: Fields<'_>, faults: &Faults) -> Option<PipelineSpec> {
         Value::Map(_) => Some(node.to_json().to_string()),
         _ => fields.filled("parser").map(str::to_owned),
     });
+    if let Some(text) = spec.parser.as_deref().filter(|text| text.trim_start().starts_with('{'))
+        && let Some(node) = fields.get("parser")
+        && let Err(error) = document::parse_json(&node.place.to_string(), text)
+    {
+        let place = error.location().map(ToString::to_string).unwrap_or_default();
+        let message = format!("`parser`: {} ({place})", error.message());
+        faults.add(&node.place, Wrong::Value, message, error.hint().map(str::to_owned));
+    }
     for (path, node) in fields.items("transforms") {
         let Some(text) = node.scalar() else {
             let text = format!("`{path}` takes a text such as `add-tag:site=berlin`");

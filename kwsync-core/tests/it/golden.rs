@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kwsync_core::Result;
 use kwsync_core::config::Expand;
 use kwsync_core::spec::kafka_connect::{self, Worker};
-use kwsync_core::spec::{Translation, datax};
+use kwsync_core::spec::{Translation, datax, taosx};
 use serde_json::{Value, json};
 
 fn folder(name: &str) -> PathBuf {
@@ -52,4 +52,9 @@ fn jobs_of_datax() {
 fn configurations_of_kafka_connect() {
     let worker = Worker::new("broker:9092").unwrap();
     assert_eq!(compare("kafka-connect", |name, text| kafka_connect::read(name, text, &worker)), 2);
+}
+
+#[test]
+fn command_lines_of_taosx() {
+    assert_eq!(compare("taosx", |_, text| taosx::read(text)), 15);
 }
