@@ -6,6 +6,7 @@ mod convert;
 mod cut;
 mod demo;
 mod faults;
+mod forms;
 mod json;
 mod kill;
 mod load;

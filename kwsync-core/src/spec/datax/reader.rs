@@ -363,11 +363,8 @@ pub(super) fn column_texts(parameter: &Fields<'_>) -> Vec<String> {
     texts.into_iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
 }
 
-/// Columns between commas; as a JSON list where an expression has a comma of its own.
+/// Columns between commas; commas within brackets and quotes are their own.
 pub(super) fn column_list(columns: &[String]) -> String {
-    if columns.iter().any(|column| column.contains(',') || column.starts_with('[')) {
-        return serde_json::to_string(columns).unwrap_or_default();
-    }
     columns.join(",")
 }
 
