@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kwsync_core::config::{ConnectorKind, Dsn, Expand, OpenOptions, Params, Registry};
-use kwsync_core::spec::PipelineSpec;
+use kwsync_core::spec::{PipelineSpec, TransformSpec};
 use kwsync_core::{
     CheckpointStore, DynSink, DynSource, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress, Result,
     Split, TableId, Transform,
@@ -38,6 +38,8 @@ pub struct Preview {
     pub splits: Vec<Split>,
     /// The parameters of source, sink and formats, given and by default.
     pub params: Vec<(ConnectorKind, Params)>,
+    /// What happens to rows on their way, in order.
+    pub transforms: Vec<TransformSpec>,
     /// A plan for every table among the first rows.
     pub plans: Vec<Plan>,
 }
@@ -74,10 +76,15 @@ impl Job {
         let from = open(&spec.from).map_err(|error| error.context("source"))?;
         let to = sink_address(spec, &expand)?;
         let options = open_options(spec);
-        let mut params = Vec::new();
+        let (mut params, mut faults) = (Vec::new(), Vec::new());
         for (kind, dsn) in [(ConnectorKind::Source, &from), (ConnectorKind::Sink, &to)] {
-            params.extend(registry.check(kind, dsn)?.into_iter().map(|set| (kind, set)));
+            match registry.check(kind, dsn) {
+                Ok(sets) => params.extend(sets.into_iter().map(|set| (kind, set))),
+                Err(error) => faults.push(error),
+            }
         }
+        // Both ends at once: whoever mends one should not meet the other only then.
+        Error::all(faults)?;
         let source: Arc<dyn DynSource> = registry.source(&from, &options)?.into();
         let sink: Arc<dyn DynSink> = match sink {
             Some(sink) => sink.into(),
@@ -123,6 +130,15 @@ impl Job {
             && self.store.load(&self.id).await?.is_some_and(|state| !state.checkpoints.is_empty()))
     }
 
+    /// Forgets what earlier runs of the job have done, here and in the target.
+    ///
+    /// # Errors
+    /// When the state cannot be removed, or the target cannot be reached.
+    pub async fn forget(&self) -> Result<()> {
+        self.sink.forget(&self.id).await?;
+        self.store.remove(&self.id).await
+    }
+
     /// Runs to the end.
     ///
     /// # Errors
@@ -163,7 +179,13 @@ impl Job {
                 }
             }
         }
-        Ok(Preview { job: self.id.clone(), splits, params: self.params.clone(), plans })
+        Ok(Preview {
+            job: self.id.clone(),
+            splits,
+            params: self.params.clone(),
+            transforms: self.spec.transforms.clone(),
+            plans,
+        })
     }
 }
 

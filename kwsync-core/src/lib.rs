@@ -48,8 +48,8 @@ pub use source::{
 pub use pipeline::{Outcome, Pipeline, PipelineOptions, Progress, Report, Snapshot, Status, TableReport};
 #[cfg(feature = "runtime")]
 pub use transform::{
-    AddColumn, CastColumn, DropColumns, HashColumn, Mask, MaskColumn, MergeTables, RenameColumn, RenameTable,
-    SelectColumns, Transform, Transformed,
+    AddColumn, CastColumn, DropColumns, HashColumn, Mask, MaskColumn, MergeTables, NameColumns, RenameColumn,
+    RenameTable, SelectColumns, TableScope, Transform, Transformed,
 };
 #[cfg(feature = "expressions")]
 pub use transform::{ComputeColumn, Evaluated, Expression, FilterRows};

@@ -4,11 +4,13 @@ mod args;
 mod connectors;
 mod convert;
 mod demo;
+mod forms;
 mod metrics;
 mod pipe;
 mod points;
 mod progress;
 mod run;
+mod series;
 mod signals;
 
 use std::ffi::OsString;
@@ -41,6 +43,8 @@ pub(crate) fn main() -> ExitCode {
         match cli.command {
             Command::Demo(args) => demo::run(&args).await,
             Command::Run(args) => run::run(&args).await,
+            Command::Job(args) => forms::job(&args).await,
+            Command::Connect(args) => forms::connect(&args).await,
             Command::Convert(args) => convert::run(&args).await,
             Command::Pipe(args) => pipe::run(&args).await,
             Command::Connectors(args) => connectors::run(&args),

@@ -15,8 +15,10 @@ pub use dsn::{Dsn, Host};
 pub use expand::Expand;
 pub use nearest::did_you_mean;
 #[cfg(feature = "jobs")]
-pub(crate) use param::duration;
+pub(crate) use nearest::nearest;
 pub use param::{Param, ParamType, Params, Provenance, Setting};
+#[cfg(feature = "jobs")]
+pub(crate) use param::{duration, parse_size};
 pub use registry::{
     Chosen, ConnectorInfo, ConnectorKind, EncoderFactory, FormatRequest, OpenOptions, Registry, SinkRequest,
     SourceRequest,

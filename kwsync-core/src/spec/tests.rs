@@ -52,6 +52,10 @@ fn transforms_read_as_they_are_written_and_faults_name_the_form() {
         "rename-table:prefix:x",
         "rename-table:suffix:y",
         "rename-table:template:a_{table}_b",
+        "rename-child-table:template:{stable}_{old}",
+        r"rename-super-table:replace_with_regex:^a(?<rest>\d*)::b${rest}:c",
+        "name-columns:a,b",
+        r#"name-columns:["a,b"," c"]"#,
     ] {
         let spec: TransformSpec = text.parse().unwrap();
         assert_eq!(spec.to_string(), text);
@@ -65,7 +69,15 @@ fn transforms_read_as_they_are_written_and_faults_name_the_form() {
         ("cast:a=foo", "bigint"),
         ("drop-columns:", "drop-columns:A,B"),
         ("rename-table:x", "prefix:TEXT"),
-        ("rename-table:template:{old}", "{table}"),
+        ("rename-table:template:{name}", "{table}"),
+        ("rename-table:prefix:", "no text"),
+        ("rename-table:replace_with_regex:^a", "lacks `::`"),
+        ("rename-table:replace_with_regex:^(a::b", "unclosed group"),
+        ("rename-child-table:replace_with_regex:^a(?<old>.*)::b_$old_x", "write ${old}_x"),
+        ("rename-child-table:replace_with_regex:^a(?<old>.*)::b_$new", "it has: old"),
+        ("name-columns:a,,b", "no empty one"),
+        ("name-columns:a,b,a", "twice"),
+        ("name-columns:[1]", "name-columns:A,B"),
         ("uppercase", "add-tag"),
         ("fliter:a = 1", "did you mean `filter`?"),
         ("filter:", "filter:usage"),

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Expand, Secret, did_you_mean};
 use crate::{
     AddColumn, CastColumn, ComputeColumn, DataType, DropColumns, Error, Expression, FilterRows, HashColumn,
-    JobId, Mask, MaskColumn, MergeTables, RenameColumn, RenameTable, Result, SelectColumns, Transform,
+    JobId, Mask, MaskColumn, MergeTables, NameColumns, RenameColumn, RenameTable, Result, SelectColumns,
+    Transform,
 };
 
 /// A transform as text, in the form of `-T`; `Display` hides a key that is written out:
@@ -22,6 +23,7 @@ use crate::{
 /// | `select-columns:A,B` | keeps these columns, in this order |
 /// | `rename-column:OLD=NEW` | renames a column |
 /// | `cast:COLUMN=TYPE` | casts a column; a value that does not fit rejects its row |
+/// | `name-columns:A,B` | names all columns, by position; `name-columns:["A","B"]` for names with commas |
 /// | `filter:EXPRESSION` | keeps the rows for which an SQL [`Expression`] is true |
 /// | `compute:NAME=EXPRESSION` | adds a column with the value of an expression, or replaces it |
 /// | `mask:COLUMN`, `mask:COLUMN=TEXT` | puts `***`, or the text, in the place of every value |
@@ -30,6 +32,8 @@ use crate::{
 /// | `merge-tables:TABLE`, `merge-tables:TABLE=COLUMN` | puts all tables into one; `__dts_data_source`, or the column, says where a row came from |
 /// | `rename-table:prefix:TEXT`, `rename-table:suffix:TEXT` | puts text before or behind the name |
 /// | `rename-table:template:TEXT` | names the table; `{table}` stands for the old name |
+/// | `rename-table:replace_with_regex:REGEX::TEXT` | replaces what a regular expression finds in the name |
+/// | `rename-child-table:...`, `rename-super-table:...` | likewise, for subtables or for tables that have some |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TransformSpec {
@@ -44,14 +48,13 @@ enum Kind {
     Select(Vec<String>),
     RenameColumn(String, String),
     Cast(String, DataType),
+    NameColumns(NameColumns),
+    RenameTable(RenameTable),
     Filter(Expression),
     Compute(String, Expression),
     Mask(String, Mask),
     Hash(String, Option<Secret>),
     Merge(String, String),
-    Prefix(String),
-    Suffix(String),
-    Template(String),
 }
 
 /// The column that says which table a merged row came from, as Data Transmission Service names it.
@@ -68,7 +71,10 @@ const NAMES: &[&str] = &[
     "hash",
     "mask",
     "merge-tables",
+    "name-columns",
+    "rename-child-table",
     "rename-column",
+    "rename-super-table",
     "rename-table",
     "select-columns",
 ];
@@ -102,6 +108,8 @@ impl TransformSpec {
             Kind::Select(names) => Arc::new(SelectColumns::new(names.clone())?),
             Kind::RenameColumn(from, to) => Arc::new(RenameColumn::new(from, to)),
             Kind::Cast(column, to) => Arc::new(CastColumn::new(column, to.clone())),
+            Kind::NameColumns(names) => Arc::new(names.clone()),
+            Kind::RenameTable(rename) => Arc::new(rename.clone()),
             Kind::Filter(expression) => Arc::new(FilterRows::new(expression.clone())),
             Kind::Compute(name, expression) => {
                 Arc::new(ComputeColumn::new(name.as_str(), expression.clone()))
@@ -120,9 +128,6 @@ impl TransformSpec {
                 let prefix = format!("{}:{database}", context.job);
                 Arc::new(MergeTables::new(into.as_str(), column.as_str(), prefix))
             }
-            Kind::Prefix(prefix) => Arc::new(RenameTable::template(format!("{prefix}{{table}}"))?),
-            Kind::Suffix(suffix) => Arc::new(RenameTable::template(format!("{{table}}{suffix}"))?),
-            Kind::Template(template) => Arc::new(RenameTable::template(template.as_str())?),
         })
     }
 }
@@ -167,6 +172,10 @@ impl FromStr for TransformSpec {
             "cast" => match pair() {
                 Some((column, to)) => Kind::Cast(column, to.parse()?),
                 None => return fault("needs a column and a type", "cast:COLUMN=TYPE"),
+            },
+            "name-columns" => match list_or_json(rest) {
+                Some(names) => Kind::NameColumns(NameColumns::new(names)?),
+                None => return fault("needs the names of all columns", "name-columns:A,B"),
             },
             "filter" if !rest.trim().is_empty() => Kind::Filter(rest.parse()?),
             "filter" => return fault("needs an expression", "filter:usage > 0.5 AND host = 'web1'"),
@@ -215,20 +224,7 @@ impl FromStr for TransformSpec {
                     );
                 }
             },
-            "rename-table" => match rest.split_once(':') {
-                Some(("prefix", text)) if !text.is_empty() => Kind::Prefix(text.to_owned()),
-                Some(("suffix", text)) if !text.is_empty() => Kind::Suffix(text.to_owned()),
-                Some(("template", text)) => {
-                    RenameTable::template(text)?;
-                    Kind::Template(text.to_owned())
-                }
-                _ => {
-                    return fault(
-                        "does not say how",
-                        "rename-table:prefix:TEXT, :suffix:TEXT or :template:{table}",
-                    );
-                }
-            },
+            "rename-table" | "rename-child-table" | "rename-super-table" => Kind::RenameTable(text.parse()?),
             _ => {
                 let meant = did_you_mean(name, NAMES.iter().copied());
                 return Err(Error::config(format!("there is no transform {name:?}{meant}"))
@@ -248,6 +244,8 @@ impl fmt::Display for TransformSpec {
             Kind::Select(names) => write!(f, "select-columns:{}", names.join(",")),
             Kind::RenameColumn(from, to) => write!(f, "rename-column:{from}={to}"),
             Kind::Cast(column, to) => write!(f, "cast:{column}={to}"),
+            Kind::NameColumns(names) => write!(f, "name-columns:{}", joined(names.names())),
+            Kind::RenameTable(rename) => write!(f, "{rename}"),
             Kind::Filter(expression) => write!(f, "filter:{expression}"),
             Kind::Compute(name, expression) => write!(f, "compute:{name}={expression}"),
             Kind::Mask(column, Mask::Text(text)) => write!(f, "mask:{column}={text}"),
@@ -261,9 +259,6 @@ impl fmt::Display for TransformSpec {
                 _ => write!(f, "hash:{column}={key}"),
             },
             Kind::Merge(into, column) => write!(f, "merge-tables:{into}={column}"),
-            Kind::Prefix(text) => write!(f, "rename-table:prefix:{text}"),
-            Kind::Suffix(text) => write!(f, "rename-table:suffix:{text}"),
-            Kind::Template(text) => write!(f, "rename-table:template:{text}"),
         }
     }
 }
@@ -283,5 +278,28 @@ impl From<TransformSpec> for String {
             Kind::Hash(column, Some(key)) => format!("hash:{column}={}", key.expose()),
             _ => spec.to_string(),
         }
+    }
+}
+
+/// Names between commas, or a JSON list of them.
+fn list_or_json(text: &str) -> Option<Vec<String>> {
+    if text.starts_with('[') {
+        return serde_json::from_str(text).ok();
+    }
+    Some(text.split(',').map(|name| name.trim().to_owned()).collect())
+}
+
+/// Names as [`list_or_json`] reads them.
+fn joined(names: &[String]) -> String {
+    let plain = |name: &String| !name.contains(',') && !name.starts_with('[') && name.trim() == name;
+    if names.iter().all(plain) {
+        return names.join(",");
+    }
+    serde_json::to_string(names).unwrap_or_default()
+}
+
+impl From<NameColumns> for TransformSpec {
+    fn from(names: NameColumns) -> Self {
+        Self { kind: Kind::NameColumns(names) }
     }
 }

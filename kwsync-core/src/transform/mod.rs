@@ -5,6 +5,7 @@ mod columns;
 #[cfg(feature = "expressions")]
 mod expr;
 mod merge;
+mod positions;
 mod privacy;
 #[cfg(feature = "expressions")]
 mod rows;
@@ -19,10 +20,11 @@ pub(crate) use columns::{without, without_column};
 #[cfg(feature = "expressions")]
 pub use expr::{Evaluated, Expression};
 pub use merge::MergeTables;
+pub use positions::NameColumns;
 pub use privacy::{HashColumn, Mask, MaskColumn};
 #[cfg(feature = "expressions")]
 pub use rows::{ComputeColumn, FilterRows};
-pub use table::RenameTable;
+pub use table::{RenameTable, TableScope};
 
 use crate::{Reject, Result, TableBatch};
 

@@ -43,8 +43,72 @@ fn columns_are_chosen_renamed_and_added() {
 }
 
 #[test]
-fn tables_are_renamed_by_template() {
-    assert_eq!(one(&RenameTable::template("x_{table}").unwrap()).table().name(), "x_cpu");
+fn tables_are_renamed() {
+    for (text, wanted) in [
+        ("rename-table:prefix:x_", "x_cpu"),
+        ("rename-table:suffix:{}", "cpu{}"),
+        ("rename-table:template:{stable}-{table}-{old}", "cpu-cpu-cpu"),
+        ("rename-table:replace_with_regex:^c(?<old>)::x_$old", "x_pu"),
+        ("rename-table:replace_with_regex:p(?<rest>.*)::$$${rest}_$rest", "c$u_u"),
+        // Neither subtables nor a table that has some.
+        ("rename-child-table:prefix:x_", "cpu"),
+        ("rename-super-table:prefix:x_", "cpu"),
+    ] {
+        assert_eq!(one(&text.parse::<RenameTable>().unwrap()).table().name(), wanted, "{text}");
+    }
+    let error =
+        "rename-table:replace_with_regex:.*::".parse::<RenameTable>().unwrap().apply(batch()).unwrap_err();
+    assert!(error.to_string().contains("leaves nothing"), "{error}");
+}
+
+#[test]
+fn subtables_are_the_values_of_tbname() {
+    let schema = Schema::new(vec![
+        Column::new("ts", DataType::Int64),
+        Column::new("tbname", DataType::Text).with_role(Role::PrimaryTag),
+    ])
+    .unwrap();
+    let rows: Vec<Vec<Value<'_>>> = [Some("prefix1_a"), None, Some("b"), Some("prefix1_a")]
+        .into_iter()
+        .map(|name| vec![Value::Int(1), name.map_or(Value::Null, |name| Value::Text(name.into()))])
+        .collect();
+    let plain = TableBatch::from_rows("prefix1_st", Arc::new(schema), &rows).unwrap();
+    let (table, schema, record_batch, origin) = plain.clone().into_parts();
+    let mut arrays = record_batch.columns().to_vec();
+    let dictionary = arrow_schema::DataType::Dictionary(
+        Box::new(arrow_schema::DataType::Int32),
+        Box::new(arrow_schema::DataType::Utf8),
+    );
+    arrays[1] = arrow_cast::cast(&arrays[1], &dictionary).unwrap();
+    let encoded = TableBatch::from_columns(table, schema, arrays, origin).unwrap();
+    for batch in [plain, encoded] {
+        for (text, table, child) in [
+            (
+                "rename-child-table:replace_with_regex:^prefix1(?<old>)::prefix2_$old",
+                "prefix1_st",
+                "prefix2__a",
+            ),
+            ("rename-super-table:replace_with_regex:^prefix1::prefix2", "prefix2_st", "prefix1_a"),
+            ("rename-table:prefix:p_", "p_prefix1_st", "p_prefix1_a"),
+            ("rename-child-table:template:{stable}.{table}", "prefix1_st", "prefix1_st.prefix1_a"),
+        ] {
+            let made =
+                text.parse::<RenameTable>().unwrap().apply(batch.clone()).unwrap().batches.pop().unwrap();
+            assert_eq!(made.table().name(), table, "{text}");
+            assert_eq!(made.row(3).get("tbname").unwrap(), Value::Text(child.into()), "{text}");
+            assert_eq!(made.row(1).get("tbname").unwrap(), Value::Null);
+        }
+    }
+}
+
+#[test]
+fn columns_are_named_by_position() {
+    let named = |names: &[&str]| NameColumns::new(names.iter().map(|name| (*name).to_owned())).unwrap();
+    // Names may change places.
+    assert_eq!(names(&one(&named(&["n", "host", "x"]))), ["n", "host", "x"]);
+    assert_eq!(one(&named(&["n", "host", "x"])).row(0).get("host").unwrap(), Value::Int(1));
+    let error = named(&["a", "b"]).apply(batch()).unwrap_err();
+    assert!(error.to_string().contains("3 columns are read, but 2 are written"), "{error}");
 }
 
 #[test]
