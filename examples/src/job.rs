@@ -38,6 +38,8 @@ pub struct Preview {
     pub splits: Vec<Split>,
     /// The parameters of source, sink and formats, given and by default.
     pub params: Vec<(ConnectorKind, Params)>,
+    /// What the source has to say of the reading.
+    pub notes: Vec<String>,
     /// A plan for every table among the first rows.
     pub plans: Vec<Plan>,
 }
@@ -143,7 +145,8 @@ impl Job {
                 }
             }
         }
-        Ok(Preview { job: self.id.clone(), splits, params: self.params.clone(), plans })
+        let notes = self.source.notes();
+        Ok(Preview { job: self.id.clone(), splits, params: self.params.clone(), notes, plans })
     }
 }
 

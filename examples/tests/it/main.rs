@@ -9,6 +9,7 @@ mod faults;
 mod json;
 mod kill;
 mod load;
+mod migrate;
 mod modes;
 mod pgfaults;
 mod postgres;
