@@ -10,6 +10,7 @@ mod forms;
 mod json;
 mod kill;
 mod load;
+mod migrate;
 mod modes;
 mod pgfaults;
 mod pipes;
