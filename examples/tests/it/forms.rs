@@ -1,18 +1,8 @@
 //! Jobs in the forms of other tools.
 
-use std::path::Path;
-
 use kwsync_core::testkit::PgServer;
 
-use super::support::Place;
-
-/// The first block of a language in a document.
-fn block(document: &str, language: &str, nth: usize) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/migrating").join(document);
-    let text = std::fs::read_to_string(path).unwrap();
-    let start = format!("```{language}\n");
-    text.split(&start).nth(nth + 1).unwrap().split("\n```").next().unwrap().to_owned()
-}
+use super::support::{Place, block};
 
 #[test]
 fn templates_and_what_is_not_there() {
@@ -46,7 +36,7 @@ fn templates_and_what_is_not_there() {
     place.write("oracle.json", oracle);
     let said = place.run(&["job", "oracle.json"]).expect(2).err();
     assert!(said.contains("KaiwuDBWriter-00: Invalid configuration: there is no source `oracle`"), "{said}");
-    assert!(said.contains("this build has the sources file"), "{said}");
+    assert!(said.contains("this build has the sources "), "{said}");
 }
 
 #[test]

@@ -231,6 +231,7 @@ fn content(
     let written =
         writer.and_then(|fields| writer::read(fields, read.as_ref().map(|read| &read.family), notes));
     let (Some(read), Some(written)) = (read, written) else { return Vec::new() };
+    let read = read.with_columns(&written.columns);
     let Some(names) = names(&read, &written, faults, notes) else { return Vec::new() };
 
     let last = read.sources.len().saturating_sub(1);

@@ -208,7 +208,18 @@ fn columns_go_by_position() {
     let wanted = Some("name-columns:k_timestamp,usage".to_owned());
     assert_eq!(names(&named("[\"ts\", \"usage\"]")), wanted);
     assert_eq!(names(&named("[\"now() AS k_timestamp\", \"`usage`\"]")), None);
-    assert_eq!(names(&named("[\"k_timestamp\", \"usage + 1\"]")), wanted);
+    // What has no name, or one that stands twice, is named after the column that it goes to.
+    let columns = |spec: &PipelineSpec| spec.from.dsn().unwrap().get("columns").unwrap().to_owned();
+    let spec = named("[\"k_timestamp\", \"usage + 1\"]");
+    assert_eq!((columns(&spec), names(&spec)), ("k_timestamp,usage + 1 as `usage`".to_owned(), None));
+    let spec = named("[\"'x'\", \"NULL\"]");
+    assert_eq!((columns(&spec), names(&spec)), ("'x' as `k_timestamp`,NULL as `usage`".to_owned(), None));
+    let spec = named("[\"cast(a as int)\", \"case when a then b end\"]");
+    assert_eq!(columns(&spec), "cast(a as int) as `k_timestamp`,case when a then b end as `usage`");
+    let spec = named("[\"ts t\", \"cast(a as int) b\"]");
+    assert_eq!((columns(&spec), names(&spec)), ("ts t,cast(a as int) b".to_owned(), wanted.clone()));
+    let spec = named("[\"a\", \"a\"]");
+    assert_eq!((columns(&spec), names(&spec)), ("a as `k_timestamp`,a".to_owned(), wanted.clone()));
     assert_eq!(names(&named("[\"*\"]")), wanted);
     assert_eq!(named("[\"*\"]").from.dsn().unwrap().get("columns"), None);
     let spec = named("[\"k_timestamp\", \"concat(a, b) as usage\"]");
