@@ -7,7 +7,7 @@ use kwsync_core::config::{ConnectorKind, Dsn, Expand, OpenOptions, Params, Regis
 use kwsync_core::spec::{PipelineSpec, TransformSpec};
 use kwsync_core::{
     CheckpointStore, DynSink, DynSource, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress, Result,
-    Split, TableId,
+    Split, TableId, Transform,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -50,22 +50,32 @@ impl Job {
     /// # Errors
     /// `Config` for a fault in an address, a parameter or a transform; nothing has been touched then.
     pub fn new(spec: &PipelineSpec, registry: &Registry) -> Result<Self> {
+        Self::build(spec, registry, None)
+    }
+
+    /// As [`new`](Self::new), but into a sink that is there: one of the spec's address, which several jobs share.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_sink(spec: &PipelineSpec, registry: &Registry, sink: Box<dyn DynSink>) -> Result<Self> {
+        Self::build(spec, registry, Some(sink))
+    }
+
+    /// The sink alone.
+    ///
+    /// # Errors
+    /// `Config` for a fault in the address or a parameter of it.
+    pub fn sink_of(spec: &PipelineSpec, registry: &Registry) -> Result<Box<dyn DynSink>> {
+        let to = sink_address(spec, &Expand::from_environment())?;
+        registry.sink(&to, &open_options(spec))
+    }
+
+    fn build(spec: &PipelineSpec, registry: &Registry, sink: Option<Box<dyn DynSink>>) -> Result<Self> {
         let expand = Expand::from_environment();
         let open = |address: &kwsync_core::spec::Address| address.dsn()?.expand(&expand);
         let from = open(&spec.from).map_err(|error| error.context("source"))?;
-        let mut to = open(&spec.to).map_err(|error| error.context("sink"))?;
-        // As parameters of the sink: one that runs no statements refuses them.
-        for (name, statements) in [("pre_sql", &spec.pre_sql), ("post_sql", &spec.post_sql)] {
-            let given: Vec<_> =
-                statements.iter().map(|sql| sql.trim()).filter(|sql| !sql.is_empty()).collect();
-            if !given.is_empty() {
-                to = to.with_param(name, Some(given.join(";\n")));
-            }
-        }
-        let mut options = OpenOptions::new();
-        if let Some(parser) = &spec.parser {
-            options = options.with_parser(parser.as_str());
-        }
+        let to = sink_address(spec, &expand)?;
+        let options = open_options(spec);
         let (mut params, mut faults) = (Vec::new(), Vec::new());
         for (kind, dsn) in [(ConnectorKind::Source, &from), (ConnectorKind::Sink, &to)] {
             match registry.check(kind, dsn) {
@@ -76,7 +86,10 @@ impl Job {
         // Both ends at once: whoever mends one should not meet the other only then.
         Error::all(faults)?;
         let source: Arc<dyn DynSource> = registry.source(&from, &options)?.into();
-        let sink: Arc<dyn DynSink> = registry.sink(&to, &options)?.into();
+        let sink: Arc<dyn DynSink> = match sink {
+            Some(sink) => sink.into(),
+            None => registry.sink(&to, &options)?.into(),
+        };
         let store = store(spec.checkpoint.as_ref().map(open).transpose()?)?;
         let id = spec.job_id()?;
         let mut pipeline = Pipeline::new(id.clone(), Arc::clone(&source), Arc::clone(&sink))
@@ -92,6 +105,13 @@ impl Job {
     /// The counters, to be read while the job runs.
     pub fn progress(&self) -> Arc<Progress> {
         self.pipeline.progress()
+    }
+
+    /// Adds a transform behind those of the spec.
+    #[must_use]
+    pub fn with_transform(mut self, transform: Arc<dyn Transform>) -> Self {
+        self.pipeline = self.pipeline.with_transform(transform);
+        self
     }
 
     /// Stops gracefully when `cancel` is cancelled.
@@ -169,6 +189,27 @@ impl Job {
     }
 }
 
+/// The address of the sink, with what the spec says beside it.
+fn sink_address(spec: &PipelineSpec, expand: &Expand<'_>) -> Result<Dsn> {
+    let opened = spec.to.dsn().and_then(|to| to.expand(expand));
+    let mut to = opened.map_err(|error| error.context("sink"))?;
+    // As parameters of the sink: one that runs no statements refuses them.
+    for (name, statements) in [("pre_sql", &spec.pre_sql), ("post_sql", &spec.post_sql)] {
+        let given: Vec<_> = statements.iter().map(|sql| sql.trim()).filter(|sql| !sql.is_empty()).collect();
+        if !given.is_empty() {
+            to = to.with_param(name, Some(given.join(";\n")));
+        }
+    }
+    Ok(to)
+}
+
+fn open_options(spec: &PipelineSpec) -> OpenOptions {
+    match &spec.parser {
+        Some(parser) => OpenOptions::new().with_parser(parser.as_str()),
+        None => OpenOptions::new(),
+    }
+}
+
 /// The store at an address, or in the user's state folder.
 fn store(address: Option<Dsn>) -> Result<Arc<dyn CheckpointStore>> {
     let dir = match address {
@@ -182,7 +223,8 @@ fn store(address: Option<Dsn>) -> Result<Arc<dyn CheckpointStore>> {
     Ok(Arc::new(FileStore::new(dir)))
 }
 
-fn state_dir() -> PathBuf {
+/// Where the command keeps what it has to remember: `$XDG_STATE_HOME/kwsync`, `~/.local/state/kwsync` or `.kwsync`.
+pub fn state_dir() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match (set("XDG_STATE_HOME"), set("HOME")) {
         (Some(state), _) => state.join("kwsync"),

@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Connect(Box<ConnectArgs>),
     /// Turn bytes of one format into another, from standard input to standard output unless named
     Convert(ConvertArgs),
+    /// Make, start, stop, drop and show pipes, and run them; a prompt when nothing is typed
+    Pipe(PipeArgs),
     /// Show every source, sink and format with its parameters
     Connectors(ConnectorsArgs),
 }
@@ -192,6 +194,31 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
         let at = error.utf8_error().valid_up_to();
         Error::config(format!("{shown} is not UTF-8 (byte {at})")).with_hint("save it as UTF-8")
     })
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PipeArgs {
+    /// Statements: CREATE|START|STOP|DROP PIPE name, SHOW PIPES, SHOW PIPEPLUGINS; standard input when absent
+    #[arg(value_name = "SQL")]
+    pub(crate) statements: Vec<String>,
+    /// Run the pipes until a signal stops them
+    #[arg(long)]
+    pub(crate) run: bool,
+    /// Run the pipes until none is RUNNING any more
+    #[arg(long)]
+    pub(crate) until_done: bool,
+    /// The folder of the definitions and checkpoints; the user's state folder when absent
+    #[arg(long, value_name = "DIR", env = "KWSYNC_PIPES")]
+    pub(crate) state: Option<PathBuf>,
+    /// IoTDB's iotdb-common.properties, for what it says of pipes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// As that version has it: with 1.3.0 a pipe that is made is STOPPED
+    #[arg(long, value_name = "VERSION", value_parser = ["1.3.0", "1.3.1"])]
+    pub(crate) pipe_compat: Option<String>,
+    /// Serve counters in Prometheus' text form on this address while pipes run
+    #[arg(long, value_name = "HOST:PORT", env = "KWSYNC_METRICS")]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
 }
 
 #[derive(Debug, Args)]

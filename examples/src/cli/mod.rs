@@ -6,6 +6,7 @@ mod convert;
 mod demo;
 mod forms;
 mod metrics;
+mod pipe;
 mod points;
 mod progress;
 mod run;
@@ -45,6 +46,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Job(args) => forms::job(&args).await,
             Command::Connect(args) => forms::connect(&args).await,
             Command::Convert(args) => convert::run(&args).await,
+            Command::Pipe(args) => pipe::run(&args).await,
             Command::Connectors(args) => connectors::run(&args),
         }
     });

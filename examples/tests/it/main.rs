@@ -13,6 +13,7 @@ mod kill;
 mod load;
 mod modes;
 mod pgfaults;
+mod pipes;
 mod postgres;
 mod rejects;
 mod spec;

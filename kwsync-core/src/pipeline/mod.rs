@@ -226,10 +226,10 @@ impl Pipeline {
             );
         }
         if error.is_none() {
-            error = retried(&options, || sink.finish(&job)).await.err();
+            error = retried(&options, &cancel, || sink.finish(&job)).await.err();
         }
         if error.is_none() && !keep_state {
-            error = retried(&options, || sink.forget(&job)).await.err();
+            error = retried(&options, &cancel, || sink.forget(&job)).await.err();
         }
         if error.is_none() && !keep_state {
             error = store.remove(&job).await.err();
@@ -245,7 +245,7 @@ impl Pipeline {
 
     async fn run_lanes(self) -> Result<()> {
         if self.restart {
-            retried(&self.options, || self.sink.forget(&self.job)).await?;
+            retried(&self.options, &self.cancel, || self.sink.forget(&self.job)).await?;
             self.store.remove(&self.job).await?;
         }
         let stored = self.store.load(&self.job).await?;
@@ -284,7 +284,7 @@ impl Pipeline {
             Arc::clone(&self.progress),
         )
         .await?;
-        retried(&self.options, || self.sink.start(&run)).await?;
+        retried(&self.options, &self.cancel, || self.sink.start(&run)).await?;
         let shared = Arc::new(Shared {
             job: self.job,
             source: self.source,
@@ -328,14 +328,21 @@ impl Pipeline {
 }
 
 /// Does what concerns the whole job, again when a fault may pass.
-async fn retried<'a>(options: &PipelineOptions, what: impl Fn() -> BoxFuture<'a, Result<()>>) -> Result<()> {
+async fn retried<'a>(
+    options: &PipelineOptions,
+    cancel: &CancellationToken,
+    what: impl Fn() -> BoxFuture<'a, Result<()>>,
+) -> Result<()> {
     let mut backoff = options.backoff();
     loop {
         let Err(error) = what().await else { return Ok(()) };
         match backoff.next_wait() {
             Some(wait) if error.retry() != Retry::Never => {
                 tracing::warn!(wait_ms = wait.as_millis() as u64, error = %error, "trying again");
-                tokio::time::sleep(wait).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = cancel.cancelled() => return Err(error),
+                }
             }
             _ => return Err(error),
         }

@@ -61,7 +61,8 @@ impl PipeStatement {
     /// Reads all statements of a text.
     ///
     /// # Errors
-    /// `Config` with line and column of what does not belong there.
+    /// `Config` with line and column of what does not belong there; with the code `incomplete` where the text ends too soon,
+    /// as between two lines that a person types.
     pub fn parse_all(text: &str) -> Result<Vec<Self>> {
         parse::statements(text)
     }

@@ -73,7 +73,7 @@ impl Parser<'_> {
                     shown(&token.token)
                 ))
             }
-            None => Error::config(format!("the statement ends where {wanted} belongs")),
+            None => incomplete(format!("the statement ends where {wanted} belongs")),
         }
     }
 
@@ -203,7 +203,9 @@ impl Parser<'_> {
         let [source, processor, sink] = parts;
         let Some(sink) = sink else {
             let fault = self.fault("WITH SINK (...)");
-            return Err(Error::config(format!("pipe {name} has no sink: {}", fault.message()))
+            let text = format!("pipe {name} has no sink: {}", fault.message());
+            let fault = if self.peek().is_none() { incomplete(text) } else { Error::config(text) };
+            return Err(fault
                 .with_hint("CREATE PIPE name WITH SINK ('sink'='postgres', 'sink.dsn'='postgres://...')"));
         };
         if sink.plugin("sink").is_none() {
@@ -255,6 +257,11 @@ impl Parser<'_> {
         self.at += 1;
         Ok(text)
     }
+}
+
+/// More text may mend it, which a prompt has to know.
+fn incomplete(text: String) -> Error {
+    Error::config(text).with_code("incomplete")
 }
 
 fn shown(token: &Token) -> String {
