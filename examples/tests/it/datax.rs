@@ -38,7 +38,7 @@ fn the_documented_job_runs() {
     let (from, to) = (server.create_database(), server.create_database());
     server.psql(&from, "CREATE TABLE cpu (id int PRIMARY KEY, ts timestamptz, usage int, site text, host text); INSERT INTO cpu SELECT n, timestamptz '2024-05-01Z' + n * interval '1 s', n, 'b', 'h' || n FROM generate_series(1, 2000) n");
     server.psql(&to, "CREATE TABLE cpu (hostname text, k_timestamp timestamptz, usage_user bigint); INSERT INTO cpu VALUES ('old', now(), -1), ('kept', now(), 1)");
-    let text = block("datax.md", "json", 0)
+    let text = block("migrating/datax.md", "json", 0)
         .replace(
             "jdbc:postgresql://SOURCE_HOST:5432/metrics",
             &format!("jdbc:postgresql://127.0.0.1:{}/{from}", server.port()),
@@ -67,7 +67,7 @@ fn the_documented_job_runs() {
     let closing: Vec<_> =
         out.lines().skip_while(|line| !line.contains("[job-0] INFO  JobContainer -")).skip(1).collect();
     let names: Vec<_> = closing.iter().map(|line| line.split(" : ").next().unwrap().trim()).collect();
-    let shown = block("datax.md", "", 1);
+    let shown = block("migrating/datax.md", "", 1);
     let documented: Vec<_> = shown.lines().map(|line| line.split(" : ").next().unwrap().trim()).collect();
     assert_eq!(names, documented, "{out}");
     assert!(closing[5].ends_with(": 999") && closing[6].ends_with(": 0"), "{out}");

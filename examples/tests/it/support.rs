@@ -171,9 +171,9 @@ pub(crate) fn parquet_points(dir: &Path) -> Vec<Point> {
     points
 }
 
-/// A block of a language in a document about coming from another tool, by its number from 0.
+/// A block of a language in a document below docs/, by its number from 0.
 pub(crate) fn block(document: &str, language: &str, nth: usize) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/migrating").join(document);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(document);
     let text = std::fs::read_to_string(path).unwrap();
     let (mut blocks, mut open) = (Vec::new(), None);
     for line in text.lines() {
