@@ -40,6 +40,8 @@ pub struct Preview {
     pub params: Vec<(ConnectorKind, Params)>,
     /// What happens to rows on their way, in order.
     pub transforms: Vec<TransformSpec>,
+    /// What the source has to say of the reading.
+    pub notes: Vec<String>,
     /// A plan for every table among the first rows.
     pub plans: Vec<Plan>,
 }
@@ -184,6 +186,7 @@ impl Job {
             splits,
             params: self.params.clone(),
             transforms: self.spec.transforms.clone(),
+            notes: self.source.notes(),
             plans,
         })
     }

@@ -72,6 +72,12 @@ pub trait Source: Send + Sync {
     /// What reads one split.
     type Reader: Reader;
 
+    /// What a person should know of the reading before it begins, once [`splits`](Self::splits) has been asked: what
+    /// comes as text, what is not of one moment. A dry run prints it.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// As [`ByteSource::splits`].
     fn splits(&self, lanes: usize, known: &[Split]) -> impl Future<Output = Result<Vec<Split>>> + Send;
 
@@ -310,6 +316,9 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
 
 /// [`Source`] in a box; every source is one.
 pub trait DynSource: Send + Sync {
+    /// As [`Source::notes`].
+    fn notes(&self) -> Vec<String>;
+
     /// As [`Source::splits`].
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>>;
 
@@ -346,6 +355,10 @@ impl<S: Source> DynSource for S
 where
     S::Reader: 'static,
 {
+    fn notes(&self) -> Vec<String> {
+        Source::notes(self)
+    }
+
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>> {
         Box::pin(Source::splits(self, lanes, known))
     }

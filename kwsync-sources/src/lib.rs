@@ -4,11 +4,16 @@
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
 //! | `parquet` | Parquet files, by the source `file` | yes |
+//! | `postgres` | tables and queries of PostgreSQL | |
 //!
 //! [`register`] adds all of them to a registry.
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "postgres")]
+mod relational;
 
 use kwsync_core::config::Registry;
 
@@ -16,6 +21,8 @@ use kwsync_core::config::Registry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "file")]
     file::register(registry);
-    #[cfg(not(feature = "file"))]
+    #[cfg(feature = "postgres")]
+    postgres::register(registry);
+    #[cfg(not(any(feature = "file", feature = "postgres")))]
     let _ = registry;
 }

@@ -108,6 +108,9 @@ pub(super) fn shown(preview: &Preview) -> String {
     if preview.splits.len() > 20 {
         line(format!("  ... and {} more", preview.splits.len() - 20));
     }
+    for note in &preview.notes {
+        line(format!("note: {note}"));
+    }
     if preview.plans.is_empty() {
         line("tables: known only when data is read".to_owned());
     }

@@ -4,16 +4,6 @@ use kwsync_core::testkit::PgServer;
 
 use super::support::{Place, block};
 
-/// A server, and a build that reads from it.
-fn server(place: &Place) -> Option<&'static PgServer> {
-    let known = place.run(&["connectors"]).expect(0).out();
-    if !known.lines().any(|line| line.starts_with("source") && line.contains(" postgres ")) {
-        println!("SKIPPED: this build has no source for PostgreSQL");
-        return None;
-    }
-    PgServer::shared()
-}
-
 /// The password as it stands in a job.
 fn json(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -33,8 +23,8 @@ fn content(server: &PgServer, databases: (&str, &str), reader: &str, writer: &st
 
 #[test]
 fn the_documented_job_runs() {
+    let Some(server) = PgServer::shared() else { return };
     let place = Place::new();
-    let Some(server) = server(&place) else { return };
     let (from, to) = (server.create_database(), server.create_database());
     server.psql(&from, "CREATE TABLE cpu (id int PRIMARY KEY, ts timestamptz, usage int, site text, host text); INSERT INTO cpu SELECT n, timestamptz '2024-05-01Z' + n * interval '1 s', n, 'b', 'h' || n FROM generate_series(1, 2000) n");
     server.psql(&to, "CREATE TABLE cpu (hostname text, k_timestamp timestamptz, usage_user bigint); INSERT INTO cpu VALUES ('old', now(), -1), ('kept', now(), 1)");
@@ -75,8 +65,8 @@ fn the_documented_job_runs() {
 
 #[test]
 fn failures_are_counted_up_to_the_limit() {
+    let Some(server) = PgServer::shared() else { return };
     let place = Place::new();
-    let Some(server) = server(&place) else { return };
     let (from, to) = (server.create_database(), server.create_database());
     server.psql(
         &from,
@@ -120,8 +110,8 @@ fn failures_are_counted_up_to_the_limit() {
 
 #[test]
 fn contents_run_in_order_and_what_is_done_stays_done() {
+    let Some(server) = PgServer::shared() else { return };
     let place = Place::new();
-    let Some(server) = server(&place) else { return };
     let (from, to) = (server.create_database(), server.create_database());
     server.psql(&from, "CREATE TABLE src (id int PRIMARY KEY, v text); INSERT INTO src SELECT n, 'x' || n FROM generate_series(1, 50) n");
     server.psql(&to, "CREATE TABLE one (a int, b text)");
@@ -153,8 +143,8 @@ fn contents_run_in_order_and_what_is_done_stays_done() {
 
 #[test]
 fn queries_and_definitions() {
+    let Some(server) = PgServer::shared() else { return };
     let place = Place::new();
-    let Some(server) = server(&place) else { return };
     let (from, to) = (server.create_database(), server.create_database());
     server.psql(
         &from,

@@ -11,6 +11,7 @@ mod forms;
 mod json;
 mod kill;
 mod load;
+mod migrate;
 mod modes;
 mod pgfaults;
 mod pipes;

@@ -17,6 +17,8 @@ pub(crate) const TYPE_KEY: &str = "kwsync.type";
 pub(crate) const ROLE_KEY: &str = "kwsync.role";
 /// Metadata key of a field: its comment.
 pub(crate) const COMMENT_KEY: &str = "kwsync.comment";
+/// Metadata key of a field: its place in the primary key, and how many parts that has: `1/2`.
+pub(crate) const PRIMARY_KEY: &str = "kwsync.key";
 
 impl From<TimeUnit> for ArrowUnit {
     fn from(unit: TimeUnit) -> Self {
@@ -177,6 +179,9 @@ impl Column {
         if let Some(comment) = self.comment() {
             metadata.insert(COMMENT_KEY.to_owned(), comment.to_owned());
         }
+        if let Some((place, parts)) = self.key() {
+            metadata.insert(PRIMARY_KEY.to_owned(), format!("{place}/{parts}"));
+        }
         Field::new(self.name(), arrow, self.is_nullable()).with_metadata(metadata)
     }
 
@@ -210,7 +215,12 @@ impl Column {
             Some(text) => text.parse()?,
             None => Role::Field,
         };
-        let column = Self::new(name.as_str(), data_type).with_role(role).with_nullable(field.is_nullable());
+        let mut column =
+            Self::new(name.as_str(), data_type).with_role(role).with_nullable(field.is_nullable());
+        let key = field.metadata().get(PRIMARY_KEY).and_then(|text| text.split_once('/'));
+        if let Some((Ok(place), Ok(parts))) = key.map(|(place, parts)| (place.parse(), parts.parse())) {
+            column = column.with_key(place, parts);
+        }
         Ok(match field.metadata().get(COMMENT_KEY) {
             Some(comment) => column.with_comment(comment.as_str()),
             None => column,

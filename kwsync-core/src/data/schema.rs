@@ -59,12 +59,13 @@ pub struct Column {
     role: Role,
     nullable: bool,
     comment: Option<Arc<str>>,
+    key: Option<(u16, u16)>,
 }
 
 impl Column {
     /// A nullable field.
     pub fn new(name: impl Into<Arc<str>>, data_type: DataType) -> Self {
-        Self { name: name.into(), data_type, role: Role::Field, nullable: true, comment: None }
+        Self { name: name.into(), data_type, role: Role::Field, nullable: true, comment: None, key: None }
     }
 
     /// Sets the role.
@@ -85,6 +86,13 @@ impl Column {
     #[must_use]
     pub fn with_comment(mut self, comment: impl Into<Arc<str>>) -> Self {
         self.comment = Some(comment.into());
+        self
+    }
+
+    /// Says that the column is part of its table's primary key: the one at `place`, counted from 1, of `parts`.
+    #[must_use]
+    pub fn with_key(mut self, place: u16, parts: u16) -> Self {
+        self.key = Some((place, parts));
         self
     }
 
@@ -125,6 +133,11 @@ impl Column {
     /// The comment, where there is one.
     pub fn comment(&self) -> Option<&str> {
         self.comment.as_deref()
+    }
+
+    /// Which part of its table's primary key it is, counted from 1, and how many parts there are.
+    pub fn key(&self) -> Option<(u16, u16)> {
+        self.key
     }
 }
 
@@ -190,6 +203,32 @@ impl Schema {
     /// A column by its name with its case.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.get(self.index_of(name)?)
+    }
+
+    /// The columns of the primary key that the rows have in their source, in the order of the key. None where the
+    /// source knows no key, or where a part of it is not among the columns any more.
+    ///
+    /// # Examples
+    /// ```
+    /// use kwsync_core::{Column, DataType, Schema};
+    ///
+    /// let at = Column::new("at", DataType::Date).with_key(2, 2);
+    /// let id = Column::new("id", DataType::Int64).with_key(1, 2);
+    /// assert_eq!(Schema::new(vec![at.clone(), id])?.key(), ["id", "at"]);
+    /// assert!(Schema::new(vec![at])?.key().is_empty());
+    /// # Ok::<(), kwsync_core::Error>(())
+    /// ```
+    pub fn key(&self) -> Vec<&str> {
+        let mut parts: Vec<_> =
+            self.columns.iter().filter_map(|column| Some((column.key()?, column.name()))).collect();
+        parts.sort_unstable();
+        let whole = |(at, part): (usize, &((u16, u16), &str))| {
+            usize::from(part.0.0) == at + 1 && usize::from(part.0.1) == parts.len()
+        };
+        if !parts.iter().enumerate().all(whole) {
+            return Vec::new();
+        }
+        parts.into_iter().map(|(_, name)| name).collect()
     }
 
     /// The Arrow schema with each column in its usual encoding. A batch may use other encodings.

@@ -111,10 +111,10 @@ struct Lacking(std::sync::Mutex<std::collections::HashSet<(crate::TableId, Arc<s
 
 impl Lacking {
     fn warn(&self, expression: &Expression, batch: &TableBatch) {
-        for column in expression.columns().iter().filter(|name| batch.schema().index_of(name).is_none()) {
+        for column in expression.columns().filter(|name| batch.schema().index_of(name).is_none()) {
             let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             // As many as a person would read.
-            if known.len() < 100 && known.insert((batch.table().clone(), Arc::clone(column))) {
+            if known.len() < 100 && known.insert((batch.table().clone(), column.into())) {
                 drop(known);
                 let names = batch.schema().columns().iter().map(Column::name);
                 let meant = crate::config::did_you_mean(column, names);

@@ -41,6 +41,8 @@ pub(crate) enum Form {
         oid: u32,
         item: Box<Self>,
     },
+    /// The place of a row in its table: read only.
+    Tid,
 }
 
 /// Text, and what it is measured by.
@@ -103,6 +105,7 @@ impl Form {
             oid::MACADDR8 => Self::Mac(8),
             oid::BIT => Self::Bits { length: pg_type.length(), varying: false },
             oid::VARBIT => Self::Bits { length: pg_type.length(), varying: true },
+            oid::TID => Self::Tid,
             _ => return None,
         })
     }

@@ -307,24 +307,7 @@ impl PostgresOptions {
     /// # Errors
     /// `Config` when the address names no user, or parameters contradict each other.
     pub fn from_dsn(dsn: &Dsn, params: &Params) -> Result<Self> {
-        let mut connect = ConnectConfig::from_dsn(dsn, Server::default_port(dsn.driver()))?;
-        if connect.database.contains('/') {
-            return Err(Error::config(format!("{:?} is no name of a database", connect.database))
-                .with_hint("write /DATABASE?table=TABLE"));
-        }
-        if let Some(mode) = params.choice("sslmode") {
-            connect.ssl_mode = mode.parse()?;
-        }
-        connect.ssl_root_cert = params.text("sslrootcert").map(Into::into);
-        connect.ssl_cert = params.text("sslcert").map(Into::into);
-        connect.ssl_key = params.text("sslkey").map(Into::into);
-        if let Some(timeout) = params.duration("connect_timeout") {
-            connect.connect_timeout = timeout;
-        }
-        connect.session.clear();
-        if let Some(name) = params.text("application_name") {
-            connect = connect.with_session("application_name", name);
-        }
+        let mut connect = ConnectConfig::from_params(dsn, params, Server::default_port(dsn.driver()))?;
         if let Some(timeout) = params.duration("statement_timeout") {
             connect = connect.with_session("statement_timeout", timeout.as_millis().to_string());
         }

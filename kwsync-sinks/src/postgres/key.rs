@@ -61,6 +61,10 @@ pub(super) fn find(
     } else {
         match unique {
             [first, ..] if first.primary || unique.len() == 1 => Some(first.columns.clone()),
+            // The table will be made with the key that its rows have where they come from.
+            [] if found.is_none() && !schema.key().is_empty() => {
+                Some(schema.key().into_iter().map(str::to_owned).collect())
+            }
             _ if merging => {
                 let why = match (found, unique) {
                     (None, _) => "does not exist yet",

@@ -253,7 +253,7 @@ impl Sink for PostgresSink {
         let mut lossy = HashMap::new();
         // Which ways may lose something is known when all columns are there.
         if let (Some(found), true) = (&found, change.created.iter().all(Option::is_none)) {
-            let columns = target::copy_columns(found, schema)?;
+            let columns = target::copy_columns(found, schema, options)?;
             let encoder = CopyEncoder::try_new(schema, &columns, options.copy_options(&profile))?;
             lossy.extend(encoder.casts().iter().map(|cast| (cast.column.clone(), cast.lossy.clone())));
         }
@@ -305,7 +305,7 @@ impl Sink for PostgresSink {
             Error::new(ErrorKind::NotFound, format!("{} was made, and is gone again", change.name))
         })?;
         // A way that does not exist is found here, before the first row.
-        let columns = target::copy_columns(&found, schema)?;
+        let columns = target::copy_columns(&found, schema, options)?;
         CopyEncoder::try_new(schema, &columns, options.copy_options(&profile))
             .map_err(|error| error.context(format!("cannot write to {}", change.name)))?;
         Way::new(&found, schema, key.as_ref(), options, &profile, 1)?;

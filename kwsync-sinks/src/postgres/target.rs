@@ -4,11 +4,11 @@ use kwsync_core::system::kwdb;
 use kwsync_core::system::postgres::catalog::{CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl;
 use kwsync_core::system::postgres::profile::Profile;
-use kwsync_core::system::postgres::types::sql_type;
+use kwsync_core::system::postgres::types::{PgType, oid, sql_type};
 use kwsync_core::{Column, DataType, Error, ErrorKind, Result, Schema, TableId, TimeUnit, widen};
-use kwsync_formats::pgcopy::CopyColumn;
+use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder};
 
-use super::config::{Create, PostgresOptions, TimestampNs};
+use super::config::{Create, Mode, PostgresOptions, Strategy, TimestampNs};
 use super::key::Key;
 
 /// What has to happen before rows of some columns can be written to a table.
@@ -66,7 +66,12 @@ pub(super) fn change(
         let columns: Vec<_> =
             schema.columns().iter().map(|column| (column, create_type(column, options))).collect();
         change.created = columns.iter().map(|(_, data_type)| Some(data_type.clone())).collect();
-        let create = ddl::create_table(&change.name, columns, &options.key, options.unlogged).map_err(at)?;
+        let key = match options.key.as_slice() {
+            // The key that the rows have where they come from.
+            [] => schema.key().into_iter().map(str::to_owned).collect(),
+            key => key.to_vec(),
+        };
+        let create = ddl::create_table(&change.name, columns, &key, options.unlogged).map_err(at)?;
         change.statements.push(create + &storage(options, profile)?);
         return Ok(change);
     };
@@ -155,12 +160,30 @@ fn create_type(column: &Column, options: &PostgresOptions) -> String {
     }
 }
 
+/// Whether a column that rows of `schema` fill is of a type of which only the text form is known, and rows go in by a way
+/// that can send it.
+pub(super) fn needs_text(found: &CatalogTable, schema: &Schema, options: &PostgresOptions) -> bool {
+    let can = matches!(options.strategy, Strategy::Auto | Strategy::CopyText | Strategy::CopyCsv)
+        && !matches!(options.mode, Mode::InsertIgnore | Mode::Upsert | Mode::Update);
+    let known = schema.columns().iter().filter_map(|column| found.column(column.name()));
+    can && known.into_iter().any(|column| !CopyDecoder::reads(&column.pg_type))
+}
+
 /// The columns of the target that rows of `schema` fill, in the order of the schema.
-pub(super) fn copy_columns(found: &CatalogTable, schema: &Schema) -> Result<Vec<CopyColumn>> {
+pub(super) fn copy_columns(
+    found: &CatalogTable,
+    schema: &Schema,
+    options: &PostgresOptions,
+) -> Result<Vec<CopyColumn>> {
+    let as_text = needs_text(found, schema, options);
     schema
         .columns()
         .iter()
         .map(|column| match found.column(column.name()) {
+            // The server reads the text of a type that only it knows.
+            Some(known) if as_text && !CopyDecoder::reads(&known.pg_type) => {
+                Ok(CopyColumn::new(known.name.as_str(), PgType::base(oid::TEXT, -1, "text")))
+            }
             Some(known) => Ok(CopyColumn::new(known.name.as_str(), known.pg_type.clone())),
             None => Err(Error::new(
                 ErrorKind::Schema,

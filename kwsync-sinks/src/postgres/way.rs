@@ -8,6 +8,7 @@ use kwsync_core::{Error, ErrorKind, Result, Schema, TableId};
 
 use super::config::{Mode, PostgresOptions, Strategy};
 use super::key::Key;
+use super::target::needs_text;
 
 /// Parameters that one statement may have; the protocol counts them in 16 bits.
 const MAX_PARAMETERS: usize = 65_535;
@@ -70,7 +71,13 @@ impl Way {
                 _ => None,
             },
         };
-        Ok(match options.chosen_strategy(profile)? {
+        let strategy = match options.chosen_strategy(profile)? {
+            Strategy::CopyBinary if profile.copy_text && needs_text(found, schema, options) => {
+                Strategy::CopyText
+            }
+            chosen => chosen,
+        };
+        Ok(match strategy {
             Strategy::Merge => {
                 let stage = format!("kwsync_stage_{number}");
                 let relation = stage.clone();

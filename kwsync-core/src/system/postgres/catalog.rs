@@ -18,6 +18,12 @@ pub struct CatalogColumn {
     pub has_default: bool,
     /// Whether it can never be written: a generated column, or GENERATED ALWAYS AS IDENTITY.
     pub generated: bool,
+    /// Its number in the table, counted from 1; dropped columns count, too.
+    pub number: i16,
+    /// The expression of its default, as the catalog prints it.
+    pub default: Option<String>,
+    /// Its comment.
+    pub comment: Option<String>,
 }
 
 /// A table as the catalog has it.
@@ -79,6 +85,9 @@ impl CatalogTable {
             not_null: false,
             has_default: false,
             generated: false,
+            number: i16::try_from(self.columns.len() + 1).unwrap_or(i16::MAX),
+            default: None,
+            comment: None,
         });
         self
     }
@@ -94,7 +103,7 @@ const COLUMNS: &str = "
 WITH RECURSIVE found AS (
     SELECT c.oid, n.nspname, c.relname, c.relkind, c.relhastriggers
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'f', 'v')
+    WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm')
       AND CASE WHEN $2::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $2 END
     LIMIT 1
 ), base AS (
@@ -113,14 +122,16 @@ WITH RECURSIVE found AS (
 SELECT DISTINCT ON (b.attnum) b.nspname, b.attname, b.typid, b.typmod, pg_catalog.format_type(b.typid, b.typmod),
        t.typtype::text, b.attnotnull, b.atthasdef, b.generated, b.identity,
        e.oid, pg_catalog.format_type(e.oid, b.typmod), e.typtype::text, b.plain,
-       b.rel, b.triggers
+       b.rel, b.triggers, b.attnum, pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+       pg_catalog.col_description(b.rel, b.attnum)
 FROM base b
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = b.rel AND d.adnum = b.attnum
 JOIN pg_catalog.pg_type t ON t.oid = b.typid
 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 ORDER BY b.attnum, b.depth DESC";
 
 /// The major version that the server says it is; a recent one where it says none.
-fn version(connection: &Connection) -> u32 {
+pub(super) fn version(connection: &Connection) -> u32 {
     let told = connection.parameter("server_version").unwrap_or_default();
     told.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok()).unwrap_or(12)
 }
@@ -182,6 +193,9 @@ pub async fn table(
             not_null: text(6) == "t",
             has_default: text(7) == "t" || !text(9).is_empty(),
             generated: !text(8).is_empty() || text(9) == "a",
+            number: number(16)? as i16,
+            default: rows.get(row, 17).map(str::to_owned),
+            comment: rows.get(row, 18).map(str::to_owned),
         });
     }
     let name = table.name().to_owned();

@@ -4,6 +4,8 @@
 pub mod catalog;
 pub mod ddl;
 pub mod profile;
+#[cfg(feature = "postgres")]
+pub mod relations;
 pub mod types;
 #[cfg(feature = "postgres")]
 pub mod wire;

@@ -33,6 +33,7 @@ pub mod oid {
     pub const INT4: u32 = 23;
     pub const TEXT: u32 = 25;
     pub const OID: u32 = 26;
+    pub const TID: u32 = 27;
     pub const JSON: u32 = 114;
     pub const XML: u32 = 142;
     pub const CIDR: u32 = 650;

@@ -39,7 +39,7 @@ use node::Node;
 /// use std::sync::Arc;
 ///
 /// let expression: Expression = "usage > 0.5 AND host LIKE 'web%'".parse()?;
-/// assert_eq!(expression.columns(), ["host", "usage"]);
+/// assert!(expression.columns().eq(["host", "usage"]));
 ///
 /// let schema = Schema::new(vec![Column::new("usage", DataType::Float64), Column::new("host", DataType::Text)])?;
 /// let rows = [vec![Value::Float64(0.75), Value::Text("web1".into())], vec![Value::Null, Value::Text("web2".into())]];
@@ -69,8 +69,8 @@ pub struct Evaluated {
 
 impl Expression {
     /// The names of the columns that it looks at, sorted.
-    pub fn columns(&self) -> &[Arc<str>] {
-        &self.columns
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|name| &**name)
     }
 
     /// Evaluates it for every row of `batch`.

@@ -172,6 +172,7 @@ impl Builder {
             }
             (Self::Text(to), Form::Mac(length)) => to.append_value(read::mac_text(value, *length)?),
             (Self::Text(to), Form::Bits { .. }) => to.append_value(read::bits_text(value)?),
+            (Self::Text(to), Form::Tid) => to.append_value(read::tid_text(value)?),
             (Self::Bytes(to), Form::Bytea) => to.append_value(value),
             (Self::Date(to), Form::Date) => {
                 let days = i32::from_be_bytes(fixed(value)?);

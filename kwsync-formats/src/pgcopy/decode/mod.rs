@@ -86,6 +86,11 @@ impl CopyDecoder {
         Schema::new(columns.iter().map(|c| Column::new(c.name.as_str(), c.pg_type.data_type())).collect())
     }
 
+    /// Whether the binary form of a type is known; columns of others are read as text, by a cast in the query.
+    pub fn reads(pg_type: &PgType) -> bool {
+        Form::of(pg_type).is_some()
+    }
+
     /// A decoder of a stream that has `columns`, into batches of `schema`, whose columns are these in the same order.
     /// Types are as [`schema_of`](Self::schema_of) says; an array may have more dimensions.
     ///

@@ -152,6 +152,12 @@ pub(super) fn mac_text(value: &[u8], length: usize) -> Result<String, Fault> {
     Ok(value.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"))
 }
 
+/// `(12,3)`: block and item.
+pub(super) fn tid_text(value: &[u8]) -> Result<String, Fault> {
+    let [a, b, c, d, e, f] = fixed(value)?;
+    Ok(format!("({},{})", u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f])))
+}
+
 pub(super) fn bits_text(value: &[u8]) -> Result<String, Fault> {
     let (count, bytes) = value.split_first_chunk::<4>().ok_or_else(bad)?;
     let count = usize::try_from(i32::from_be_bytes(*count)).map_err(|_| bad())?;

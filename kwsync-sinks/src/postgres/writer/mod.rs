@@ -225,8 +225,8 @@ impl PostgresWriter {
         // Rows that wait are of the old columns.
         self.drain_all().await?;
         let schema = Arc::clone(batch.schema());
-        let columns = target::copy_columns(&table, &schema)?;
         let (options, profile) = (&self.shared.options, &self.profile);
+        let columns = target::copy_columns(&table, &schema, options)?;
         let encoder = CopyEncoder::try_new(&schema, &columns, options.copy_options(profile))?;
         let key = key::find(Some(&table), &table.name, &schema, options, profile)?;
         self.made += 1;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{Dsn, Secret};
+use crate::config::{Dsn, Params, Secret};
 use crate::{Error, Result};
 
 /// When TLS is used, and what is checked; the words and their meaning are libpq's.
@@ -137,6 +137,33 @@ impl ConnectConfig {
         let mut config = Self::new("", default_port, user, database);
         config.endpoints = endpoints;
         config.password = dsn.password().cloned().or_else(|| env("PGPASSWORD").map(Secret::new));
+        Ok(config)
+    }
+
+    /// As [`from_dsn`](Self::from_dsn), with the parameters that the connectors of this family have in common:
+    /// `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `connect_timeout`, `application_name`. All must be declared.
+    ///
+    /// # Errors
+    /// `Config` when no user can be found, or the path is no name of a database.
+    pub fn from_params(dsn: &Dsn, params: &Params, default_port: u16) -> Result<Self> {
+        let mut config = Self::from_dsn(dsn, default_port)?;
+        if config.database.contains('/') {
+            return Err(Error::config(format!("{:?} is no name of a database", config.database))
+                .with_hint("write /DATABASE?table=TABLE"));
+        }
+        if let Some(mode) = params.choice("sslmode") {
+            config.ssl_mode = mode.parse()?;
+        }
+        config.ssl_root_cert = params.text("sslrootcert").map(Into::into);
+        config.ssl_cert = params.text("sslcert").map(Into::into);
+        config.ssl_key = params.text("sslkey").map(Into::into);
+        if let Some(timeout) = params.duration("connect_timeout") {
+            config.connect_timeout = timeout;
+        }
+        if let Some(name) = params.text("application_name") {
+            config.session.clear();
+            config = config.with_session("application_name", name);
+        }
         Ok(config)
     }
 

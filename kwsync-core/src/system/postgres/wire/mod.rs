@@ -23,4 +23,4 @@ pub use connection::{CancelToken, Connection, Notice};
 pub use copy::{COPY_HEADER_BYTES, CopyIn, CopyOut};
 pub use error::ServerError;
 pub use pipeline::{Answer, Frame};
-pub use query::{QueryResult, Rows};
+pub use query::{Described, QueryResult, Rows};

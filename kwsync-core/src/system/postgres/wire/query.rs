@@ -72,7 +72,71 @@ impl Rows {
     }
 }
 
+/// A column that a statement returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// The table that it comes from as it is; 0 for an expression.
+    pub table_oid: u32,
+    /// Its number in that table, counted from 1; 0 for an expression.
+    pub column: i16,
+    /// The type, domains resolved.
+    pub type_oid: u32,
+    /// The type's modifier; -1 where there is none.
+    pub modifier: i32,
+}
+
 impl Connection {
+    /// What `sql`, one statement, returns. It is parsed and not run.
+    ///
+    /// # Errors
+    /// As [`simple_query`](Self::simple_query).
+    ///
+    /// # Cancel safety
+    /// Dropping the future breaks the session.
+    pub async fn describe(&mut self, sql: &str) -> Result<Vec<Described>> {
+        self.start()?;
+        let nul = |error: std::io::Error| Error::config("a statement holds a NUL").with_source(error);
+        frontend::parse("", sql, [], &mut self.output).map_err(nul)?;
+        frontend::describe(b'S', "", &mut self.output).map_err(nul)?;
+        frontend::sync(&mut self.output);
+        self.send().await?;
+        let mut columns = Vec::new();
+        let mut fault = None;
+        loop {
+            match self.receive().await? {
+                Message::RowDescription(body) => {
+                    let mut fields = body.fields();
+                    while let Some(field) = fields.next().map_err(protocol)? {
+                        columns.push(Described {
+                            name: field.name().to_owned(),
+                            table_oid: field.table_oid(),
+                            column: field.column_id(),
+                            type_oid: field.type_oid(),
+                            modifier: field.type_modifier(),
+                        });
+                    }
+                }
+                Message::ErrorResponse(body) => {
+                    let error = ServerError::parse(body.fields()).map_err(protocol)?;
+                    if matches!(error.severity.as_str(), "FATAL" | "PANIC") {
+                        return Err(error.into());
+                    }
+                    fault.get_or_insert(error);
+                }
+                Message::ReadyForQuery(_) => {
+                    return match fault {
+                        Some(error) => Err(error.into()),
+                        None => Ok(columns),
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Runs `sql`, one statement or several, by the simple protocol, and returns what each returned.
     ///
     /// # Errors

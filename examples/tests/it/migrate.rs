@@ -1,0 +1,118 @@
+//! From database to database, by the command.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use kwsync_core::testkit::PgServer;
+
+use super::support::{Place, parquet_files};
+
+/// Tables with awkward names, keys and types.
+const SCHEMA: &str = r#"
+CREATE TABLE "Order Lines" (id bigint PRIMARY KEY, "when" timestamptz NOT NULL, amount numeric(12,3), tags text[], doc jsonb, raw bytea, "sp an" interval);
+CREATE TABLE pairs (b int, a text, v double precision, PRIMARY KEY (b, a));
+CREATE TABLE loose (n int, t text, r int4range);
+CREATE TABLE empty (id int PRIMARY KEY, name varchar(9) NOT NULL);
+INSERT INTO "Order Lines" SELECT n, '2024-01-01Z'::timestamptz + n * interval '17 s', (n * 37 % 1000003)::numeric / 1000, ARRAY[md5(n::text), NULL], jsonb_build_object('n', n), decode(md5(n::text), 'hex'), n * interval '1 day 3 s' FROM generate_series(1, 30000) n;
+INSERT INTO pairs SELECT n % 50, 'a"' || n, sqrt(n) FROM generate_series(1, 5000) n;
+INSERT INTO loose SELECT nullif(n % 7, 3), CASE WHEN n % 5 > 0 THEN E'line\n\\' || n END, int4range(n, n + 5) FROM generate_series(1, 4000) n;
+"#;
+
+/// A digest of each table's rows, whatever their order.
+fn digests(server: &PgServer, db: &str) -> Vec<String> {
+    let tables = server.psql(
+        db,
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'kwsync_checkpoint' ORDER BY 1",
+    );
+    tables
+        .lines()
+        .map(|table| {
+            let sql =
+                format!("SELECT count(*), md5(string_agg(t::text, ';' ORDER BY t::text)) FROM \"{table}\" t");
+            format!("{table}: {}", server.psql(db, &sql).trim())
+        })
+        .collect()
+}
+
+#[test]
+fn a_database_goes_over_with_its_keys_and_types() {
+    let Some(server) = PgServer::shared() else { return };
+    let (place, from, to) = (Place::new(), server.create_database(), server.create_database());
+    server.psql(&from, SCHEMA);
+    let source = format!("{}?tables=*&splits=3", server.dsn(&from));
+    let dry = place.run(&["run", "--from", &source, "--to", &server.dsn(&to), "--dry-run"]).expect(0);
+    assert!(
+        dry.out().contains("column \"r\" of public.loose is int4range, which is read as its text"),
+        "{}",
+        dry.out()
+    );
+    let ran = place
+        .run(&["run", "--from", &source, "--to", &server.dsn(&to), "--jobs", "2", "--report", "json"])
+        .expect(0);
+    let report: serde_json::Value = serde_json::from_str(&ran.out()).unwrap();
+    assert_eq!(report["rows_written"], 39_000, "{}", ran.out());
+    assert_eq!(digests(server, &from), digests(server, &to));
+    let described = |db: &str| {
+        server.psql(db, "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, i.indkey FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'kwsync_checkpoint' ORDER BY 1, 2")
+    };
+    assert_eq!(described(&from), described(&to));
+    // Into files, and from there into a database again: keys and types go with them.
+    place.run(&["run", "--from", &source, "--to", "file:out?format=parquet"]).expect(0);
+    assert!(parquet_files(&place.path("out")).len() >= 3);
+    let again = server.create_database();
+    place.run(&["run", "--from", "out", "--to", &server.dsn(&again)]).expect(0);
+    // Parquet has no intervals: they are text on the way.
+    server
+        .psql(&again, "ALTER TABLE \"Order Lines\" ALTER \"sp an\" TYPE interval USING \"sp an\"::interval");
+    let full: Vec<_> = digests(server, &from).into_iter().filter(|line| !line.starts_with("empty")).collect();
+    let back: Vec<_> =
+        digests(server, &again).into_iter().filter(|line| !line.starts_with("empty")).collect();
+    assert_eq!(full, back);
+}
+
+/// The process is killed at several moments of a migration; it goes on where it was, and nothing is there twice.
+#[test]
+fn a_migration_that_is_killed_goes_on() {
+    let Some(server) = PgServer::shared() else { return };
+    let (place, from, to) = (Place::new(), server.create_database(), server.create_database());
+    server.psql(&from, SCHEMA);
+    for n in 0..8 {
+        server.psql(
+            &from,
+            &format!("CREATE TABLE more_{n} AS SELECT * FROM \"Order Lines\" WHERE id % 8 = {n}"),
+        );
+    }
+    let source = format!("{}?tables=*&splits=2&batch_rows=400", server.dsn(&from));
+    let target = server.dsn(&to);
+    let arguments =
+        ["run", "--from", &source, "--to", &target, "--jobs", "2", "--rate-rows", "60000", "--quiet"];
+    let stored = || -> u64 {
+        let sql = "SELECT coalesce(sum(n_live_tup), 0) FROM pg_stat_user_tables WHERE relname <> 'kwsync_checkpoint'";
+        server.psql(&to, "SELECT pg_stat_clear_snapshot()");
+        server.psql(&to, sql).trim().parse().unwrap_or(0)
+    };
+    let mut kills = 0;
+    for step in 1..=4_u64 {
+        let mut child =
+            place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let done = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if stored() >= step * 8_000 || Instant::now() > deadline {
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        if done.is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    place.run(&arguments).expect(0);
+    assert_eq!(digests(server, &from), digests(server, &to), "after {kills} kills");
+    assert!(kills > 0);
+}

@@ -1,0 +1,301 @@
+//! Reads one split: a task drives the COPY and decodes it.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, ArrayRef};
+use kwsync_core::system::postgres::ddl::table_name;
+use kwsync_core::{
+    Decoded, Decoder, Error, ErrorKind, Input, Origin, Position, Reader, Result, Schema, SourceBatch,
+    SplitPosition, TableBatch, TableId,
+};
+use kwsync_formats::pgcopy::CopyDecoder;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::session::{Lane, Sessions};
+use super::spec::Order;
+use super::statement::Statement;
+
+/// Batches that wait for the lane; more would only take memory.
+const AHEAD: usize = 2;
+
+/// Reads one split of a [`PostgresSource`](super::PostgresSource).
+#[derive(Debug)]
+pub struct PostgresReader {
+    batches: mpsc::Receiver<Result<SourceBatch>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for PostgresReader {
+    fn drop(&mut self) {
+        // The session goes with the task, and the server notices.
+        self.task.abort();
+    }
+}
+
+/// What the task has to do.
+pub(super) struct Reading {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) lane: Lane,
+    pub(super) statement: Statement,
+    pub(super) order: Order,
+    pub(super) table: TableId,
+    pub(super) schema: Arc<Schema>,
+    pub(super) input: Input,
+    pub(super) after: Option<String>,
+    pub(super) batch_rows: usize,
+    pub(super) batch_bytes: usize,
+}
+
+impl PostgresReader {
+    pub(super) fn start(reading: Reading) -> Self {
+        let (sender, batches) = mpsc::channel(AHEAD);
+        let task = tokio::spawn(async move {
+            if let Err(error) = reading.run(&sender).await {
+                // Nobody may listen any more; then nobody wants to know.
+                drop(sender.send(Err(error)).await);
+            }
+        });
+        Self { batches, task }
+    }
+}
+
+impl Reader for PostgresReader {
+    async fn next(&mut self) -> Result<Option<SourceBatch>> {
+        self.batches.recv().await.transpose()
+    }
+
+    fn is_interruptible(&self) -> bool {
+        true
+    }
+}
+
+impl Reading {
+    async fn run(mut self, sender: &mpsc::Sender<Result<SourceBatch>>) -> Result<()> {
+        let name = self.input.name().to_owned();
+        let travelling = Arc::new(CopyDecoder::schema_of(&self.statement.columns)?);
+        let mut decoder = CopyDecoder::try_new(self.table.clone(), &travelling, &self.statement.columns)?
+            .with_batch(self.batch_rows, self.batch_bytes);
+        let input = std::mem::replace(&mut self.input, Input::new(""));
+        decoder.begin(Arc::new(input), Position::START);
+        let context = |error: Error| error.context(format!("cannot read {name}"));
+        let mut guard = Guard::new(&self.order, self.after.take(), &name);
+        let mut empty = true;
+        {
+            let mut copy = self.lane.connection.copy_out(&self.statement.sql).await.map_err(context)?;
+            let mut bytes = 0;
+            let mut full = Vec::new();
+            loop {
+                let more = copy
+                    .read(|data| {
+                        bytes += data.len() as u64;
+                        let mut rest = data;
+                        while !rest.is_empty() {
+                            let used = decoder.decode_slice(rest)?;
+                            rest = rest.get(used..).unwrap_or_default();
+                            if decoder.wants_flush() {
+                                full.push((decoder.flush()?, std::mem::take(&mut bytes)));
+                            }
+                        }
+                        Ok(())
+                    })
+                    .await
+                    .map_err(context)?;
+                if !more {
+                    decoder.finish()?;
+                    full.push((decoder.flush()?, std::mem::take(&mut bytes)));
+                }
+                for (decoded, bytes) in full.drain(..) {
+                    if decoded.batches.is_empty() && decoded.rejects.is_empty() {
+                        continue;
+                    }
+                    empty = false;
+                    let batch = made(decoded, bytes, &self.table, &self.schema, &mut guard)?;
+                    if sender.send(Ok(batch)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+        if empty {
+            // A table without rows is one, too: whoever takes it makes it.
+            let arrays = self.schema.arrow_schema().fields().iter();
+            let arrays = arrays.map(|field| arrow_array::new_empty_array(field.data_type())).collect();
+            let none = TableBatch::from_columns(
+                self.table.clone(),
+                Arc::clone(&self.schema),
+                arrays,
+                Origin::unknown(0),
+            )?;
+            let batch = SourceBatch::new(vec![none], guard.position());
+            if sender.send(Ok(batch)).await.is_err() {
+                return Ok(());
+            }
+        }
+        self.sessions.give_back(self.lane);
+        Ok(())
+    }
+}
+
+/// The batches as the lane takes them: without the column that tells where a row is, and under the table's own schema.
+fn made(
+    decoded: Decoded,
+    bytes: u64,
+    table: &TableId,
+    schema: &Arc<Schema>,
+    guard: &mut Guard,
+) -> Result<SourceBatch> {
+    let Decoded { batches, rejects, counts } = decoded;
+    let mut out = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let (_, _, batch, origin) = batch.into_parts();
+        let mut arrays = batch.columns().to_vec();
+        if guard.reads() {
+            let places = arrays
+                .pop()
+                .ok_or_else(|| Error::new(ErrorKind::Internal, "the column of the places is missing"))?;
+            guard.check(&places)?;
+        }
+        out.push(TableBatch::from_columns(table.clone(), Arc::clone(schema), arrays, origin)?);
+    }
+    let decoded = Decoded { batches: out, rejects, counts };
+    Ok(SourceBatch { decoded, position: guard.position(), bytes })
+}
+
+/// Sees to it that rows come in an order by which reading can go on, and knows how far it has come.
+#[derive(Debug)]
+struct Guard {
+    kind: Kind,
+    name: String,
+    last: Option<String>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    None,
+    /// The last place.
+    Ctid(Option<(u32, u16)>),
+    /// The last key, where it is an integer.
+    Key {
+        column: String,
+        last: Option<i64>,
+    },
+}
+
+impl Guard {
+    fn new(order: &Order, after: Option<String>, name: &str) -> Self {
+        let kind = match order {
+            Order::None => Kind::None,
+            Order::Ctid => Kind::Ctid(after.as_deref().and_then(place)),
+            Order::Key { column, .. } => Kind::Key {
+                column: column.clone(),
+                last: after.as_deref().and_then(|text| text.parse().ok()),
+            },
+        };
+        Self { kind, name: name.to_owned(), last: after }
+    }
+
+    fn reads(&self) -> bool {
+        !matches!(self.kind, Kind::None)
+    }
+
+    fn position(&self) -> SplitPosition {
+        SplitPosition(self.last.clone().map_or(serde_json::Value::Null, serde_json::Value::String))
+    }
+
+    fn check(&mut self, places: &ArrayRef) -> Result<()> {
+        match &mut self.kind {
+            Kind::None => Ok(()),
+            Kind::Ctid(last) => {
+                let places = places.as_string_view();
+                for at in places.iter() {
+                    let at = at.and_then(place);
+                    if at.is_none() || at <= *last {
+                        let text =
+                            format!("{}: the server sent rows out of the order of their places", self.name);
+                        return Err(Error::new(ErrorKind::Server, text)
+                            .with_retry(kwsync_core::Retry::Never)
+                            .with_hint(
+                                "a condition may have led it another way: use split=key or split_by=",
+                            ));
+                    }
+                    *last = at;
+                }
+                self.last = last.map(|(block, item)| format!("({block},{item})"));
+                Ok(())
+            }
+            Kind::Key { column, last } => {
+                let fault = |what: &str| {
+                    let text =
+                        format!("{}: column {column:?}, by which rows are told apart, {what}", self.name);
+                    Err(Error::new(ErrorKind::Schema, text).with_hint(
+                        "name another column with split_by=, whose values are distinct and never null",
+                    ))
+                };
+                if places.null_count() > 0 {
+                    return fault("is null in some rows");
+                }
+                if let Some(numbers) = places.as_primitive_opt::<Int64Type>() {
+                    for number in numbers.values() {
+                        if last.is_some_and(|last| last >= *number) {
+                            return fault(&format!("has the value {number} twice"));
+                        }
+                        *last = Some(*number);
+                    }
+                    self.last = last.map(|number| number.to_string());
+                    return Ok(());
+                }
+                let texts = places.as_string_view();
+                for text in texts.iter().flatten() {
+                    if self.last.as_deref() == Some(text) {
+                        return fault(&format!("has the value {text:?} twice"));
+                    }
+                    text.clone_into(self.last.get_or_insert_default());
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `(12,3)`
+fn place(text: &str) -> Option<(u32, u16)> {
+    let (block, item) = text.strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
+    Some((block.parse().ok()?, item.parse().ok()?))
+}
+
+/// Refuses to go on by place where rows may have moved since.
+pub(super) async fn unmoved(lane: &mut Lane, stored: &TableId, taken: &super::spec::Taken) -> Result<()> {
+    let name = table_name(stored, None)?;
+    let moved = |why: &str| {
+        let text = format!("{stored} {why} since the job began to read it by the places of its rows");
+        Err(Error::new(ErrorKind::Conflict, text).with_retry(kwsync_core::Retry::Never).with_hint(
+            "rows may have moved to where the job has been or will be: begin anew with --restart; with split=key it \
+             could have gone on",
+        ))
+    };
+    let sql = "SELECT c.relfilenode FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
+               ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+    let found = lane.connection.query(sql, &[stored.schema(), Some(stored.name())]).await?;
+    match found.rows.get(0, 0).and_then(|text| text.parse::<u64>().ok()) {
+        None => {
+            let text = format!("the table {stored} is gone");
+            return Err(Error::new(ErrorKind::NotFound, text).with_hint(
+                "it was dropped or renamed since the job began; run the job again with --restart",
+            ));
+        }
+        Some(file) if file != taken.file => return moved("was written anew"),
+        Some(_) => {}
+    }
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM ONLY {name} WHERE age(xmin) <= age($1::xid))");
+    let found = lane.connection.query(&sql, &[Some(&taken.xmin)]).await?;
+    if found.rows.get(0, 0) != Some("f") {
+        return moved("was changed");
+    }
+    Ok(())
+}

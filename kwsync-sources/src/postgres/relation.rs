@@ -1,0 +1,275 @@
+//! What is asked for, found in the catalog: tables, their columns, and how each travels.
+
+use std::sync::Arc;
+
+use kwsync_core::system::postgres::catalog::{self, CatalogTable};
+use kwsync_core::system::postgres::ddl::{quote, table_name};
+use kwsync_core::system::postgres::relations::{self, Relation, RelationKind};
+use kwsync_core::system::postgres::types::{PgType, oid};
+use kwsync_core::system::postgres::wire::Connection;
+use kwsync_core::{Column, DataType, Error, ErrorKind, Location, Result, Schema, TableId};
+use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder};
+
+use super::config::PostgresSourceOptions;
+use crate::relational::one_line;
+
+/// A table that was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) relation: Relation,
+    pub(super) catalog: Arc<CatalogTable>,
+    /// Where its rows lie; itself, as a rule.
+    pub(super) stored: Vec<Relation>,
+}
+
+/// The table of checkpoints of the sink, which no pattern means.
+const CHECKPOINTS: &str = "kwsync_checkpoint";
+
+/// The tables that the options ask for, in the order of the options, those of a pattern by name.
+pub(super) async fn asked(
+    connection: &mut Connection,
+    options: &PostgresSourceOptions,
+) -> Result<Vec<Relation>> {
+    let default = options.schema.as_deref();
+    let mut all = None;
+    let mut found: Vec<Relation> = Vec::new();
+    for pattern in &options.tables {
+        let before = found.len();
+        let mut add = |relation: &Relation| {
+            let excluded =
+                options.exclude.iter().any(|other| other.matches(default, &relation.schema, &relation.name));
+            if !excluded && found.iter().all(|known| known.oid != relation.oid) {
+                found.push(relation.clone());
+            }
+        };
+        match pattern.exact() {
+            Some((schema, name)) => {
+                let table = relations::named(connection, schema.or(default), name).await?;
+                add(&table.ok_or_else(|| gone(pattern, options))?);
+                continue;
+            }
+            None => {
+                if all.is_none() {
+                    all = Some(relations::all(connection).await?);
+                }
+                all.iter().flatten().filter(|relation| is_own_table(relation)).for_each(|relation| {
+                    if pattern.matches(default, &relation.schema, &relation.name) {
+                        add(relation);
+                    }
+                });
+            }
+        }
+        if found.len() == before && options.exclude.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, format!("no table is called as {pattern} says"))
+                .with_hint("patterns mean tables, not views; case counts; check database and schema"));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a pattern may mean it: no view, no partition of another, nothing of an extension, and not our own.
+fn is_own_table(relation: &Relation) -> bool {
+    matches!(relation.kind, RelationKind::Plain | RelationKind::Partitioned)
+        && !relation.partition
+        && !relation.extension
+        && relation.name != CHECKPOINTS
+}
+
+pub(super) fn gone(name: &dyn std::fmt::Display, options: &PostgresSourceOptions) -> Error {
+    let place = match &options.schema {
+        Some(schema) => format!(" in schema {schema:?}"),
+        None => String::new(),
+    };
+    Error::new(ErrorKind::NotFound, format!("there is no table {name}{place} to read")).with_hint(
+        "check the database, the schema and the case of the name; it may have been dropped or renamed",
+    )
+}
+
+impl Asked {
+    /// Looks a relation up, with its columns and the places of its rows.
+    pub(super) async fn look(connection: &mut Connection, relation: Relation) -> Result<Self> {
+        let id = TableId::with_schema(relation.schema.as_str(), relation.name.as_str());
+        let catalog = look_up(connection, &id).await?;
+        let split = relation.parent || relation.kind == RelationKind::Partitioned;
+        let stored = match split {
+            true => relations::storage(connection, relation.oid).await?,
+            false => vec![relation.clone()],
+        };
+        Ok(Self { relation, catalog: Arc::new(catalog), stored })
+    }
+
+    /// The primary key, where it holds for all rows.
+    fn key(&self) -> &[String] {
+        let whole = !self.relation.parent || self.relation.kind == RelationKind::Partitioned;
+        match self.catalog.unique.first() {
+            Some(index) if index.primary && whole => &index.columns,
+            _ => &[],
+        }
+    }
+}
+
+/// A table's entry in the catalog, with its unique indexes.
+pub(super) async fn look_up(connection: &mut Connection, table: &TableId) -> Result<CatalogTable> {
+    let found = catalog::table(connection, table, None).await?;
+    let mut found = found.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("the table {table} is gone, or has no columns"))
+            .with_hint("it was dropped or renamed since the job began; run the job again with --restart")
+    })?;
+    found.unique = catalog::unique_indexes(connection, &found).await?;
+    Ok(found)
+}
+
+/// How the rows of a table or query are selected, and what comes of it.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// What stands between SELECT and FROM.
+    pub(super) list: String,
+    /// What stands behind FROM.
+    pub(super) from: String,
+    /// How each column travels.
+    pub(super) columns: Vec<CopyColumn>,
+    /// Whether each is cast to text for the way.
+    pub(super) cast: Vec<bool>,
+    /// What each is for whoever takes the rows.
+    pub(super) schema: Arc<Schema>,
+    /// Types that travel as text: column and type.
+    pub(super) notes: Vec<String>,
+}
+
+impl Shape {
+    /// The shape of the rows in `stored`, which belong to `asked`.
+    pub(super) async fn of_table(
+        connection: &mut Connection,
+        options: &PostgresSourceOptions,
+        asked: &Asked,
+        stored: &Relation,
+    ) -> Result<Self> {
+        let id = TableId::with_schema(stored.schema.as_str(), stored.name.as_str());
+        let name = table_name(&id, None)?;
+        let from = match stored.kind {
+            RelationKind::View | RelationKind::Foreign => name,
+            _ => format!("ONLY {name}"),
+        };
+        let list = match options.columns.as_slice() {
+            [] => all_columns(&asked.catalog)?,
+            [star] if star == "*" => all_columns(&asked.catalog)?,
+            columns => columns.join(", "),
+        };
+        let own;
+        let catalog = if stored.oid == asked.relation.oid {
+            &asked.catalog
+        } else {
+            own = Arc::new(look_up(connection, &id).await?);
+            &own
+        };
+        let mut shape = Self::described(connection, list, from, &asked.relation.to_string_id()).await?;
+        let key = asked.key();
+        let described = std::mem::take(&mut shape.described);
+        let columns = shape.shape.schema.columns().iter().zip(described).map(|(column, (table, number))| {
+            let known = (table == catalog.oid).then(|| catalog.columns.iter().find(|c| c.number == number));
+            let Some(known) = known.flatten() else { return column.clone() };
+            let mut column = column.clone().with_nullable(!known.not_null);
+            if let Some(at) = key.iter().position(|name| *name == known.name) {
+                column = column.with_key(at as u16 + 1, key.len() as u16);
+            }
+            match asked.catalog.column(&known.name).and_then(|column| column.comment.as_deref()) {
+                Some(comment) => column.with_comment(comment),
+                None => column,
+            }
+        });
+        shape.shape.schema = Arc::new(Schema::new(columns.collect())?);
+        Ok(shape.shape)
+    }
+
+    /// The shape of a query's rows.
+    pub(super) async fn of_query(connection: &mut Connection, query: &str) -> Result<Self> {
+        // On a line of its own the bracket does not fall to a comment.
+        let from = format!("({query}\n) AS \"kwsync query\"");
+        let shape =
+            Self::described(connection, "*".to_owned(), from, &format!("`{}`", one_line(query))).await?;
+        Ok(shape.shape)
+    }
+
+    async fn described(
+        connection: &mut Connection,
+        list: String,
+        from: String,
+        what: &str,
+    ) -> Result<Described> {
+        let cannot = |error: Error| {
+            let guarded = error.code() == Some("42501") && error.message().contains("row-level security");
+            let error = error.context(format!("cannot read {what}"));
+            match guarded {
+                true => error.with_hint("row_security=true reads only the rows that its policies show"),
+                false => error,
+            }
+        };
+        let fields = connection.describe(&format!("SELECT {list} FROM {from}")).await.map_err(cannot)?;
+        if let Some(field) = fields.iter().find(|field| field.name == "?column?") {
+            let text = format!("a column of {what} has no name ({})", field.name);
+            return Err(Error::config(text).with_hint("give each expression a name: EXPRESSION AS name"));
+        }
+        let types = relations::types(connection, &fields).await?;
+        let mut notes = Vec::new();
+        let mut columns = Vec::with_capacity(types.len());
+        let mut cast = Vec::with_capacity(types.len());
+        let mut made = Vec::with_capacity(types.len());
+        for (field, pg_type) in fields.iter().zip(types) {
+            let native = CopyDecoder::reads(&pg_type) && pg_type.oid != oid::TID;
+            let data_type = match native {
+                true => pg_type.data_type(),
+                false => {
+                    notes.push(format!(
+                        "column {:?} of {what} is {}, which is read as its text",
+                        field.name, pg_type.name
+                    ));
+                    DataType::Other(pg_type.name.as_str().into())
+                }
+            };
+            made.push(Column::new(field.name.as_str(), data_type));
+            let travels = if native { pg_type } else { PgType::base(oid::TEXT, -1, "text") };
+            columns.push(CopyColumn::new(field.name.as_str(), travels));
+            cast.push(!native);
+        }
+        let schema = Schema::new(made).map_err(|error| {
+            error
+                .context(format!("cannot read {what}"))
+                .with_hint("give one of them another name: COLUMN AS name")
+        })?;
+        let described = fields.iter().map(|field| (field.table_oid, field.column)).collect();
+        let shape = Self { list, from, columns, cast, schema: Arc::new(schema), notes };
+        Ok(Described { shape, described })
+    }
+
+    /// A column that comes out of the selection.
+    pub(super) fn column(&self, name: &str, what: &dyn std::fmt::Display) -> Result<&CopyColumn> {
+        self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
+            let there: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
+            Error::config(format!("split_by={name}: {what} has no such column"))
+                .with_hint(format!("it has {}", there.join(", ")))
+                .with_location(Location::new().with_column(name))
+        })
+    }
+}
+
+/// A shape, and where each of its columns comes from.
+struct Described {
+    shape: Shape,
+    described: Vec<(u32, i16)>,
+}
+
+fn all_columns(catalog: &CatalogTable) -> Result<String> {
+    let names: Vec<_> = catalog.columns.iter().map(|column| quote(&column.name)).collect::<Result<_>>()?;
+    Ok(names.join(", "))
+}
+
+/// What a relation is called in messages.
+pub(super) trait Named {
+    fn to_string_id(&self) -> String;
+}
+
+impl Named for Relation {
+    fn to_string_id(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}

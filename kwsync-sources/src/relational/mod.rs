@@ -1,0 +1,9 @@
+//! What the sources of relational databases share: how tables and columns are written down, and how ranges are cut.
+
+mod list;
+mod pattern;
+mod ranges;
+
+pub(crate) use list::{items, one_line};
+pub(crate) use pattern::Pattern;
+pub(crate) use ranges::{even, picked};
