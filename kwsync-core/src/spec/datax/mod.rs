@@ -3,6 +3,7 @@
 //! [`read`] turns a job into specs: one for each content, and for each connection and query within it, to be run one
 //! after the other. Everything that a job may say is either carried over, refused with its place, or listed in the notes.
 
+mod jdbc;
 mod plugin;
 mod reader;
 mod stores;

@@ -1,5 +1,6 @@
 //! What a reader reads.
 
+use super::jdbc;
 use super::plugin::{self, Family, Plugin, READERS};
 use super::stores;
 use crate::config::{Dsn, Secret};
@@ -242,11 +243,16 @@ fn connection(plugin: &Plugin, fields: &Fields<'_>, notes: &mut Vec<String>) -> 
             .collect()
     };
     let (tables, queries) = (filled("table"), filled("querySql"));
-    Connection { dsn: jdbc(plugin, fields, notes), tables, queries }
+    Connection { dsn: address_of(plugin, fields, true, notes), tables, queries }
 }
 
 /// The address in `jdbcUrl`. Of several, the first that answers is meant: their hosts are tried in order.
-pub(super) fn jdbc(plugin: &Plugin, fields: &Fields<'_>, notes: &mut Vec<String>) -> Option<Dsn> {
+pub(super) fn address_of(
+    plugin: &Plugin,
+    fields: &Fields<'_>,
+    reads: bool,
+    notes: &mut Vec<String>,
+) -> Option<Dsn> {
     let example = format!("jdbc:{}://HOST:{}/DATABASE", plugin.jdbc, plugin.port);
     let texts = fields.texts("jdbcUrl").unwrap_or_default();
     let mut found: Option<Dsn> = None;
@@ -291,7 +297,7 @@ pub(super) fn jdbc(plugin: &Plugin, fields: &Fields<'_>, notes: &mut Vec<String>
             Some(format!("write {example}")),
         );
     }
-    found
+    found.map(|dsn| jdbc::carry_over(plugin, dsn, reads, notes))
 }
 
 fn address(plugin: &Plugin, text: &str) -> Result<Dsn, (String, Option<String>)> {

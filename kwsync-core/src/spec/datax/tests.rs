@@ -370,3 +370,36 @@ fn addresses_of_other_databases() {
         assert!(from.starts_with(wanted), "{from}");
     }
 }
+
+#[test]
+fn properties_of_java_drivers() {
+    let from = |query: &str| {
+        let mut made = job("h:3306/db", &format!("h:3306/db?{query}")).unwrap();
+        (made.specs.remove(0).from.dsn().unwrap().to_string(), made.notes)
+    };
+    let head = "mysql://me:***@h:3306/db";
+    let tail = "tables=cpu&columns=k_timestamp,usage";
+    for (query, wanted) in [
+        ("useSSL=false", "ssl_mode=disabled&"),
+        ("useSSL=true", "ssl_mode=preferred&"),
+        ("useSSL=true&requireSSL=true", "ssl_mode=required&"),
+        ("useSSL=true&verifyServerCertificate=true&requireSSL=true", "ssl_mode=verify_ca&"),
+        ("zeroDateTimeBehavior=convertToNull", "zero_dates=null&"),
+        ("connectTimeout=3000", "connect_timeout=3000ms&"),
+        ("batch_rows=5", "batch_rows=5&"),
+    ] {
+        assert_eq!(from(query).0, format!("{head}?{wanted}{tail}"), "{query}");
+    }
+    let (address, notes) = from("useUnicode=true&characterEncoding=utf8&serverTimezone=UTC");
+    assert_eq!(address, format!("{head}?{tail}"));
+    assert_eq!(
+        notes,
+        [
+            "useUnicode, characterEncoding, serverTimezone of the address ignored: they tune the driver of Java"
+        ]
+    );
+    let to =
+        |query: &str| only("k:26257/tsdb", &format!("k:26257/tsdb?{query}")).to.dsn().unwrap().to_string();
+    assert!(to("ssl=true&currentSchema=s").contains("/tsdb?sslmode=verify-full&schema=s&table=cpu"));
+    assert!(to("sslmode=require").contains("/tsdb?sslmode=require&table=cpu"));
+}
