@@ -87,7 +87,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) restart: bool,
     /// Show what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, visible_alias = "explain")]
     pub(crate) dry_run: bool,
     /// The form of the report at the end
     #[arg(long, value_enum, default_value = "text", env = "KWSYNC_REPORT")]

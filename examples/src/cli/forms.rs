@@ -29,7 +29,7 @@ pub(crate) struct OverArgs {
     #[arg(long)]
     pub(crate) restart: bool,
     /// Show what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, visible_alias = "explain")]
     pub(crate) dry_run: bool,
     /// Show the job as specs of `kwsync run --spec`, as JSON with their passwords, and do nothing
     #[arg(long)]
@@ -44,7 +44,7 @@ pub(crate) struct OverArgs {
     #[arg(long, value_name = "N|P%")]
     pub(crate) max_errors: Option<String>,
     /// Where the state of jobs is kept: file:DIR
-    #[arg(long, value_name = "DSN")]
+    #[arg(long, value_name = "DSN", env = "KWSYNC_CHECKPOINT")]
     pub(crate) checkpoint: Option<String>,
     /// Serve counters for Prometheus on this address while the job runs
     #[arg(long, value_name = "HOST:PORT")]

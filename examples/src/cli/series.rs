@@ -39,9 +39,9 @@ pub(crate) async fn run(made: Translation, how: &How) -> Result<u8> {
     }
     let several = specs.len() > 1;
     if several && !how.named {
-        for spec in &mut specs {
-            // A name keeps the state until all are done.
-            spec.job = Some(spec.job_id()?.to_string());
+        for (at, spec) in specs.iter_mut().enumerate() {
+            // A name keeps the state until all are done; the number keeps two that are alike apart.
+            spec.job = Some(format!("{}-{}", spec.job_id()?, at + 1));
         }
     }
     let registry = kwsync::registry();

@@ -1,18 +1,8 @@
 //! Jobs in the forms of other tools.
 
-use std::path::Path;
-
 use kwsync_core::testkit::PgServer;
 
-use super::support::Place;
-
-/// The first block of a language in a document.
-fn block(document: &str, language: &str, nth: usize) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/migrating").join(document);
-    let text = std::fs::read_to_string(path).unwrap();
-    let start = format!("```{language}\n");
-    text.split(&start).nth(nth + 1).unwrap().split("\n```").next().unwrap().to_owned()
-}
+use super::support::{Place, block};
 
 #[test]
 fn templates_and_what_is_not_there() {
@@ -46,19 +36,19 @@ fn templates_and_what_is_not_there() {
     place.write("oracle.json", oracle);
     let said = place.run(&["job", "oracle.json"]).expect(2).err();
     assert!(said.contains("KaiwuDBWriter-00: Invalid configuration: there is no source `oracle`"), "{said}");
-    assert!(said.contains("this build has the sources file"), "{said}");
+    assert!(said.contains("this build has the sources "), "{said}");
 }
 
 #[test]
 fn a_configuration_of_kafka_connect_shows_what_it_becomes() {
     let place = Place::new();
-    place.write("cpu.json", block("kafka-connect.md", "json", 0));
+    place.write("cpu.json", block("migrating/kafka-connect.md", "json", 0));
     let brokers = ["--bootstrap-servers", "broker:9092", "--show-spec"];
     let shown = place.run(&[&["connect", "cpu.json"][..], &brokers].concat()).expect(0).out();
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(
         shown,
-        serde_json::from_str::<serde_json::Value>(&block("kafka-connect.md", "json", 1)).unwrap()
+        serde_json::from_str::<serde_json::Value>(&block("migrating/kafka-connect.md", "json", 1)).unwrap()
     );
     // The brokers of a worker's file.
     place.write("worker.properties", "bootstrap.servers=broker:9092\n");
@@ -87,7 +77,7 @@ fn a_command_line_of_taosx_runs_with_the_name_changed() {
         "meters.csv",
         "ts,current,voltage\n2024-05-01T00:00:00Z,10.5,220\n2024-05-01T00:00:01Z,10.25,221\n",
     );
-    let command = block("taosx.md", "sh", 0);
+    let command = block("migrating/taosx.md", "sh", 0);
     let made = kwsync_core::spec::taosx::read(&command).unwrap();
     assert_eq!((made.specs[0].jobs, made.specs[0].transforms.len()), (2, 2));
     // As the shell would cut it.

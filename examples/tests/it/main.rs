@@ -4,6 +4,7 @@
 
 mod convert;
 mod cut;
+mod datax;
 mod demo;
 mod faults;
 mod forms;

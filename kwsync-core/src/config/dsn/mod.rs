@@ -211,6 +211,13 @@ impl Dsn {
         self
     }
 
+    /// Takes all parameters away.
+    #[must_use]
+    pub fn without_params(mut self) -> Self {
+        self.params.clear();
+        self
+    }
+
     /// Sets the driver, in lower case, and the protocol that goes with it.
     #[must_use]
     pub fn with_driver(mut self, driver: &str, protocol: Option<&str>) -> Self {

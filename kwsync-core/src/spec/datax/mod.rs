@@ -3,6 +3,7 @@
 //! [`read`] turns a job into specs: one for each content, and for each connection and query within it, to be run one
 //! after the other. Everything that a job may say is either carried over, refused with its place, or listed in the notes.
 
+mod jdbc;
 mod plugin;
 mod reader;
 mod stores;
@@ -231,6 +232,7 @@ fn content(
     let written =
         writer.and_then(|fields| writer::read(fields, read.as_ref().map(|read| &read.family), notes));
     let (Some(read), Some(written)) = (read, written) else { return Vec::new() };
+    let read = read.with_columns(&written.columns);
     let Some(names) = names(&read, &written, faults, notes) else { return Vec::new() };
 
     let last = read.sources.len().saturating_sub(1);

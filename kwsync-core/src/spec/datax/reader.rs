@@ -1,5 +1,6 @@
 //! What a reader reads.
 
+use super::jdbc;
 use super::plugin::{self, Family, Plugin, READERS};
 use super::stores;
 use crate::config::{Dsn, Secret};
@@ -12,6 +13,10 @@ pub(super) struct Read {
     pub(super) sources: Vec<Dsn>,
     /// The columns by position, each with its name where that is known; `None` where even their number is not.
     pub(super) columns: Option<Vec<Option<String>>>,
+    /// What the columns are read by, for sources that take expressions.
+    pub(super) expressions: Vec<String>,
+    /// The quotes of names in expressions.
+    pub(super) quote: char,
     /// Whether columns have to be named by their positions, though their names look right.
     pub(super) by_position: bool,
     pub(super) family: Family,
@@ -116,9 +121,6 @@ fn sql(plugin: &Plugin, parameter: &Fields<'_>, notes: &mut Vec<String>) -> Opti
             continue;
         }
         dsn = dsn.with_param("tables", Some(connection.tables.join(",")));
-        if columns != ["*"] {
-            dsn = dsn.with_param("columns", Some(column_list(&columns)));
-        }
         for (name, value) in [("where", filter), ("split_by", split_by)] {
             if let Some(value) = value {
                 dsn = dsn.with_param(name, Some(value.to_owned()));
@@ -132,13 +134,69 @@ fn sql(plugin: &Plugin, parameter: &Fields<'_>, notes: &mut Vec<String>) -> Opti
     if parameter.faults().len() > before {
         return None;
     }
-    let named = |column: &str| output_name(column);
+    let names = columns.iter().map(|column| output_name(column)).collect();
+    let by_name = !by_query && columns != ["*"];
     Some(Read {
         sources,
-        columns: (!by_query).then(|| columns.iter().map(|column| named(column)).collect()),
+        columns: (!by_query).then_some(names),
+        expressions: if by_name { columns } else { Vec::new() },
+        quote: if matches!(plugin.driver, "mysql" | "taos") { '`' } else { '"' },
         by_position: by_query,
         family: plugin.family,
     })
+}
+
+impl Read {
+    /// Adds the columns to the sources. An expression without a name gets that of the column which it goes to, and so does
+    /// one whose name stands twice; the server would find names of its own.
+    pub(super) fn with_columns(mut self, targets: &[String]) -> Self {
+        if self.expressions.is_empty() {
+            return self;
+        }
+        let names = self.columns.get_or_insert_default();
+        if targets.len() == names.len()
+            && targets != ["*"]
+            && !names.iter().any(|name| name.as_deref() == Some("*"))
+        {
+            for (at, target) in targets.iter().enumerate() {
+                let known = names.get(at).cloned().flatten();
+                let twice = known.is_some() && names.iter().skip(at + 1).any(|other| *other == known);
+                let unclear =
+                    known.is_none() && self.expressions.get(at).is_none_or(|text| may_be_named(text));
+                if (known.is_some() && !twice) || unclear {
+                    continue;
+                }
+                if let (Some(expression), Some(name)) = (self.expressions.get_mut(at), names.get_mut(at)) {
+                    let quote = self.quote;
+                    let doubled = target.replace(quote, &format!("{quote}{quote}"));
+                    let plain = unaliased(expression).to_owned();
+                    *expression = format!("{plain} as {quote}{doubled}{quote}");
+                    *name = Some(target.clone());
+                }
+            }
+        }
+        let list = column_list(&self.expressions);
+        self.sources =
+            self.sources.into_iter().map(|dsn| dsn.with_param("columns", Some(list.clone()))).collect();
+        self
+    }
+}
+
+/// Whether the last word of an expression may be its name, as in `usage u`, for which `as` is not needed.
+fn may_be_named(expression: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let before = expression.trim_end_matches(is_word);
+    let word = expression.get(before.len()..).unwrap_or_default();
+    let ends = |c: char| is_word(c) || matches!(c, ')' | '\'' | '"' | '`');
+    let stands_apart = before.ends_with(char::is_whitespace) && before.trim_end().ends_with(ends);
+    !word.is_empty() && stands_apart && !["end", "null"].iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// An expression without the name that it gives itself.
+fn unaliased(expression: &str) -> &str {
+    let named = output_name(expression).is_some();
+    let at = expression.to_ascii_lowercase().rfind(" as ").filter(|_| named);
+    at.and_then(|at| expression.get(..at)).unwrap_or(expression)
 }
 
 fn login<'a>(parameter: &Fields<'a>) -> (Option<&'a str>, Option<&'a str>) {
@@ -185,11 +243,16 @@ fn connection(plugin: &Plugin, fields: &Fields<'_>, notes: &mut Vec<String>) -> 
             .collect()
     };
     let (tables, queries) = (filled("table"), filled("querySql"));
-    Connection { dsn: jdbc(plugin, fields, notes), tables, queries }
+    Connection { dsn: address_of(plugin, fields, true, notes), tables, queries }
 }
 
 /// The address in `jdbcUrl`. Of several, the first that answers is meant: their hosts are tried in order.
-pub(super) fn jdbc(plugin: &Plugin, fields: &Fields<'_>, notes: &mut Vec<String>) -> Option<Dsn> {
+pub(super) fn address_of(
+    plugin: &Plugin,
+    fields: &Fields<'_>,
+    reads: bool,
+    notes: &mut Vec<String>,
+) -> Option<Dsn> {
     let example = format!("jdbc:{}://HOST:{}/DATABASE", plugin.jdbc, plugin.port);
     let texts = fields.texts("jdbcUrl").unwrap_or_default();
     let mut found: Option<Dsn> = None;
@@ -234,7 +297,7 @@ pub(super) fn jdbc(plugin: &Plugin, fields: &Fields<'_>, notes: &mut Vec<String>
             Some(format!("write {example}")),
         );
     }
-    found
+    found.map(|dsn| jdbc::carry_over(plugin, dsn, reads, notes))
 }
 
 fn address(plugin: &Plugin, text: &str) -> Result<Dsn, (String, Option<String>)> {
@@ -378,7 +441,8 @@ pub(super) fn output_name(column: &str) -> Option<String> {
             return (!inner.contains(['"', '`'])).then(|| inner.to_owned());
         }
         let plain = name == "*" || name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$');
-        (plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()))
+        let literal = ["null", "true", "false"].iter().any(|known| name.eq_ignore_ascii_case(known));
+        (plain && !literal && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()))
             .then(|| name.to_owned())
     };
     let folded = column.to_ascii_lowercase();

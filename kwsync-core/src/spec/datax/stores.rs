@@ -66,6 +66,8 @@ pub(super) fn mongo(parameter: &Fields<'_>) -> Option<Read> {
     (parameter.faults().len() == before).then(|| Read {
         sources: vec![dsn],
         columns: Some(columns.into_iter().map(|(name, _)| Some(name)).collect()),
+        expressions: Vec::new(),
+        quote: '"',
         by_position: false,
         family: Family::MongoDb,
     })
@@ -142,6 +144,8 @@ pub(super) fn influx(plugin: &Plugin, parameter: &Fields<'_>, notes: &mut Vec<St
     (parameter.faults().len() == before).then(|| Read {
         sources: vec![dsn],
         columns: (!columns.is_empty()).then(|| columns.iter().map(|column| output_name(column)).collect()),
+        expressions: Vec::new(),
+        quote: '"',
         by_position: false,
         family: Family::InfluxDb,
     })
@@ -168,7 +172,14 @@ pub(super) fn opentsdb(parameter: &Fields<'_>, notes: &mut Vec<String>) -> Optio
     let dsn = dsn?
         .with_param("metrics", Some(metrics.join(",")))
         .with_param("metric", Some("underscore".to_owned()));
-    Some(Read { sources: vec![dsn], columns: None, by_position: false, family: Family::OpenTsdb })
+    Some(Read {
+        sources: vec![dsn],
+        columns: None,
+        expressions: Vec::new(),
+        quote: '"',
+        by_position: false,
+        family: Family::OpenTsdb,
+    })
 }
 
 fn time_of(parameter: &Fields<'_>, key: &'static str, notes: &mut Vec<String>) -> Option<String> {

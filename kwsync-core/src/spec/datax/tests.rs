@@ -208,7 +208,18 @@ fn columns_go_by_position() {
     let wanted = Some("name-columns:k_timestamp,usage".to_owned());
     assert_eq!(names(&named("[\"ts\", \"usage\"]")), wanted);
     assert_eq!(names(&named("[\"now() AS k_timestamp\", \"`usage`\"]")), None);
-    assert_eq!(names(&named("[\"k_timestamp\", \"usage + 1\"]")), wanted);
+    // What has no name, or one that stands twice, is named after the column that it goes to.
+    let columns = |spec: &PipelineSpec| spec.from.dsn().unwrap().get("columns").unwrap().to_owned();
+    let spec = named("[\"k_timestamp\", \"usage + 1\"]");
+    assert_eq!((columns(&spec), names(&spec)), ("k_timestamp,usage + 1 as `usage`".to_owned(), None));
+    let spec = named("[\"'x'\", \"NULL\"]");
+    assert_eq!((columns(&spec), names(&spec)), ("'x' as `k_timestamp`,NULL as `usage`".to_owned(), None));
+    let spec = named("[\"cast(a as int)\", \"case when a then b end\"]");
+    assert_eq!(columns(&spec), "cast(a as int) as `k_timestamp`,case when a then b end as `usage`");
+    let spec = named("[\"ts t\", \"cast(a as int) b\"]");
+    assert_eq!((columns(&spec), names(&spec)), ("ts t,cast(a as int) b".to_owned(), wanted.clone()));
+    let spec = named("[\"a\", \"a\"]");
+    assert_eq!((columns(&spec), names(&spec)), ("a as `k_timestamp`,a".to_owned(), wanted.clone()));
     assert_eq!(names(&named("[\"*\"]")), wanted);
     assert_eq!(named("[\"*\"]").from.dsn().unwrap().get("columns"), None);
     let spec = named("[\"k_timestamp\", \"concat(a, b) as usage\"]");
@@ -358,4 +369,37 @@ fn addresses_of_other_databases() {
         let from = read("job.json", &text).unwrap().specs[0].from.dsn().unwrap().to_string();
         assert!(from.starts_with(wanted), "{from}");
     }
+}
+
+#[test]
+fn properties_of_java_drivers() {
+    let from = |query: &str| {
+        let mut made = job("h:3306/db", &format!("h:3306/db?{query}")).unwrap();
+        (made.specs.remove(0).from.dsn().unwrap().to_string(), made.notes)
+    };
+    let head = "mysql://me:***@h:3306/db";
+    let tail = "tables=cpu&columns=k_timestamp,usage";
+    for (query, wanted) in [
+        ("useSSL=false", "ssl_mode=disabled&"),
+        ("useSSL=true", "ssl_mode=preferred&"),
+        ("useSSL=true&requireSSL=true", "ssl_mode=required&"),
+        ("useSSL=true&verifyServerCertificate=true&requireSSL=true", "ssl_mode=verify_ca&"),
+        ("zeroDateTimeBehavior=convertToNull", "zero_dates=null&"),
+        ("connectTimeout=3000", "connect_timeout=3000ms&"),
+        ("batch_rows=5", "batch_rows=5&"),
+    ] {
+        assert_eq!(from(query).0, format!("{head}?{wanted}{tail}"), "{query}");
+    }
+    let (address, notes) = from("useUnicode=true&characterEncoding=utf8&serverTimezone=UTC");
+    assert_eq!(address, format!("{head}?{tail}"));
+    assert_eq!(
+        notes,
+        [
+            "useUnicode, characterEncoding, serverTimezone of the address ignored: they tune the driver of Java"
+        ]
+    );
+    let to =
+        |query: &str| only("k:26257/tsdb", &format!("k:26257/tsdb?{query}")).to.dsn().unwrap().to_string();
+    assert!(to("ssl=true&currentSchema=s").contains("/tsdb?sslmode=verify-full&schema=s&table=cpu"));
+    assert!(to("sslmode=require").contains("/tsdb?sslmode=require&table=cpu"));
 }

@@ -141,7 +141,7 @@ fn target(
     by_metric: bool,
     notes: &mut Vec<String>,
 ) -> (Option<Dsn>, Vec<String>) {
-    let dsn = reader::jdbc(plugin, fields, notes);
+    let dsn = reader::address_of(plugin, fields, false, notes);
     let texts = fields.texts("table").unwrap_or_default();
     let tables: Vec<_> =
         texts.into_iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect();

@@ -93,3 +93,93 @@ fn properties_as_java_reads_them() {
     assert!(fault(parse_properties("p", "a=1\n a=2\n")).contains("p, line 2, column 2"));
     assert!(fault(parse_properties("p", "a=\\u12\n")).contains("four hexadecimal digits"));
 }
+
+mod any_text {
+    use proptest::prelude::*;
+
+    use crate::spec::kafka_connect::{self, Worker};
+    use crate::spec::{PipelineSpec, datax, taosx};
+
+    /// Text of the pieces that the forms are made of, and of anything.
+    fn text() -> impl Strategy<Value = String> {
+        let pieces = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"",
+            "'",
+            "\\",
+            "\n",
+            "  ",
+            "- ",
+            "#",
+            "//",
+            "/*",
+            "*/",
+            "&a",
+            "*a",
+            "? ",
+            "|",
+            ">",
+            "!!",
+            "%",
+            "---",
+            "\"job\":",
+            "\"content\":",
+            "\"reader\":",
+            "\"name\":",
+            "\"mysqlreader\"",
+            "\"parameter\":",
+            "\"column\":",
+            "\"*\"",
+            "\"config\":",
+            "\"connector.class\":",
+            "\"KwdbSinkConnector\"",
+            "from: ",
+            "to: ",
+            "a.lp",
+            "taosx ",
+            "run ",
+            "-f ",
+            "-t ",
+            "-T ",
+            "rename-table:replace_with_regex:",
+            "(",
+            "::",
+            "$",
+            "${",
+            "=",
+            "é",
+            "\u{feff}",
+            "\u{0}",
+            "1",
+            "-1",
+            "1e999",
+            "null",
+            "true",
+            "\\u00",
+            "\t",
+            "\r\n",
+        ]);
+        prop_oneof![prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat()), any::<String>(),]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn no_form_breaks_on_any_text(text in text()) {
+            for name in ["x.json", "x.yaml", "x.properties"] {
+                PipelineSpec::parse(name, &text).ok();
+                datax::read(name, &text).ok();
+                kafka_connect::read(name, &text, &Worker::default()).ok();
+                Worker::from_properties(name, &text).ok();
+            }
+            taosx::read(&text).ok();
+            datax::substitute(&text, &[("a".to_owned(), text.clone())]);
+        }
+    }
+}
