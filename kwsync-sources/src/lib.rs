@@ -3,6 +3,7 @@
 //! | feature | source | default |
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
+//! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
 //!
@@ -10,9 +11,11 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod relational;
 
 use kwsync_core::config::Registry;
@@ -21,8 +24,10 @@ use kwsync_core::config::Registry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "file")]
     file::register(registry);
+    #[cfg(feature = "mysql")]
+    mysql::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
-    #[cfg(not(any(feature = "file", feature = "postgres")))]
+    #[cfg(not(any(feature = "file", feature = "mysql", feature = "postgres")))]
     let _ = registry;
 }

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use kwsync_core::testkit::PgServer;
+use kwsync_core::testkit::{MariaServer, PgServer};
 
 use super::support::{Place, parquet_files};
 
@@ -115,4 +115,26 @@ fn a_migration_that_is_killed_goes_on() {
     place.run(&arguments).expect(0);
     assert_eq!(digests(server, &from), digests(server, &to), "after {kills} kills");
     assert!(kills > 0);
+}
+
+/// From MariaDB, its odd types among them, into PostgreSQL.
+#[test]
+fn a_mariadb_goes_to_postgres() {
+    let (Some(maria), Some(postgres)) = (MariaServer::shared(), PgServer::shared()) else { return };
+    let (place, from, to) = (Place::new(), maria.create_database(), postgres.create_database());
+    maria.sql(
+        &from,
+        "SET time_zone = '+00:00'; CREATE TABLE `Order Lines` (id bigint unsigned PRIMARY KEY, at datetime(6) NOT NULL, amount decimal(20,4), note varchar(40), raw blob, flags bit(5), kind enum('a', 'b'), doc json);
+         INSERT INTO `Order Lines` SELECT seq, '2024-01-01' + INTERVAL seq MICROSECOND, seq / 7, IF(seq % 3, CONCAT('n\\'\\\\', seq), NULL), UNHEX(MD5(seq)), seq % 32, IF(seq % 2, 'a', 'b'), JSON_OBJECT('n', seq) FROM seq_1_to_20000;
+         CREATE TABLE pairs (b int, a varchar(20), PRIMARY KEY (b, a)); INSERT INTO pairs SELECT seq % 50, CONCAT('x', seq) FROM seq_1_to_3000; CREATE TABLE empty (y year)",
+    );
+    let source = format!("{}?tables=*&splits=3&batch_rows=2000", maria.dsn(&from));
+    place.run(&["run", "--from", &source, "--to", &postgres.dsn(&to), "--jobs", "2"]).expect(0);
+    let there = maria.sql(&from, "SELECT id, at, amount, IFNULL(note, '-'), HEX(raw), BIN(flags), kind, doc FROM `Order Lines` ORDER BY id");
+    let here = postgres.psql(&to, "SELECT concat_ws(E'\\t', id, to_char(at, 'YYYY-MM-DD HH24:MI:SS.US'), amount, replace(coalesce(note, '-'), '\\', '\\\\'), upper(encode(raw, 'hex')), coalesce(nullif(ltrim(flags::text, '0'), ''), '0'), kind, doc) FROM \"Order Lines\" ORDER BY id");
+    let differs = there.lines().zip(here.lines()).find(|(there, here)| there != here);
+    assert_eq!(differs, None);
+    assert_eq!(there.lines().count(), 20_000);
+    assert_eq!(postgres.psql(&to, "SELECT count(*) FROM pairs"), "3000\n");
+    assert_eq!(postgres.psql(&to, "SELECT relname, indkey FROM pg_index JOIN pg_class c ON c.oid = indrelid WHERE indisprimary AND relnamespace = 'public'::regnamespace AND relname <> 'kwsync_checkpoint' ORDER BY 1"), "Order Lines|1\npairs|1 2\n");
 }
