@@ -17,7 +17,7 @@
 //! | year | `i16` | smallint |
 //! | json | `json` | json |
 //! | uuid | `uuid` | char(36) |
-//! | geometry and its kinds | `geometry`, as WKT | longtext |
+//! | geometry and its kinds | `geometry`, as WKT | geometry |
 
 use crate::{DataType, TimeUnit};
 
@@ -92,6 +92,7 @@ pub fn sql_type(data_type: &DataType) -> String {
         T::MacAddr | T::MacAddr8 => "varchar(23)".to_owned(),
         T::TimeTz => "varchar(30)".to_owned(),
         T::Bit(length @ 1..=64) => format!("bit({length})"),
+        T::Geometry => "geometry".to_owned(),
         _ => "longtext".to_owned(),
     }
 }
