@@ -47,7 +47,7 @@ pub struct Pipes {
     registry: Arc<Registry>,
     store: Store,
     processors: BTreeMap<String, Processor>,
-    settings: PipeSettings,
+    settings: Option<PipeSettings>,
     created: PipeState,
 }
 
@@ -67,7 +67,7 @@ impl Pipes {
             registry: Arc::new(registry),
             store: Store::new(dir),
             processors: BTreeMap::new(),
-            settings: PipeSettings::default(),
+            settings: None,
             created: PipeState::Running,
         }
     }
@@ -88,7 +88,7 @@ impl Pipes {
     /// Sets what IoTDB's `iotdb-common.properties` sets.
     #[must_use]
     pub fn with_settings(mut self, settings: PipeSettings) -> Self {
-        self.settings = settings;
+        self.settings = Some(settings);
         self
     }
 
@@ -165,7 +165,7 @@ impl Pipes {
 
     /// Whether the pipe could run: its plugins are there, and take its attributes.
     fn check(&self, definition: &PipeDefinition) -> Result<PipePlan> {
-        let plan = definition.plan()?;
+        let mut plan = definition.plan()?;
         let name = &definition.name;
         for (kind, address) in
             [(ConnectorKind::Source, &plan.spec.from), (ConnectorKind::Sink, &plan.spec.to)]
@@ -187,7 +187,25 @@ impl Pipes {
             self.processor(processor, attributes).map_err(|error| error.context(format!("pipe {name}")))?;
         }
         plan.spec.build_transforms(&Expand::from_environment())?;
+        self.limit(&mut plan)?;
         Ok(plan)
+    }
+
+    /// Puts the bounds on a pipe that the settings of the server give.
+    fn limit(&self, plan: &mut PipePlan) -> Result<()> {
+        let Some(settings) = &self.settings else { return Ok(()) };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        plan.spec.jobs = plan.spec.jobs.min(settings.lanes(cores).max(1));
+        let to = plan.spec.to.dsn()?;
+        let takes = |name: &str| {
+            Ok::<_, Error>(self.registry.sink_info(&to)?.params().iter().any(|param| param.name() == name))
+        };
+        if to.get("connect_timeout").is_none() && takes("connect_timeout")? {
+            let timeout = format!("{}ms", settings.sink_timeout.as_millis());
+            let to = to.with_param("connect_timeout", Some(timeout));
+            plan.spec.to = to.to_string_with_secrets().into();
+        }
+        Ok(())
     }
 
     fn processor(&self, name: &str, attributes: &Attributes) -> Result<Arc<dyn Transform>> {

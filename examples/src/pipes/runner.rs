@@ -149,17 +149,10 @@ impl Pipes {
             return Ok(shared.share());
         }
         let plan = self.check(&record.definition)?;
-        let sink = Job::sink_of(&self.limited(plan.spec), &self.registry)?;
+        let sink = Job::sink_of(&plan.spec, &self.registry)?;
         let shared = sink.share();
         sinks.insert(key.clone(), sink.into());
         Ok(shared)
-    }
-
-    /// With the bounds that the settings of the server give.
-    fn limited(&self, mut spec: kwsync_core::spec::PipelineSpec) -> kwsync_core::spec::PipelineSpec {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        spec.jobs = spec.jobs.min(self.settings.lanes(cores).max(1));
-        spec
     }
 
     /// Runs a pipe to its end: that of its source, or the first fault that does not pass.
@@ -172,7 +165,7 @@ impl Pipes {
         let mut sink = sink?;
         loop {
             let plan = self.check(&record.definition)?;
-            let mut spec = self.limited(plan.spec).with_job(record.job().as_str());
+            let mut spec = plan.spec.with_job(record.job().as_str());
             spec.checkpoint = Some(format!("file:{}", self.store.checkpoints().display()).into());
             // A server that is away for a night must not stop a pipe.
             spec.retries = Some(u32::MAX);

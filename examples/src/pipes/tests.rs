@@ -151,3 +151,25 @@ async fn one_process_runs_them_and_writes_down_why_one_stopped() {
         .unwrap();
     assert_eq!(shown(&pipes, "SHOW PIPE bad")[0].exception, "{}");
 }
+
+#[test]
+fn settings_of_the_server_bound_pipes() {
+    let (_dir, pipes) = pipes();
+    let settings =
+        PipeSettings::from_properties("pipe_sink_timeout_ms=7000\npipe_subtask_executor_max_thread_num=1")
+            .unwrap();
+    let pipes = pipes.with_settings(settings);
+    let pipe = |sink: &str| -> PipePlan {
+        let text = format!(
+            "create pipe p with source ('source'='file','path'='in.lp','jobs'='64') with sink ({sink})"
+        );
+        let PipeStatement::Create(definition) = text.parse().unwrap() else { panic!() };
+        pipes.check(&definition).unwrap()
+    };
+    let plan = pipe("'sink'='postgres','dsn'='postgres://u@h/d'");
+    assert_eq!(plan.spec.jobs, 1);
+    assert_eq!(plan.spec.to.dsn().unwrap().get("connect_timeout"), Some("7000ms"));
+    let plan = pipe("'sink'='postgres','dsn'='postgres://u@h/d','connect_timeout'='1s'");
+    assert_eq!(plan.spec.to.dsn().unwrap().get("connect_timeout"), Some("1s"));
+    assert_eq!(pipe("'sink'='do-nothing-sink'").spec.to.dsn().unwrap().get("connect_timeout"), None);
+}
