@@ -26,6 +26,27 @@ pub struct Chunk {
     pub begin: Option<(Arc<Input>, Position)>,
     /// What the message carries beside its bytes, where it is one.
     pub metadata: Option<Arc<Metadata>>,
+    /// Whether no more will come before this has been committed: a broker hands out only so many messages that are not
+    /// acknowledged.
+    pub last_before_commit: bool,
+}
+
+impl Chunk {
+    /// The next bytes of the input in hand.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            end_of_record: false,
+            begin: None,
+            metadata: None,
+            last_before_commit: false,
+        }
+    }
+
+    /// A whole message.
+    pub fn message(bytes: impl Into<Bytes>, metadata: Arc<Metadata>) -> Self {
+        Self { end_of_record: true, metadata: Some(metadata), ..Self::new(bytes) }
+    }
 }
 
 /// A source of bytes, in splits.
@@ -61,6 +82,11 @@ pub trait ByteReader: Send {
     /// Says that everything before `position` has settled: a consumer of messages acknowledges them now.
     fn commit(&mut self, position: &SplitPosition) -> impl Future<Output = Result<()>> + Send {
         let _ = position;
+        async { Ok(()) }
+    }
+
+    /// Releases what the reader holds, when the last commit has been told. Dropping it instead never blocks.
+    fn close(&mut self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
 }
@@ -139,6 +165,8 @@ pub struct SourceBatch {
     pub position: SplitPosition,
     /// Bytes of input that were read for them.
     pub bytes: u64,
+    /// Whether the source waits for these rows to be committed before it gives more.
+    pub commit: bool,
 }
 
 impl SourceBatch {
@@ -146,7 +174,7 @@ impl SourceBatch {
     pub fn new(batches: Vec<TableBatch>, position: SplitPosition) -> Self {
         let records = batches.iter().map(|batch| batch.rows() as u64).sum();
         let counts = DecodeCounts { records, ..DecodeCounts::default() };
-        Self { decoded: Decoded { batches, rejects: Vec::new(), counts }, position, bytes: 0 }
+        Self { decoded: Decoded { batches, rejects: Vec::new(), counts }, position, bytes: 0, commit: false }
     }
 }
 
@@ -189,6 +217,7 @@ impl<B: ByteSource> Source for Decoding<B> {
             pending: VecDeque::new(),
             read: 0,
             finished: false,
+            commit: false,
             limit: None,
         })
     }
@@ -202,6 +231,8 @@ pub struct DecodingReader<R> {
     pending: VecDeque<Chunk>,
     read: u64,
     finished: bool,
+    /// Whether nothing more comes before a commit.
+    commit: bool,
     /// Rows and bytes after which a batch is returned, although the decoder would take more.
     limit: Option<(usize, u64)>,
 }
@@ -249,6 +280,7 @@ impl<R: ByteReader> DecodingReader<R> {
             if chunk.end_of_record {
                 self.decoder.end_record()?;
             }
+            self.commit |= chunk.last_before_commit;
             self.pending.pop_front();
         }
         Ok(self.decoder.wants_flush())
@@ -262,7 +294,7 @@ impl<R: ByteReader> DecodingReader<R> {
             }
         }
         let position = self.bytes.position(self.decoder.position());
-        Ok(SourceBatch { decoded, position, bytes: std::mem::take(&mut self.read) })
+        Ok(SourceBatch { decoded, position, bytes: std::mem::take(&mut self.read), commit: false })
     }
 }
 
@@ -271,6 +303,9 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
         loop {
             if self.decode_pending()? {
                 return self.flush().map(Some);
+            }
+            if std::mem::take(&mut self.commit) {
+                return self.flush().map(|batch| Some(SourceBatch { commit: true, ..batch }));
             }
             if self.finished {
                 return Ok(None);
@@ -311,6 +346,10 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
 
     async fn commit(&mut self, position: &SplitPosition) -> Result<()> {
         self.bytes.commit(position).await
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        self.bytes.close().await
     }
 }
 

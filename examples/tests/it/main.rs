@@ -13,6 +13,7 @@ mod kill;
 mod load;
 mod migrate;
 mod modes;
+mod mqtt;
 mod pgfaults;
 mod pipes;
 mod postgres;

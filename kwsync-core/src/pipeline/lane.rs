@@ -45,7 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>, index: usize) -> Result<()> {
         if error.retry() == Retry::Never {
             return Err(error);
         }
-        if lost.iter().any(|split| !split.resumable) {
+        if lost.iter().any(|split| !split.resumable && !split.redelivers) {
             return Err(Ledger::cannot_retry(error));
         }
         if writing.commits > 0 {
@@ -247,7 +247,7 @@ struct Transformed {
 
 impl Transformed {
     fn new(shared: &Shared, batch: SourceBatch) -> Result<Self> {
-        let SourceBatch { decoded, position, bytes } = batch;
+        let SourceBatch { decoded, position, bytes, commit: _ } = batch;
         let rows = decoded.batches.iter().map(|batch| batch.rows() as u64).sum();
         let (mut batches, mut rejects, mut filtered) = (decoded.batches, decoded.rejects, 0);
         for transform in &shared.transforms {
@@ -382,6 +382,7 @@ impl Writing {
                     self.begun.insert(Arc::clone(&checkpoint.split), checkpoint);
                 }
                 Some(Message::Batch { split, batch, bytes }) => {
+                    let commit = batch.commit;
                     let mut batch = Transformed::new(shared, batch)?;
                     if self.prepare_conflicts(shared, &batch) {
                         self.commit(shared, writer, acks, taken).await?;
@@ -393,6 +394,9 @@ impl Writing {
                     };
                     prepared?;
                     self.take(shared, writer, split, batch, bytes).await?;
+                    if commit {
+                        self.commit(shared, writer, acks, taken).await?;
+                    }
                 }
                 Some(Message::End { split }) => {
                     let last = self.reached.remove(&split).and_then(|(position, _)| position);

@@ -49,6 +49,7 @@ impl Source for Numbers {
             spec: serde_json::json!(n),
             bytes: Some(self.rows),
             resumable: self.resumable,
+            redelivers: false,
         };
         Ok((0..self.splits).map(split).collect())
     }
@@ -93,7 +94,12 @@ impl Reader for NumbersReader {
         let bytes = to - self.next;
         self.next = to;
         let position = SplitPosition(serde_json::json!(to));
-        Ok(Some(SourceBatch { decoded: Decoded { batches, rejects, counts }, position, bytes }))
+        Ok(Some(SourceBatch {
+            decoded: Decoded { batches, rejects, counts },
+            position,
+            bytes,
+            commit: false,
+        }))
     }
 }
 
