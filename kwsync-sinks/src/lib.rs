@@ -6,6 +6,7 @@
 //! | `discard` | counts rows and drops them | yes |
 //! | `postgres` | PostgreSQL, by COPY BINARY | in `full` |
 //! | `kwdb` | KWDB: time series by INSERT of literals, relational databases as `postgres` | in `full` |
+//! | `mysql` | MySQL and MariaDB, by INSERT of many rows | in `full` |
 //! | `tokio-postgres` | the same over a client of tokio-postgres that the caller brings | no |
 //!
 //! [`register`] adds all of them to a registry.
@@ -16,6 +17,8 @@ pub mod discard;
 pub mod file;
 #[cfg(feature = "kwdb")]
 pub mod kwdb;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 
@@ -29,8 +32,10 @@ pub fn register(registry: &mut Registry) {
     file::register(registry);
     #[cfg(feature = "kwdb")]
     kwdb::register(registry);
+    #[cfg(feature = "mysql")]
+    mysql::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
-    #[cfg(not(any(feature = "discard", feature = "file", feature = "postgres")))]
+    #[cfg(not(any(feature = "discard", feature = "file", feature = "mysql", feature = "postgres")))]
     let _ = registry;
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
 //! | `mqtt` | messages of MQTT brokers | |
+//! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
 //!
@@ -13,9 +14,11 @@
 pub mod file;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod relational;
 
 use kwsync_core::config::Registry;
@@ -26,8 +29,10 @@ pub fn register(registry: &mut Registry) {
     file::register(registry);
     #[cfg(feature = "mqtt")]
     mqtt::register(registry);
+    #[cfg(feature = "mysql")]
+    mysql::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
-    #[cfg(not(any(feature = "file", feature = "mqtt", feature = "postgres")))]
+    #[cfg(not(any(feature = "file", feature = "mqtt", feature = "mysql", feature = "postgres")))]
     let _ = registry;
 }

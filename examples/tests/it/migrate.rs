@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use kwsync_core::testkit::PgServer;
+use kwsync_core::testkit::{MariaServer, PgServer};
 
 use super::support::{Place, parquet_files};
 
@@ -114,5 +114,159 @@ fn a_migration_that_is_killed_goes_on() {
     }
     place.run(&arguments).expect(0);
     assert_eq!(digests(server, &from), digests(server, &to), "after {kills} kills");
+    assert!(kills > 0);
+}
+
+/// From MariaDB, its odd types among them, into PostgreSQL.
+#[test]
+fn a_mariadb_goes_to_postgres() {
+    let (Some(maria), Some(postgres)) = (MariaServer::shared(), PgServer::shared()) else { return };
+    let (place, from, to) = (Place::new(), maria.create_database(), postgres.create_database());
+    maria.sql(
+        &from,
+        "SET time_zone = '+00:00'; CREATE TABLE `Order Lines` (id bigint unsigned PRIMARY KEY, at datetime(6) NOT NULL, amount decimal(20,4), note varchar(40), raw blob, flags bit(5), kind enum('a', 'b'), doc json);
+         INSERT INTO `Order Lines` SELECT seq, '2024-01-01' + INTERVAL seq MICROSECOND, seq / 7, IF(seq % 3, CONCAT('n\\'\\\\', seq), NULL), UNHEX(MD5(seq)), seq % 32, IF(seq % 2, 'a', 'b'), JSON_OBJECT('n', seq) FROM seq_1_to_20000;
+         CREATE TABLE pairs (b int, a varchar(20), PRIMARY KEY (b, a)); INSERT INTO pairs SELECT seq % 50, CONCAT('x', seq) FROM seq_1_to_3000; CREATE TABLE empty (y year)",
+    );
+    let source = format!("{}?tables=*&splits=3&batch_rows=2000", maria.dsn(&from));
+    place.run(&["run", "--from", &source, "--to", &postgres.dsn(&to), "--jobs", "2"]).expect(0);
+    let there = maria.sql(&from, "SELECT id, at, amount, IFNULL(note, '-'), HEX(raw), BIN(flags), kind, doc FROM `Order Lines` ORDER BY id");
+    let here = postgres.psql(&to, "SELECT concat_ws(E'\\t', id, to_char(at, 'YYYY-MM-DD HH24:MI:SS.US'), amount, replace(coalesce(note, '-'), '\\', '\\\\'), upper(encode(raw, 'hex')), coalesce(nullif(ltrim(flags::text, '0'), ''), '0'), kind, doc) FROM \"Order Lines\" ORDER BY id");
+    let differs = there.lines().zip(here.lines()).find(|(there, here)| there != here);
+    assert_eq!(differs, None);
+    assert_eq!(there.lines().count(), 20_000);
+    assert_eq!(postgres.psql(&to, "SELECT count(*) FROM pairs"), "3000\n");
+    assert_eq!(postgres.psql(&to, "SELECT relname, indkey FROM pg_index JOIN pg_class c ON c.oid = indrelid WHERE indisprimary AND relnamespace = 'public'::regnamespace AND relname <> 'kwsync_checkpoint' ORDER BY 1"), "Order Lines|1\npairs|1 2\n");
+}
+
+/// A generated schema of every type, with awkward names and keys, goes over and comes back the same.
+#[test]
+fn a_mariadb_goes_to_postgres_and_comes_back() {
+    let (Some(maria), Some(postgres)) = (MariaServer::shared(), PgServer::shared()) else { return };
+    let (place, from) = (Place::new(), maria.create_database());
+    let (over, back) = (postgres.create_database(), maria.create_database());
+    // Types that are the same when they come back, and those that are of another type, of which the values are the same.
+    let types = [
+        ("bigint", "n * 1000003 - 5000000"),
+        ("int", "n - 50"),
+        ("smallint", "n"),
+        ("double", "n / 7"),
+        ("decimal(30,6)", "n / 3"),
+        ("decimal(60,20)", "n * 12345678901234567890.5"),
+        ("varchar(60)", "CONCAT('é''\\\\\\n😀', n)"),
+        ("char(9)", "CONCAT('c', n)"),
+        ("text", "REPEAT('x', n)"),
+        ("blob", "UNHEX(SHA1(n))"),
+        ("date", "'1000-01-01' + INTERVAL n * 300 DAY"),
+        ("datetime(6)", "'2024-01-01' + INTERVAL n * 1000001 MICROSECOND"),
+        ("time(6)", "SEC_TO_TIME(n * 80.5)"),
+        ("bit(10)", "n % 1024"),
+        ("year", "1901 + n"),
+        ("tinyint unsigned", "n"),
+        ("bigint unsigned", "18446744073709551615 - n"),
+        ("float", "n / 8"),
+        ("json", "JSON_ARRAY(n, NULL)"),
+        ("enum('a','b')", "IF(n % 2, 'a', 'b')"),
+        ("timestamp(6) NULL", "'2030-01-01' + INTERVAL n SECOND"),
+    ];
+    let mut sql = String::from("SET time_zone = '+00:00';");
+    let mut tables = Vec::new();
+    for number in 0..20_usize {
+        let name =
+            ["plain", "With Blank", "quo\"te", "dot.ted", "ünï"][number % 5].to_owned() + &number.to_string();
+        // Each has some of the types, in an order of its own.
+        let own: Vec<_> = (0..6).map(|at| types[(number * 5 + at * 4) % types.len()]).collect();
+        let columns: Vec<_> = own.iter().enumerate().map(|(at, (t, _))| format!("`c {at}` {t}")).collect();
+        let key = ["PRIMARY KEY (id)", "PRIMARY KEY (part, id)", "UNIQUE (id)"][number % 3];
+        let values: Vec<_> = own.iter().map(|(_, value)| format!("IF(n % 5 = 0, NULL, {value})")).collect();
+        let name = format!("`{name}`");
+        sql.push_str(&format!(
+            "CREATE TABLE {name} (id int NOT NULL, part varchar(5) NOT NULL, {}, {key}) CHARSET=utf8mb4;",
+            columns.join(", ")
+        ));
+        sql.push_str(&format!(
+            "INSERT INTO {name} SELECT n, n % 3, {} FROM (SELECT CAST(seq AS SIGNED) AS n FROM seq_1_to_120) s;",
+            values.join(", ")
+        ));
+        tables.push((name, own.len()));
+    }
+    maria.sql(&from, &sql);
+    place
+        .run(&[
+            "run",
+            "--from",
+            &format!("{}?tables=*&splits=2", maria.dsn(&from)),
+            "--to",
+            &postgres.dsn(&over),
+            "--jobs",
+            "2",
+        ])
+        .expect(0);
+    place
+        .run(&[
+            "run",
+            "--from",
+            &format!("{}?tables=*&splits=2", postgres.dsn(&over)),
+            "--to",
+            &maria.dsn(&back),
+            "--jobs",
+            "2",
+        ])
+        .expect(0);
+    for (table, columns) in tables {
+        // JSON is compared by what it says: PostgreSQL keeps its text, and so does MariaDB.
+        let all: Vec<_> =
+            (0..columns).map(|at| format!("IFNULL(HEX(CAST(`c {at}` AS CHAR)), '-')")).collect();
+        let rows = |db: &str| {
+            maria.sql(
+                db,
+                &format!(
+                    "SET time_zone = '+00:00'; SELECT id, part, {} FROM {table} ORDER BY id",
+                    all.join(", ")
+                ),
+            )
+        };
+        let (there, here) = (rows(&from), rows(&back));
+        assert_eq!(there.lines().count(), 120);
+        let differs = there.lines().zip(here.lines()).find(|(there, here)| there != here);
+        assert_eq!(differs, None, "{table}: {}", maria.sql(&from, &format!("SHOW CREATE TABLE {table}")));
+        assert_eq!(there.len(), here.len());
+    }
+}
+
+/// A load into MariaDB is killed and started again: every row is there once.
+#[test]
+fn a_load_into_mariadb_that_is_killed_goes_on() {
+    let (Some(maria), Some(postgres)) = (MariaServer::shared(), PgServer::shared()) else { return };
+    let (place, from, to) = (Place::new(), postgres.create_database(), maria.create_database());
+    postgres.psql(&from, "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, md5(n::text) FROM generate_series(1, 40000) n");
+    // No key there: a row that came twice would be there twice.
+    maria.sql(&to, "CREATE TABLE t (id int, v varchar(32)) ENGINE=InnoDB");
+    let source = format!("{}?table=t&splits=3&batch_rows=500", postgres.dsn(&from));
+    let target = maria.dsn(&to);
+    let arguments =
+        ["run", "--from", &source, "--to", &target, "--jobs", "2", "--rate-rows", "25000", "--quiet"];
+    let mut kills = 0;
+    for step in 1..=3_u64 {
+        let mut child =
+            place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            let moved = maria.try_sql(&to, "SELECT COALESCE(SUM(sequence), 0) FROM kwsync_checkpoint");
+            if moved.is_ok_and(|moved| moved.trim().parse::<u64>().unwrap_or(0) >= step) {
+                child.kill().unwrap();
+                kills += 1;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.wait().unwrap();
+    }
+    place.run(&arguments).expect(0);
+    assert_eq!(
+        maria.sql(&to, "SELECT COUNT(*), COUNT(DISTINCT id), MIN(id), MAX(id) FROM t"),
+        "40000\t40000\t1\t40000\n",
+        "after {kills} kills"
+    );
     assert!(kills > 0);
 }

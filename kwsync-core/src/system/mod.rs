@@ -1,4 +1,5 @@
 //! What a source and a sink of one system share: types and DDL as data, and behind the system's feature its client.
 
 pub mod kwdb;
+pub mod mysql;
 pub mod postgres;

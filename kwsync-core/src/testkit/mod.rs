@@ -1,8 +1,10 @@
 //! What tests of more than one crate share: real servers that start in a temporary folder and never outlive the
 //! test process. Behind the feature `testkit`; no part of the stable API.
 
+mod mariadb;
 mod mosquitto;
 mod postgres;
 
+pub use mariadb::MariaServer;
 pub use mosquitto::Mosquitto;
 pub use postgres::PgServer;

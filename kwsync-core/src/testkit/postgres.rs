@@ -334,20 +334,20 @@ fn find_programs() -> Option<PathBuf> {
 }
 
 /// PostgreSQL refuses root: the user to run it as, when our own files are root's.
-fn owner_when_root(own: &Path) -> io::Result<Option<(u32, u32)>> {
+pub(super) fn owner_when_root(own: &Path) -> io::Result<Option<(u32, u32)>> {
     use std::os::unix::fs::MetadataExt;
     if fs::metadata(own)?.uid() != 0 {
         return Ok(None);
     }
     let users = fs::read_to_string("/etc/passwd")?;
-    let found = ["postgres", "nobody"].iter().find_map(|name| {
+    let found = ["postgres", "mysql", "nobody"].iter().find_map(|name| {
         let mut parts =
             users.lines().map(|line| line.split(':')).find(|parts| parts.clone().next() == Some(name))?;
         Some((parts.nth(2)?.parse().ok()?, parts.next()?.parse().ok()?))
     });
     found
         .map(Some)
-        .ok_or_else(|| io::Error::other("run as root, and no user postgres or nobody to run it as"))
+        .ok_or_else(|| io::Error::other("run as root, and no user postgres, mysql or nobody to run it as"))
 }
 
 /// A CA and a server's certificate signed by it, for `localhost` and 127.0.0.1. `false` where there is no openssl.
@@ -374,7 +374,7 @@ pub(super) fn make_certificates(top: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn run(command: &mut Command) -> io::Result<()> {
+pub(super) fn run(command: &mut Command) -> io::Result<()> {
     let out = command.stdin(Stdio::null()).output()?;
     if out.status.success() {
         return Ok(());

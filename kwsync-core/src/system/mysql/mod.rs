@@ -1,0 +1,8 @@
+//! MySQL and MariaDB: types and DDL; with the feature `mysql` also sessions and the catalog.
+
+#[cfg(feature = "mysql")]
+pub mod catalog;
+pub mod ddl;
+#[cfg(feature = "mysql")]
+pub mod session;
+pub mod types;

@@ -1,0 +1,250 @@
+//! How the rows of a table or query are selected, and what comes of it.
+
+use std::sync::Arc;
+
+use kwsync_core::system::mysql::catalog::{CatalogColumn, UniqueIndex};
+use kwsync_core::system::mysql::ddl::{quote, table_name};
+use kwsync_core::system::mysql::session::error;
+use kwsync_core::system::mysql::types::unit_of;
+use kwsync_core::{Column, DataType, Error, Result, Schema, TableId, TimeUnit};
+use mysql_async::Conn;
+use mysql_async::consts::{ColumnFlags, ColumnType};
+use mysql_async::prelude::Queryable;
+
+use super::config::{MysqlSourceOptions, TimeAs, ZeroDates};
+use super::spec::Spec;
+use crate::relational::one_line;
+
+/// The character set that is none: bytes.
+const BINARY: u16 = 63;
+
+/// A table as the catalog has it.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) columns: Vec<CatalogColumn>,
+    pub(super) unique: Vec<UniqueIndex>,
+}
+
+impl Table {
+    pub(super) fn column(&self, name: &str) -> Option<&CatalogColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The columns by which rows are told apart: of the primary key, else of a unique index whose columns are never null.
+    pub(super) fn key(&self) -> Vec<String> {
+        let never_null = |index: &&UniqueIndex| {
+            index.columns.iter().all(|name| self.column(name).is_some_and(|column| !column.nullable))
+        };
+        self.unique.iter().find(never_null).map(|index| index.columns.clone()).unwrap_or_default()
+    }
+}
+
+/// A selection.
+#[derive(Debug)]
+pub(super) struct Shape {
+    list: String,
+    from: String,
+    /// What comes of it; the columns of the key stand behind those.
+    pub(super) schema: Arc<Schema>,
+    /// Columns that come as something else than they are.
+    pub(super) notes: Vec<String>,
+}
+
+impl Shape {
+    pub(super) async fn of_table(
+        connection: &mut Conn,
+        options: &MysqlSourceOptions,
+        id: &TableId,
+        table: &Table,
+    ) -> Result<Self> {
+        let list = match options.columns.as_slice() {
+            [] => all_columns(table)?,
+            [star] if star == "*" => all_columns(table)?,
+            columns => columns.join(", "),
+        };
+        Self::made(connection, options, list, table_name(id, None)?, &id.to_string(), Some((id, table))).await
+    }
+
+    pub(super) async fn of_query(
+        connection: &mut Conn,
+        options: &MysqlSourceOptions,
+        query: &str,
+    ) -> Result<Self> {
+        // On a line of its own the bracket does not fall to a comment.
+        let from = format!("({query}\n) AS `kwsync query`");
+        let what = format!("`{}`", one_line(query));
+        Self::made(connection, options, "*".to_owned(), from, &what, None).await
+    }
+
+    async fn made(
+        connection: &mut Conn,
+        options: &MysqlSourceOptions,
+        list: String,
+        from: String,
+        what: &str,
+        table: Option<(&TableId, &Table)>,
+    ) -> Result<Self> {
+        let cannot = |found| error(found).context(format!("cannot read {what}"));
+        let statement = connection.prep(format!("SELECT {list} FROM {from}")).await.map_err(cannot)?;
+        let fields = statement.columns();
+        connection.close(statement).await.map_err(cannot)?;
+        let key = table
+            .and_then(|(_, table)| table.unique.first().filter(|index| index.name == "PRIMARY"))
+            .map(|index| index.columns.as_slice())
+            .unwrap_or_default();
+        let mut notes = Vec::new();
+        let mut columns = Vec::with_capacity(fields.len());
+        for field in fields.iter() {
+            let name = field.name_str();
+            // A geometry is called by its own name, but is an expression.
+            let known = table.and_then(|(id, table)| {
+                let own = field.org_table_str() == id.name() && table.column(&field.org_name_str()).is_some();
+                if own { table.column(&field.org_name_str()) } else { None }
+            });
+            let of_geometry = table
+                .and_then(|(_, table)| table.column(&name))
+                .filter(|column| options.columns.is_empty() && column.declared == Some(DataType::Geometry));
+            let data_type = known
+                .or(of_geometry)
+                .and_then(|known| known.declared.clone())
+                .unwrap_or_else(|| result_type(field, options));
+            if let Some(known) = known.filter(|known| matches!(known.type_name.as_str(), "enum" | "set")) {
+                notes.push(format!(
+                    "column {name:?} of {what} is {}, which is read as text",
+                    known.column_type
+                ));
+            }
+            if of_geometry.is_some() {
+                notes.push(format!("column {name:?} of {what} is read as WKT, without its SRID"));
+            }
+            let mut column = Column::new(name.as_ref(), data_type);
+            if let Some(known) = known {
+                let dates = matches!(
+                    column.data_type(),
+                    DataType::Date | DataType::Timestamp(_) | DataType::TimestampTz(_)
+                );
+                let made_null = options.zero_dates == ZeroDates::Null && dates;
+                column = column.with_nullable(known.nullable || made_null);
+                if let Some(at) = key.iter().position(|name| *name == known.name) {
+                    column = column.with_key(at as u16 + 1, key.len() as u16);
+                }
+                if let Some(comment) = &known.comment {
+                    column = column.with_comment(comment.as_str());
+                }
+            }
+            columns.push(column);
+        }
+        let schema = Schema::new(columns).map_err(|error| {
+            error
+                .context(format!("cannot read {what}"))
+                .with_hint("give one of them another name: COLUMN AS name")
+        })?;
+        Ok(Self { list, from, schema: Arc::new(schema), notes })
+    }
+
+    pub(super) fn from(&self) -> &str {
+        &self.from
+    }
+
+    /// The statement for a split, from behind the row with the key `after` on.
+    pub(super) fn statement(
+        &self,
+        spec: &Spec,
+        condition: Option<&str>,
+        after: Option<&[String]>,
+    ) -> Result<String> {
+        let key: Vec<_> = spec.key.iter().map(|name| quote(name)).collect::<Result<_>>()?;
+        let mut list = vec![self.list.clone()];
+        list.extend(key.iter().enumerate().map(|(at, name)| format!("{name} AS `kwsync key {at}`")));
+        let mut conditions: Vec<String> = condition.iter().map(|sql| format!("({sql}\n)")).collect();
+        if let Some(range) = &spec.range {
+            let name = quote(&range.column)?;
+            let mut parts: Vec<String> = Vec::new();
+            parts.extend(range.from.map(|from| format!("{name} >= {from}")));
+            parts.extend(range.to.map(|to| format!("{name} < {to}")));
+            let within = parts.join(" AND ");
+            conditions.push(if range.nulls { format!("({within} OR {name} IS NULL)") } else { within });
+        }
+        if let Some(after) = after.filter(|after| after.len() == key.len()) {
+            // (a, b) > (x, y), in the words that the server finds its index by.
+            let mut ways = Vec::with_capacity(key.len());
+            for (at, (name, value)) in key.iter().zip(after).enumerate() {
+                let same =
+                    key.iter().zip(after).take(at).map(|(name, value)| format!("{name} = {value} AND "));
+                ways.push(format!("({}{name} > {value})", same.collect::<String>()));
+            }
+            conditions.push(format!("({})", ways.join(" OR ")));
+        }
+        let mut sql = format!("SELECT {} FROM {}", list.join(", "), self.from);
+        if !conditions.is_empty() {
+            sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
+        }
+        if !key.is_empty() {
+            sql.push_str(&format!(" ORDER BY {}", key.join(", ")));
+        }
+        Ok(sql)
+    }
+
+    /// A column that comes out of the selection.
+    pub(super) fn column(&self, name: &str, what: &str) -> Result<&Column> {
+        self.schema.column(name).ok_or_else(|| {
+            let there: Vec<_> = self.schema.columns().iter().map(Column::name).collect();
+            Error::config(format!("split_by={name}: {what} has no such column"))
+                .with_hint(format!("it has {}", there.join(", ")))
+        })
+    }
+}
+
+fn all_columns(table: &Table) -> Result<String> {
+    let name = |column: &CatalogColumn| {
+        let name = quote(&column.name)?;
+        Ok(match column.declared {
+            Some(DataType::Geometry) => format!("ST_AsText({name}) AS {name}"),
+            _ => name,
+        })
+    };
+    Ok(table.columns.iter().map(name).collect::<Result<Vec<_>>>()?.join(", "))
+}
+
+/// What a column of a result is.
+fn result_type(field: &mysql_async::Column, options: &MysqlSourceOptions) -> DataType {
+    use ColumnType as C;
+    let unsigned = field.flags().contains(ColumnFlags::UNSIGNED_FLAG);
+    let length = field.column_length();
+    let scale = i16::from(field.decimals());
+    match (field.column_type(), unsigned) {
+        (C::MYSQL_TYPE_TINY, false) => DataType::Int8,
+        (C::MYSQL_TYPE_TINY, true) => DataType::UInt8,
+        (C::MYSQL_TYPE_SHORT, false) | (C::MYSQL_TYPE_YEAR, _) => DataType::Int16,
+        (C::MYSQL_TYPE_SHORT, true) => DataType::UInt16,
+        (C::MYSQL_TYPE_LONG | C::MYSQL_TYPE_INT24, false) => DataType::Int32,
+        (C::MYSQL_TYPE_LONG | C::MYSQL_TYPE_INT24, true) => DataType::UInt32,
+        (C::MYSQL_TYPE_LONGLONG, false) => DataType::Int64,
+        (C::MYSQL_TYPE_LONGLONG, true) => DataType::UInt64,
+        (C::MYSQL_TYPE_FLOAT, _) => DataType::Float32,
+        (C::MYSQL_TYPE_DOUBLE, _) => DataType::Float64,
+        (C::MYSQL_TYPE_DECIMAL | C::MYSQL_TYPE_NEWDECIMAL, _) => {
+            // The width of the text: digits, a sign, a point.
+            let digits = length.saturating_sub(u32::from(scale > 0)).saturating_sub(u32::from(!unsigned));
+            let digits = digits.clamp(u32::from(scale.unsigned_abs()).max(1), 65);
+            DataType::Numeric(Some((digits as u16, scale)))
+        }
+        (C::MYSQL_TYPE_BIT, _) => DataType::Bit(length.max(1)),
+        (C::MYSQL_TYPE_DATE | C::MYSQL_TYPE_NEWDATE, _) => DataType::Date,
+        (C::MYSQL_TYPE_DATETIME | C::MYSQL_TYPE_DATETIME2, _) => {
+            DataType::Timestamp(unit_of(scale.unsigned_abs().into()))
+        }
+        (C::MYSQL_TYPE_TIMESTAMP | C::MYSQL_TYPE_TIMESTAMP2, _) => {
+            DataType::TimestampTz(unit_of(scale.unsigned_abs().into()))
+        }
+        (C::MYSQL_TYPE_TIME | C::MYSQL_TYPE_TIME2, _) => match options.time_as {
+            TimeAs::Time => DataType::Time(TimeUnit::Microsecond),
+            TimeAs::Interval => DataType::Interval,
+            TimeAs::Text => DataType::Text,
+        },
+        (C::MYSQL_TYPE_JSON, _) => DataType::Json,
+        (C::MYSQL_TYPE_GEOMETRY, _) => DataType::Bytes,
+        _ if field.character_set() == BINARY => DataType::Bytes,
+        _ => DataType::Text,
+    }
+}

@@ -1,0 +1,394 @@
+//! Splits of tables, sessions, and readers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kwsync_core::system::mysql::catalog::{self, CatalogTable};
+use kwsync_core::system::mysql::session::error;
+use kwsync_core::{Error, ErrorKind, Input, Result, Source, Split, SplitPosition, TableId};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use super::config::MysqlSourceOptions;
+use super::cut;
+use super::reader::{MysqlReader, Reading};
+use super::shape::{Shape, Table};
+use super::spec::{Range, Spec, What, after};
+
+/// A session in which splits are read.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) connection: Conn,
+}
+
+/// The sessions of all lanes.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    options: Arc<MysqlSourceOptions>,
+    idle: Mutex<Vec<Lane>>,
+    /// Whether all were to be of one moment.
+    shared: Mutex<bool>,
+}
+
+const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+const LEVEL: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+
+impl Sessions {
+    fn new(options: Arc<MysqlSourceOptions>) -> Self {
+        Self { options, idle: Mutex::default(), shared: Mutex::new(false) }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn open(&self) -> Result<Lane> {
+        let mut connection = self.options.connect.connect().await?;
+        connection.query_drop(LEVEL).await.map_err(error)?;
+        connection.query_drop(BEGIN).await.map_err(error)?;
+        Ok(Lane { connection })
+    }
+
+    /// Opens the sessions of `lanes`, all at one moment where that may be. Returns what to say of it.
+    async fn open_all(&self, lanes: usize) -> Result<Option<String>> {
+        if !self.idle().is_empty() {
+            return Ok(None);
+        }
+        if !self.options.shared_snapshot {
+            return Ok(Some(
+                "each lane is read at a moment of its own, not all at one (snapshot=none)".to_owned(),
+            ));
+        }
+        let mut holder = None;
+        let mut note = None;
+        if lanes > 1 {
+            let mut connection = self.options.connect.connect().await?;
+            // The lock waits for statements that run; for that long nobody else may have to wait for us.
+            connection.query_drop("SET SESSION lock_wait_timeout = 10").await.map_err(error)?;
+            match connection.query_drop("FLUSH TABLES WITH READ LOCK").await.map_err(error) {
+                Ok(()) => holder = Some(connection),
+                Err(why) if matches!(why.kind(), ErrorKind::Permission | ErrorKind::Conflict) => {
+                    note = Some(format!(
+                        "each lane is read at a moment of its own, not all at one: tables cannot be locked ({why}); one \
+                         lane (--jobs 1) reads all at one"
+                    ));
+                }
+                Err(other) => return Err(other.context("cannot lock the tables for a common snapshot")),
+            }
+        }
+        for _ in 0..lanes.max(1) {
+            let lane = self.open().await?;
+            self.idle().push(lane);
+        }
+        if let Some(mut holder) = holder {
+            holder.query_drop("UNLOCK TABLES").await.map_err(error)?;
+            // The socket is closed in any case.
+            drop(holder.disconnect().await);
+        }
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = note.is_none();
+        Ok(note)
+    }
+
+    /// A session to read in.
+    async fn lane(&self) -> Result<Lane> {
+        while let Some(mut lane) = { self.idle().pop() } {
+            if lane.connection.ping().await.is_ok() {
+                return Ok(lane);
+            }
+        }
+        if *self.shared.lock().unwrap_or_else(PoisonError::into_inner) {
+            tracing::warn!(
+                "a session of the common snapshot was lost: what it had to read is of a later moment"
+            );
+        }
+        self.open().await
+    }
+
+    /// Takes a session back that has read a split to its end.
+    pub(super) fn give_back(&self, lane: Lane) {
+        if self.options.shared_snapshot {
+            self.idle().push(lane);
+        }
+    }
+}
+
+/// Tables and queries of a MySQL or MariaDB server.
+///
+/// # Examples
+/// ```no_run
+/// use kwsync_core::system::mysql::session::ConnectConfig;
+/// use kwsync_core::{Reader, Source};
+/// use kwsync_sources::mysql::{MysqlSource, MysqlSourceOptions};
+///
+/// # async fn read() -> kwsync_core::Result<()> {
+/// let connect = ConnectConfig::new("localhost", 3306, "me").with_database("shop");
+/// let source = MysqlSource::new(MysqlSourceOptions::new(connect).with_tables(["orders"])?);
+/// for split in source.splits(1, &[]).await? {
+///     let mut reader = source.open(&split, None).await?;
+///     while let Some(read) = reader.next().await? {
+///         for batch in read.decoded.batches {
+///             println!("{} rows of {}", batch.rows(), batch.table());
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct MysqlSource {
+    options: Arc<MysqlSourceOptions>,
+    sessions: Arc<Sessions>,
+    shapes: tokio::sync::Mutex<HashMap<Option<TableId>, Arc<Shape>>>,
+    notes: Mutex<Vec<String>>,
+}
+
+impl MysqlSource {
+    /// A source with the options given. Nothing is connected yet.
+    pub fn new(options: MysqlSourceOptions) -> Self {
+        let options = Arc::new(options);
+        Self {
+            sessions: Arc::new(Sessions::new(Arc::clone(&options))),
+            options,
+            shapes: tokio::sync::Mutex::default(),
+            notes: Mutex::default(),
+        }
+    }
+
+    fn note(&self, note: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    /// The tables that the options ask for.
+    async fn asked(&self, connection: &mut Conn) -> Result<Vec<CatalogTable>> {
+        let default = self.options.connect.database.as_deref();
+        let all = catalog::tables(connection, None, None).await?;
+        let mut found: Vec<CatalogTable> = Vec::new();
+        for pattern in &self.options.tables {
+            let before = found.len();
+            for table in &all {
+                let is = match pattern.exact() {
+                    Some((schema, name)) => schema.or(default) == Some(&table.schema) && name == table.name,
+                    None => {
+                        !table.view
+                            && table.name != "kwsync_checkpoint"
+                            && pattern.matches(default, &table.schema, &table.name)
+                    }
+                };
+                let out = self
+                    .options
+                    .exclude
+                    .iter()
+                    .any(|other| other.matches(default, &table.schema, &table.name));
+                let twice =
+                    found.iter().any(|known| known.schema == table.schema && known.name == table.name);
+                if is && !out && !twice {
+                    found.push(table.clone());
+                }
+            }
+            if found.len() == before && (pattern.exact().is_some() || self.options.exclude.is_empty()) {
+                return Err(gone(&pattern, default));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn look(&self, connection: &mut Conn, id: &TableId) -> Result<Table> {
+        let schema = id.schema().unwrap_or_default();
+        let columns = catalog::columns(connection, schema, id.name()).await?;
+        if columns.is_empty() {
+            return Err(gone(id, None));
+        }
+        let unique = catalog::unique_indexes(connection, schema, id.name()).await?;
+        Ok(Table { columns, unique })
+    }
+
+    async fn shape(&self, connection: &mut Conn, asked: Option<&TableId>) -> Result<Arc<Shape>> {
+        if let Some(shape) = self.shapes.lock().await.get(&asked.cloned()) {
+            return Ok(Arc::clone(shape));
+        }
+        let shape = match asked {
+            Some(id) => {
+                let table = self.look(connection, id).await?;
+                Shape::of_table(connection, &self.options, id, &table).await?
+            }
+            None => {
+                let query = self.options.query.as_deref().unwrap_or_default();
+                Shape::of_query(connection, &self.options, query).await?
+            }
+        };
+        shape.notes.iter().for_each(|note| self.note(note.clone()));
+        let shape = Arc::new(shape);
+        self.shapes.lock().await.insert(asked.cloned(), Arc::clone(&shape));
+        Ok(shape)
+    }
+
+    async fn query_splits(&self, connection: &mut Conn) -> Result<Vec<Split>> {
+        let shape = self.shape(connection, None).await?;
+        let table = match self.options.tables.first().and_then(|pattern| pattern.exact()) {
+            Some((Some(schema), name)) => TableId::with_schema(schema, name),
+            Some((None, name)) => TableId::new(name),
+            None => TableId::new("query"),
+        };
+        let (key, ranges) = match &self.options.split_by {
+            Some(name) => {
+                shape.column(name, "the query")?;
+                // Looking for the ends runs the query once more, so only where it was asked for.
+                let pieces = self.options.splits.unwrap_or(1);
+                let ranges = cut::ranges(connection, shape.from(), name, true, pieces).await?;
+                (vec![name.clone()], ranges)
+            }
+            None => {
+                self.note(
+                    "the query is read in one piece, and cannot be read on from the middle; split_by= can name a column of \
+                     it whose values are distinct"
+                        .to_owned(),
+                );
+                (Vec::new(), vec![None])
+            }
+        };
+        self.made(&table, None, key, false, ranges, None)
+    }
+
+    async fn table_splits(&self, connection: &mut Conn, lanes: usize, known: &[Spec]) -> Result<Vec<Split>> {
+        let mut splits = Vec::new();
+        for found in self.asked(connection).await? {
+            let id = TableId::with_schema(found.schema.as_str(), found.name.as_str());
+            if known.iter().any(|spec| spec.asked.as_ref() == Some(&id)) {
+                continue;
+            }
+            let table = self.look(connection, &id).await?;
+            let shape = self.shape(connection, Some(&id)).await?;
+            let (mut key, mut unique) = (table.key(), true);
+            let pieces = cut::count(&self.options, &found, lanes);
+            let by = match &self.options.split_by {
+                Some(name) => {
+                    let column = table.column(name).ok_or_else(|| {
+                        let there: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
+                        Error::config(format!("split_by={name}: {id} has no such column"))
+                            .with_hint(format!("it has {}", there.join(", ")))
+                    })?;
+                    if key.is_empty() && found.view {
+                        (key, unique) = (vec![name.clone()], false);
+                    }
+                    Some(column)
+                }
+                None => key.first().and_then(|name| table.column(name)),
+            };
+            if key.is_empty() {
+                self.note(format!(
+                    "{id} cannot be read on from the middle: it has no primary key, and no unique index without nulls"
+                ));
+            }
+            let ranges = match by.filter(|column| column.is_integer()) {
+                Some(column) => {
+                    cut::ranges(connection, shape.from(), &column.name, column.nullable, pieces).await?
+                }
+                None => {
+                    if pieces > 1 {
+                        self.note(format!(
+                            "{id} is read in one piece: there is no column of integers to cut it by"
+                        ));
+                    }
+                    vec![None]
+                }
+            };
+            let name = TableId::new(found.name.as_str());
+            splits.extend(self.made(&name, Some(&id), key, unique, ranges, Some(found.bytes))?);
+        }
+        Ok(splits)
+    }
+
+    /// The splits of one table or query.
+    fn made(
+        &self,
+        table: &TableId,
+        asked: Option<&TableId>,
+        key: Vec<String>,
+        unique: bool,
+        ranges: Vec<Option<Range>>,
+        bytes: Option<u64>,
+    ) -> Result<Vec<Split>> {
+        let count = ranges.len();
+        let name = asked.map_or_else(|| format!("query:{table}"), TableId::to_string);
+        ranges
+            .into_iter()
+            .enumerate()
+            .map(|(at, range)| {
+                let spec = Spec {
+                    table: table.clone(),
+                    asked: asked.cloned(),
+                    key: key.clone(),
+                    unique,
+                    range,
+                    what: What::of(&self.options),
+                };
+                let id = if count == 1 { name.clone() } else { format!("{name}#{}", at + 1) };
+                spec.into_split(id, bytes.map(|bytes| bytes / count as u64))
+            })
+            .collect()
+    }
+}
+
+fn gone(name: &dyn std::fmt::Display, database: Option<&str>) -> Error {
+    let place = database.map(|name| format!(" in database {name:?}")).unwrap_or_default();
+    Error::new(ErrorKind::NotFound, format!("there is no table {name}{place} to read")).with_hint(
+        "check the database and the case of the name, and that the user may read it; it may have been dropped or renamed",
+    )
+}
+
+impl Source for MysqlSource {
+    type Reader = MysqlReader;
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
+        let specs = known.iter().map(|split| Spec::of(split, &self.options)).collect::<Result<Vec<_>>>()?;
+        if let Some(note) = self.sessions.open_all(lanes).await? {
+            self.note(note);
+        }
+        let mut splits = known.to_vec();
+        let mut lane = self.sessions.lane().await?;
+        match &self.options.query {
+            Some(_) if !known.is_empty() => {}
+            Some(_) => splits.extend(self.query_splits(&mut lane.connection).await?),
+            None => splits.extend(self.table_splits(&mut lane.connection, lanes, &specs).await?),
+        }
+        self.sessions.give_back(lane);
+        Ok(splits)
+    }
+
+    async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<MysqlReader> {
+        let spec = Spec::of(split, &self.options)?;
+        let after = after(at)?;
+        if spec.key.is_empty() && after.is_some() {
+            let text = format!("`{}` cannot be read on from the middle", split.id);
+            return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
+                "empty the target and begin anew with --restart; a primary key would have made it possible",
+            ));
+        }
+        let mut lane = self.sessions.lane().await?;
+        let shape = self.shape(&mut lane.connection, spec.asked.as_ref()).await?;
+        let sql = shape.statement(&spec, self.options.condition.as_deref(), after.as_deref())?;
+        tracing::debug!(split = %split.id, %sql, "reading");
+        let name = spec.asked.as_ref().map_or_else(|| "the query".to_owned(), TableId::to_string);
+        let reading = Reading {
+            sessions: Arc::clone(&self.sessions),
+            sql,
+            key: spec.key,
+            unique: spec.unique,
+            table: spec.table,
+            schema: Arc::clone(&shape.schema),
+            input: Arc::new(Input::new(name).with_split(Arc::clone(&split.id))),
+            after,
+            zero_dates: self.options.zero_dates,
+            batch_rows: self.options.batch_rows,
+            batch_bytes: self.options.batch_bytes,
+        };
+        Ok(MysqlReader::start(reading, lane))
+    }
+}
