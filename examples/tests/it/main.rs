@@ -5,6 +5,7 @@
 mod convert;
 mod cut;
 mod datax;
+mod datax_mysql;
 mod demo;
 mod faults;
 mod forms;
