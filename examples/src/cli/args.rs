@@ -63,10 +63,10 @@ pub(crate) enum ReportForm {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Where data comes from: a file, a pattern, '-', or driver://...
-    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true, required_unless_present = "spec")]
+    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true)]
     pub(crate) from: Option<String>,
     /// Where data goes
-    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true, required_unless_present = "spec")]
+    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true)]
     pub(crate) to: Option<String>,
     /// A file with all of this, YAML or JSON; flags win over it, and it wins over variables KWSYNC_JOBS and so on
     #[arg(long, value_name = "FILE")]
@@ -141,7 +141,10 @@ pub(crate) struct RunArgs {
 
 impl RunArgs {
     pub(crate) fn spec(&self) -> Result<PipelineSpec> {
-        let mut settings = Settings::new().with_environment(std::env::vars());
+        // What is no text is not for us, and must not stop anybody.
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+        let mut settings = Settings::new().with_environment(variables);
         if let Some(path) = &self.spec {
             settings = settings.with_file(&path.display().to_string(), &read_text(path)?)?;
         }

@@ -1,7 +1,7 @@
 //! Jobs in the forms of other tools: `kwsync job`, `kwsync connect`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kwsync_core::config::Expand;
@@ -37,7 +37,8 @@ pub(crate) struct OverArgs {
     /// The form of the report at the end
     #[arg(long, value_enum, default_value = "text", env = "KWSYNC_REPORT")]
     pub(crate) report: ReportForm,
-    /// What happens to records that cannot be loaded: fail, skip, or reject:PATH
+    /// What happens to records that cannot be loaded: fail, skip, or reject:PATH (PATH-1, PATH-2 and so on for a job of
+    /// several pipelines)
     #[arg(long, value_name = "WHAT")]
     pub(crate) errors: Option<String>,
     /// How many of them may be: a number or a share such as 0.5%
@@ -70,7 +71,12 @@ impl OverArgs {
             spec.transforms.extend(transforms.iter().cloned());
             spec.jobs = self.jobs.unwrap_or(spec.jobs);
             spec.restart |= self.restart;
-            spec.errors = errors.clone().unwrap_or_else(|| spec.errors.clone());
+            spec.errors = match &errors {
+                // A file for each: a pipeline that starts cuts off what is in its own.
+                Some(ErrorPolicy::Reject(path)) if several => ErrorPolicy::Reject(numbered(path, at + 1)),
+                Some(errors) => errors.clone(),
+                None => spec.errors.clone(),
+            };
             spec.max_errors = budget.unwrap_or(spec.max_errors);
             if let Some(name) = &self.job {
                 spec.job = Some(if several { format!("{name}-{}", at + 1) } else { name.clone() });
@@ -100,6 +106,17 @@ impl OverArgs {
         };
         series::run(made, &how).await
     }
+}
+
+/// `bad.jsonl` as `bad-2.jsonl`.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number}"));
+    if let Some(ending) = path.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    path.with_file_name(name)
 }
 
 #[derive(Debug, Args)]

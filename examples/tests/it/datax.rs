@@ -133,6 +133,19 @@ fn contents_run_in_order_and_what_is_done_stays_done() {
         server.psql(&to, "SELECT (SELECT count(*) FROM one), (SELECT count(DISTINCT a) FROM two)"),
         "50|50\n"
     );
+    // What cannot be loaded is kept for each.
+    server.psql(&to, "DELETE FROM one; DELETE FROM two; ALTER TABLE one ADD CHECK (a <> 7); ALTER TABLE two ADD CHECK (a > 2)");
+    let out =
+        place.run(&["job", "job.json", "--errors", "reject:bad.jsonl", "--max-errors", "3"]).expect(3).out();
+    assert!(out.contains("Total Failures       : 3\n"), "{out}");
+    let kept = |name: &str| std::fs::read_to_string(place.path(name)).unwrap().lines().count();
+    assert_eq!((kept("bad-1.jsonl"), kept("bad-2.jsonl")), (1, 2));
+    // One limit for both.
+    server.psql(&to, "DELETE FROM one; DELETE FROM two");
+    let ran = place.run(&["job", "job.json", "--errors", "skip", "--max-errors", "2"]).expect(4);
+    assert!(ran.err().contains("2 of 50 records rejected, 1 allowed"), "{}", ran.err());
+    server.psql(&to, "ALTER TABLE one DROP CONSTRAINT one_a_check; ALTER TABLE two DROP CONSTRAINT two_a_check; DELETE FROM one; DELETE FROM two");
+    place.run(&["job", "job.json", "--restart"]).expect(0);
     // All is done: the same command loads again.
     place.run(&["job", "job.json"]).expect(0);
     assert_eq!(

@@ -33,6 +33,12 @@ fn a_file_says_all_and_flags_win() {
         said.contains("`jobs` takes a whole number from 1, and \"three\" is none (variable KWSYNC_JOBS)"),
         "{said}"
     );
+    let mut all = place.command(&["run"]);
+    all.env("KWSYNC_FROM", "in.lp")
+        .env("KWSYNC_TO", "file:three?format=parquet")
+        .env("KWSYNC_ERRORS", "skip");
+    all.env("NO_TEXT", <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
+    assert_eq!(all.status().unwrap().code(), Some(3));
     let plan = place.run(&["run", "--spec", "job.yaml", "--dry-run"]).expect(0).out();
     assert!(plan.contains("transform add-tag:site=berlin") && plan.contains("table raw_cpu"), "{plan}");
 }

@@ -184,8 +184,8 @@ fn read(fields: Fields<'_>, faults: &Faults) -> Option<PipelineSpec> {
         let text = fields.required(key, what)?;
         checked_address(&fields, key, text)
     };
-    let from = address("from", "where data comes from: a file, a pattern, '-', or driver://...");
-    let to = address("to", "where data goes: driver://...");
+    let from = address("from", "where data comes from (-f, --from): a file, a pattern, '-', or driver://...");
+    let to = address("to", "where data goes (-t, --to): driver://...");
     let mut spec =
         PipelineSpec::new(from.unwrap_or_else(|| Address::from("")), to.unwrap_or_else(|| Address::from("")));
     spec.parser = fields.get("parser").and_then(|node| match &node.value {

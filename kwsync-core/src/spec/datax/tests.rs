@@ -403,3 +403,13 @@ fn properties_of_java_drivers() {
     assert!(to("ssl=true&currentSchema=s").contains("/tsdb?sslmode=verify-full&schema=s&table=cpu"));
     assert!(to("sslmode=require").contains("/tsdb?sslmode=require&table=cpu"));
 }
+
+#[test]
+fn writers_of_mysql() {
+    let text = JOB
+        .replace("kaiwudbwriter", "mysqlwriter")
+        .replace("\"jdbcUrl\": \"jdbc:kaiwudb://k:26257/tsdb\",\n        \"table\": \"cpu\"", "\"connection\": [{\"jdbcUrl\": \"jdbc:mysql://k:3306/db\", \"table\": [\"`other`.`cpu`\"]}], \"writeMode\": \"replace\", \"batchSize\": 100");
+    let made = read("job.json", &text).unwrap_or_else(|error| panic!("{}", error.report()));
+    let to = made.specs[0].to.dsn().unwrap().to_string();
+    assert_eq!(to, "mysql://me:***@k:3306/other?table=cpu&mode=replace&create=never&statement_rows=100");
+}

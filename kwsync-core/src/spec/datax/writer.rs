@@ -109,17 +109,19 @@ fn write(
     }
     let mut sink = dsn?;
     if let Some(table) = table.filter(|_| !by_metric) {
-        sink = with_table(sink, &table);
+        sink = with_table(plugin, sink, &table);
     }
     sink = sink.with_param("mode", Some(mode.to_owned()));
     sink = sink.with_param("create", Some(if by_metric { "missing" } else { "never" }.to_owned()));
+    // It bounds one statement; larger batches on the way there cost nothing.
+    let statement = match plugin.driver {
+        "kwdb" | "mysql" => Some("statement_rows"),
+        "taos" => Some("batch-size"),
+        _ => None,
+    };
     let mut batch_rows = batch;
-    if let (Family::Kaiwudb, Some(rows)) = (plugin.family, batch) {
-        // It bounds one statement; larger batches on the way there cost nothing.
-        sink = sink.with_param("statement_rows", Some(rows.to_string()));
-        batch_rows = None;
-    } else if let (Family::Tdengine, Some(rows)) = (plugin.family, batch) {
-        sink = sink.with_param("batch-size", Some(rows.to_string()));
+    if let (Some(name), Some(rows)) = (statement, batch) {
+        sink = sink.with_param(name, Some(rows.to_string()));
         batch_rows = None;
     }
     Some(Written {
@@ -187,7 +189,7 @@ fn mode(plugin: &Plugin, parameter: &Fields<'_>) -> &'static str {
 }
 
 /// `schema.table` as SQL writes it, with quotes or without. A schema that is the database itself says nothing.
-fn with_table(sink: Dsn, text: &str) -> Dsn {
+fn with_table(plugin: &Plugin, sink: Dsn, text: &str) -> Dsn {
     let mut parts = Vec::new();
     let (mut part, mut quote) = (String::new(), None);
     for c in text.chars() {
@@ -202,6 +204,8 @@ fn with_table(sink: Dsn, text: &str) -> Dsn {
     let table = parts.pop().unwrap_or_default();
     let schema = parts.pop().filter(|schema| Some(schema.as_str()) != sink.object());
     let sink = match schema {
+        // What others call a schema is a database there.
+        Some(database) if matches!(plugin.driver, "mysql" | "taos") => sink.with_object(database),
         Some(schema) => sink.with_param("schema", Some(schema)),
         None => sink,
     };
