@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kwsync_core::config::{ConnectorKind, Dsn, Expand, OpenOptions, Params, Registry};
-use kwsync_core::spec::PipelineSpec;
+use kwsync_core::spec::{PipelineSpec, TransformSpec};
 use kwsync_core::{
     CheckpointStore, DynSink, DynSource, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress, Result,
-    Split, TableId,
+    Split, TableBatch, TableId, Transform,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,9 +38,11 @@ pub struct Preview {
     pub splits: Vec<Split>,
     /// The parameters of source, sink and formats, given and by default.
     pub params: Vec<(ConnectorKind, Params)>,
+    /// What happens to rows on their way, in order.
+    pub transforms: Vec<TransformSpec>,
     /// What the source has to say of the reading.
     pub notes: Vec<String>,
-    /// A plan for every table among the first rows.
+    /// A plan for every table that the source knows beforehand, or that is among the first rows.
     pub plans: Vec<Plan>,
 }
 
@@ -50,35 +52,53 @@ impl Job {
     /// # Errors
     /// `Config` for a fault in an address, a parameter or a transform; nothing has been touched then.
     pub fn new(spec: &PipelineSpec, registry: &Registry) -> Result<Self> {
+        Self::build(spec, registry, None)
+    }
+
+    /// As [`new`](Self::new), but into a sink that is there: one of the spec's address, which several jobs share.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_sink(spec: &PipelineSpec, registry: &Registry, sink: Box<dyn DynSink>) -> Result<Self> {
+        Self::build(spec, registry, Some(sink))
+    }
+
+    /// The sink alone.
+    ///
+    /// # Errors
+    /// `Config` for a fault in the address or a parameter of it.
+    pub fn sink_of(spec: &PipelineSpec, registry: &Registry) -> Result<Box<dyn DynSink>> {
+        let to = sink_address(spec, &Expand::from_environment())?;
+        registry.sink(&to, &open_options(spec))
+    }
+
+    fn build(spec: &PipelineSpec, registry: &Registry, sink: Option<Box<dyn DynSink>>) -> Result<Self> {
         let expand = Expand::from_environment();
         let open = |address: &kwsync_core::spec::Address| address.dsn()?.expand(&expand);
         let from = open(&spec.from).map_err(|error| error.context("source"))?;
-        let mut to = open(&spec.to).map_err(|error| error.context("sink"))?;
-        // As parameters of the sink: one that runs no statements refuses them.
-        for (name, statements) in [("pre_sql", &spec.pre_sql), ("post_sql", &spec.post_sql)] {
-            let given: Vec<_> =
-                statements.iter().map(|sql| sql.trim()).filter(|sql| !sql.is_empty()).collect();
-            if !given.is_empty() {
-                to = to.with_param(name, Some(given.join(";\n")));
+        let to = sink_address(spec, &expand)?;
+        let options = open_options(spec);
+        let (mut params, mut faults) = (Vec::new(), Vec::new());
+        for (kind, dsn) in [(ConnectorKind::Source, &from), (ConnectorKind::Sink, &to)] {
+            match registry.check(kind, dsn) {
+                Ok(sets) => params.extend(sets.into_iter().map(|set| (kind, set))),
+                Err(error) => faults.push(error),
             }
         }
-        let mut options = OpenOptions::new();
-        if let Some(parser) = &spec.parser {
-            options = options.with_parser(parser.as_str());
-        }
-        let mut params = Vec::new();
-        for (kind, dsn) in [(ConnectorKind::Source, &from), (ConnectorKind::Sink, &to)] {
-            params.extend(registry.check(kind, dsn)?.into_iter().map(|set| (kind, set)));
-        }
+        // Both ends at once: whoever mends one should not meet the other only then.
+        Error::all(faults)?;
         let source: Arc<dyn DynSource> = registry.source(&from, &options)?.into();
-        let sink: Arc<dyn DynSink> = registry.sink(&to, &options)?.into();
+        let sink: Arc<dyn DynSink> = match sink {
+            Some(sink) => sink.into(),
+            None => registry.sink(&to, &options)?.into(),
+        };
         let store = store(spec.checkpoint.as_ref().map(open).transpose()?)?;
         let id = spec.job_id()?;
         let mut pipeline = Pipeline::new(id.clone(), Arc::clone(&source), Arc::clone(&sink))
             .with_store(Arc::clone(&store))
             .with_schemas(Arc::clone(&options.schemas))
             .with_options(spec.options());
-        for transform in spec.build_transforms()? {
+        for transform in spec.build_transforms(&expand)? {
             pipeline = pipeline.with_transform(transform);
         }
         Ok(Self { id, source, sink, store, params, restart: spec.restart, pipeline, spec: spec.clone() })
@@ -87,6 +107,13 @@ impl Job {
     /// The counters, to be read while the job runs.
     pub fn progress(&self) -> Arc<Progress> {
         self.pipeline.progress()
+    }
+
+    /// Adds a transform behind those of the spec.
+    #[must_use]
+    pub fn with_transform(mut self, transform: Arc<dyn Transform>) -> Self {
+        self.pipeline = self.pipeline.with_transform(transform);
+        self
     }
 
     /// Stops gracefully when `cancel` is cancelled.
@@ -103,6 +130,15 @@ impl Job {
     pub async fn resumes(&self) -> Result<bool> {
         Ok(!self.restart
             && self.store.load(&self.id).await?.is_some_and(|state| !state.checkpoints.is_empty()))
+    }
+
+    /// Forgets what earlier runs of the job have done, here and in the target.
+    ///
+    /// # Errors
+    /// When the state cannot be removed, or the target cannot be reached.
+    pub async fn forget(&self) -> Result<()> {
+        self.sink.forget(&self.id).await?;
+        self.store.remove(&self.id).await
     }
 
     /// Runs to the end.
@@ -125,28 +161,62 @@ impl Job {
     /// Nothing is changed, so it may be dropped at any time.
     pub async fn preview(&self) -> Result<Preview> {
         let splits = self.source.splits(self.spec.jobs, &[]).await?;
-        let transforms = self.spec.build_transforms()?;
-        let mut plans = Vec::new();
-        if let Some(split) = splits.first().filter(|split| split.resumable) {
+        let transforms = self.spec.build_transforms(&Expand::from_environment())?;
+        let tables = self.source.tables();
+        let mut batches = Vec::new();
+        if tables.is_empty()
+            && let Some(split) = splits.first().filter(|split| split.resumable)
+        {
             let mut reader = self.source.open(split, None).await?;
-            let mut batches = reader.next().await?.map(|batch| batch.decoded.batches).unwrap_or_default();
-            for transform in &transforms {
-                let mut changed = Vec::new();
-                for batch in batches {
-                    changed.extend(transform.apply(batch)?.batches);
-                }
-                batches = changed;
-            }
-            let mut seen: Vec<TableId> = Vec::new();
+            batches = reader.next().await?.map(|batch| batch.decoded.batches).unwrap_or_default();
+        }
+        for (table, schema) in tables {
+            batches.push(TableBatch::empty(table, schema)?);
+        }
+        for transform in &transforms {
+            let mut changed = Vec::new();
             for batch in batches {
-                if !seen.contains(batch.table()) {
-                    plans.push(self.sink.plan(batch.table(), batch.schema()).await?);
-                    seen.push(batch.table().clone());
-                }
+                changed.extend(transform.apply(batch)?.batches);
+            }
+            batches = changed;
+        }
+        let mut plans = Vec::new();
+        let mut seen: Vec<TableId> = Vec::new();
+        for batch in batches {
+            if !seen.contains(batch.table()) {
+                plans.push(self.sink.plan(batch.table(), batch.schema()).await?);
+                seen.push(batch.table().clone());
             }
         }
-        let notes = self.source.notes();
-        Ok(Preview { job: self.id.clone(), splits, params: self.params.clone(), notes, plans })
+        Ok(Preview {
+            job: self.id.clone(),
+            splits,
+            params: self.params.clone(),
+            transforms: self.spec.transforms.clone(),
+            notes: self.source.notes(),
+            plans,
+        })
+    }
+}
+
+/// The address of the sink, with what the spec says beside it.
+fn sink_address(spec: &PipelineSpec, expand: &Expand<'_>) -> Result<Dsn> {
+    let opened = spec.to.dsn().and_then(|to| to.expand(expand));
+    let mut to = opened.map_err(|error| error.context("sink"))?;
+    // As parameters of the sink: one that runs no statements refuses them.
+    for (name, statements) in [("pre_sql", &spec.pre_sql), ("post_sql", &spec.post_sql)] {
+        let given: Vec<_> = statements.iter().map(|sql| sql.trim()).filter(|sql| !sql.is_empty()).collect();
+        if !given.is_empty() {
+            to = to.with_param(name, Some(given.join(";\n")));
+        }
+    }
+    Ok(to)
+}
+
+fn open_options(spec: &PipelineSpec) -> OpenOptions {
+    match &spec.parser {
+        Some(parser) => OpenOptions::new().with_parser(parser.as_str()),
+        None => OpenOptions::new(),
     }
 }
 
@@ -163,7 +233,8 @@ fn store(address: Option<Dsn>) -> Result<Arc<dyn CheckpointStore>> {
     Ok(Arc::new(FileStore::new(dir)))
 }
 
-fn state_dir() -> PathBuf {
+/// Where the command keeps what it has to remember: `$XDG_STATE_HOME/kwsync`, `~/.local/state/kwsync` or `.kwsync`.
+pub fn state_dir() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match (set("XDG_STATE_HOME"), set("HOME")) {
         (Some(state), _) => state.join("kwsync"),

@@ -15,8 +15,9 @@
 //! ```
 
 mod job;
+pub mod pipes;
 
-pub use job::{Job, Preview};
+pub use job::{Job, Preview, state_dir};
 
 use kwsync_core::config::Registry;
 use kwsync_core::spec::PipelineSpec;

@@ -48,8 +48,11 @@ pub use source::{
 pub use pipeline::{Outcome, Pipeline, PipelineOptions, Progress, Report, Snapshot, Status, TableReport};
 #[cfg(feature = "runtime")]
 pub use transform::{
-    AddColumn, CastColumn, DropColumns, RenameColumn, RenameTable, SelectColumns, Transform, Transformed,
+    AddColumn, CastColumn, DropColumns, HashColumn, Mask, MaskColumn, MergeTables, NameColumns, RenameColumn,
+    RenameTable, SelectColumns, TableScope, Transform, Transformed,
 };
+#[cfg(feature = "expressions")]
+pub use transform::{ComputeColumn, Evaluated, Expression, FilterRows};
 
 /// The Arrow crates that these types are made of: use them from here, and versions always agree.
 pub mod arrow {

@@ -272,6 +272,15 @@ pub trait Sink: Send + Sync {
     /// What this sink can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// A sink of the same target for another job, which uses connections of this one where it can. `None` where nothing
+    /// can be shared: then a second sink is made as the first one was.
+    fn share(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// What writing rows of `schema` to `table` will do. Looks, but changes nothing.
     fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<Plan>> + Send {
         let _ = schema;
@@ -370,6 +379,9 @@ pub trait DynSink: Send + Sync {
     /// As [`Sink::capabilities`].
     fn capabilities(&self) -> Capabilities;
 
+    /// As [`Sink::share`].
+    fn share(&self) -> Option<Box<dyn DynSink>>;
+
     /// As [`Sink::plan`].
     fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>>;
 
@@ -410,12 +422,16 @@ pub trait DynWriter: Send {
     fn close(&mut self) -> BoxFuture<'_, Result<Settled>>;
 }
 
-impl<S: Sink> DynSink for S
+impl<S: Sink + 'static> DynSink for S
 where
     S::Writer: 'static,
 {
     fn capabilities(&self) -> Capabilities {
         Sink::capabilities(self)
+    }
+
+    fn share(&self) -> Option<Box<dyn DynSink>> {
+        Sink::share(self).map(|sink| Box::new(sink) as Box<dyn DynSink>)
     }
 
     fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::{
-    DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Metadata, Position, Result, Split,
-    SplitPosition, TableBatch,
+    DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Metadata, Position, Result, Schema, Split,
+    SplitPosition, TableBatch, TableId,
 };
 
 /// A future in a box, as the boxed twins of the contracts return it.
@@ -26,6 +26,27 @@ pub struct Chunk {
     pub begin: Option<(Arc<Input>, Position)>,
     /// What the message carries beside its bytes, where it is one.
     pub metadata: Option<Arc<Metadata>>,
+    /// Whether no more will come before this has been committed: a broker hands out only so many messages that are not
+    /// acknowledged.
+    pub last_before_commit: bool,
+}
+
+impl Chunk {
+    /// The next bytes of the input in hand.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            end_of_record: false,
+            begin: None,
+            metadata: None,
+            last_before_commit: false,
+        }
+    }
+
+    /// A whole message.
+    pub fn message(bytes: impl Into<Bytes>, metadata: Arc<Metadata>) -> Self {
+        Self { end_of_record: true, metadata: Some(metadata), ..Self::new(bytes) }
+    }
 }
 
 /// A source of bytes, in splits.
@@ -63,6 +84,11 @@ pub trait ByteReader: Send {
         let _ = position;
         async { Ok(()) }
     }
+
+    /// Releases what the reader holds, when the last commit has been told. Dropping it instead never blocks.
+    fn close(&mut self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
 }
 
 /// A source of typed batches, in splits that are read independently and again from a position.
@@ -75,6 +101,12 @@ pub trait Source: Send + Sync {
     /// What a person should know of the reading before it begins, once [`splits`](Self::splits) has been asked: what
     /// comes as text, what is not of one moment. A dry run prints it.
     fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The tables that will be read and their columns, where they are known before a row is read, once
+    /// [`splits`](Self::splits) has been asked.
+    fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
         Vec::new()
     }
 
@@ -102,6 +134,12 @@ pub trait Reader: Send {
     /// query, a sleep) must say no, which is the default: interrupted again and again it would never finish.
     fn is_interruptible(&self) -> bool {
         false
+    }
+
+    /// Asks for batches of about so many rows and bytes of input, or fewer, where a job is slowed down: rows would come in
+    /// bursts otherwise. It is a wish, which a reader may ignore.
+    fn limit_batches(&mut self, rows: usize, bytes: u64) {
+        let _ = (rows, bytes);
     }
 
     /// What has been read but not returned yet, for when the input pauses: rows should not wait for a full batch.
@@ -133,6 +171,8 @@ pub struct SourceBatch {
     pub position: SplitPosition,
     /// Bytes of input that were read for them.
     pub bytes: u64,
+    /// Whether the source waits for these rows to be committed before it gives more.
+    pub commit: bool,
 }
 
 impl SourceBatch {
@@ -140,7 +180,7 @@ impl SourceBatch {
     pub fn new(batches: Vec<TableBatch>, position: SplitPosition) -> Self {
         let records = batches.iter().map(|batch| batch.rows() as u64).sum();
         let counts = DecodeCounts { records, ..DecodeCounts::default() };
-        Self { decoded: Decoded { batches, rejects: Vec::new(), counts }, position, bytes: 0 }
+        Self { decoded: Decoded { batches, rejects: Vec::new(), counts }, position, bytes: 0, commit: false }
     }
 }
 
@@ -183,6 +223,8 @@ impl<B: ByteSource> Source for Decoding<B> {
             pending: VecDeque::new(),
             read: 0,
             finished: false,
+            commit: false,
+            limit: None,
         })
     }
 }
@@ -195,7 +237,14 @@ pub struct DecodingReader<R> {
     pending: VecDeque<Chunk>,
     read: u64,
     finished: bool,
+    /// Whether nothing more comes before a commit.
+    commit: bool,
+    /// Rows and bytes after which a batch is returned, although the decoder would take more.
+    limit: Option<(usize, u64)>,
 }
+
+/// What a decoder gets at a time when batches are to be small.
+const SMALL_PIECE: usize = 1024;
 
 impl<R> std::fmt::Debug for DecodingReader<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -218,9 +267,15 @@ impl<R: ByteReader> DecodingReader<R> {
                 self.decoder.message(&metadata);
             }
             while !chunk.bytes.is_empty() {
-                let taken = self.decoder.decode(&chunk.bytes)?;
+                let piece = match self.limit {
+                    Some(_) => chunk.bytes.slice(..SMALL_PIECE.min(chunk.bytes.len())),
+                    None => chunk.bytes.clone(),
+                };
+                let taken = self.decoder.decode(&piece)?;
                 chunk.bytes.advance(taken);
-                if self.decoder.wants_flush() {
+                self.read += taken as u64;
+                let enough = |(rows, bytes)| self.decoder.buffered_rows() >= rows || self.read >= bytes;
+                if self.decoder.wants_flush() || self.limit.is_some_and(enough) {
                     return Ok(true);
                 }
                 if taken == 0 {
@@ -231,6 +286,7 @@ impl<R: ByteReader> DecodingReader<R> {
             if chunk.end_of_record {
                 self.decoder.end_record()?;
             }
+            self.commit |= chunk.last_before_commit;
             self.pending.pop_front();
         }
         Ok(self.decoder.wants_flush())
@@ -244,7 +300,7 @@ impl<R: ByteReader> DecodingReader<R> {
             }
         }
         let position = self.bytes.position(self.decoder.position());
-        Ok(SourceBatch { decoded, position, bytes: std::mem::take(&mut self.read) })
+        Ok(SourceBatch { decoded, position, bytes: std::mem::take(&mut self.read), commit: false })
     }
 }
 
@@ -254,12 +310,14 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
             if self.decode_pending()? {
                 return self.flush().map(Some);
             }
+            if std::mem::take(&mut self.commit) {
+                return self.flush().map(|batch| Some(SourceBatch { commit: true, ..batch }));
+            }
             if self.finished {
                 return Ok(None);
             }
             match self.bytes.next_chunk().await? {
                 Some(chunk) => {
-                    self.read += chunk.bytes.len() as u64;
                     if chunk.begin.is_some() && self.decoder.has_partial_record() {
                         // Another input begins: what the former one left unfinished ends with it.
                         self.decoder.finish()?;
@@ -279,6 +337,10 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
         true
     }
 
+    fn limit_batches(&mut self, rows: usize, bytes: u64) {
+        self.limit = Some((rows.max(1), bytes.max(1)));
+    }
+
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
         let batch = self.flush()?;
         if batch.decoded.batches.is_empty() && batch.decoded.rejects.is_empty() {
@@ -291,12 +353,19 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
     async fn commit(&mut self, position: &SplitPosition) -> Result<()> {
         self.bytes.commit(position).await
     }
+
+    async fn close(&mut self) -> Result<()> {
+        self.bytes.close().await
+    }
 }
 
 /// [`Source`] in a box; every source is one.
 pub trait DynSource: Send + Sync {
     /// As [`Source::notes`].
     fn notes(&self) -> Vec<String>;
+
+    /// As [`Source::tables`].
+    fn tables(&self) -> Vec<(TableId, Arc<Schema>)>;
 
     /// As [`Source::splits`].
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>>;
@@ -317,6 +386,9 @@ pub trait DynReader: Send {
     /// As [`Reader::is_interruptible`].
     fn is_interruptible(&self) -> bool;
 
+    /// As [`Reader::limit_batches`].
+    fn limit_batches(&mut self, rows: usize, bytes: u64);
+
     /// As [`Reader::take_partial`].
     fn take_partial(&mut self) -> Result<Option<SourceBatch>>;
 
@@ -333,6 +405,10 @@ where
 {
     fn notes(&self) -> Vec<String> {
         Source::notes(self)
+    }
+
+    fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
+        Source::tables(self)
     }
 
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>> {
@@ -355,6 +431,10 @@ impl<R: Reader> DynReader for R {
 
     fn is_interruptible(&self) -> bool {
         Reader::is_interruptible(self)
+    }
+
+    fn limit_batches(&mut self, rows: usize, bytes: u64) {
+        Reader::limit_batches(self, rows, bytes);
     }
 
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {

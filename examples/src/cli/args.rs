@@ -1,10 +1,13 @@
 //! What can be typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kwsync_core::spec::{PipelineSpec, TransformSpec};
-use kwsync_core::{Budget, Error, ErrorPolicy, Result};
+use kwsync_core::config::Expand;
+use kwsync_core::spec::{PipelineSpec, Settings};
+use kwsync_core::{Error, Result};
+
+use super::forms::{ConnectArgs, JobArgs};
 
 /// Moves time-series and relational data between files and databases, fast and without losing a row.
 #[derive(Debug, Parser)]
@@ -26,8 +29,16 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Move data from one address to another
     Run(Box<RunArgs>),
+    /// Run a job of DataX, or print one to be filled in
+    Job(Box<JobArgs>),
+    /// Run a sink or a source of Kafka Connect
+    Connect(Box<ConnectArgs>),
     /// Turn bytes of one format into another, from standard input to standard output unless named
     Convert(ConvertArgs),
+    /// Print the statements that would make the tables of a migration, and what they leave out
+    Ddl(DdlArgs),
+    /// Make, start, stop, drop and show pipes, and run them; a prompt when nothing is typed
+    Pipe(PipeArgs),
     /// Show every source, sink and format with its parameters
     Connectors(ConnectorsArgs),
 }
@@ -37,6 +48,33 @@ pub(crate) struct DemoArgs {
     /// Where to write
     #[arg(long, default_value = "kwsync-demo")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DdlArgs {
+    /// Where the tables are
+    #[arg(short, long, value_name = "DSN")]
+    pub(crate) from: String,
+    /// Where they would be made
+    #[arg(short, long, value_name = "DSN")]
+    pub(crate) to: String,
+    /// Change tables and columns on their way; repeat it, they apply in order (see docs/transforms.md)
+    #[arg(short = 'T', long, value_name = "T")]
+    pub(crate) transform: Vec<String>,
+}
+
+impl DdlArgs {
+    pub(crate) fn spec(&self) -> Result<PipelineSpec> {
+        let mut settings = Settings::new().with_flag("from", "--from", self.from.as_str()).with_flag(
+            "to",
+            "--to",
+            self.to.as_str(),
+        );
+        for transform in &self.transform {
+            settings = settings.with_flag("transforms", "--transform", transform.as_str());
+        }
+        settings.spec()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -54,20 +92,23 @@ pub(crate) enum ReportForm {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Where data comes from: a file, a pattern, '-', or driver://...
-    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true)]
-    pub(crate) from: String,
+    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true, required_unless_present = "spec")]
+    pub(crate) from: Option<String>,
     /// Where data goes
-    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true)]
-    pub(crate) to: String,
+    #[arg(short, long, value_name = "DSN", allow_hyphen_values = true, required_unless_present = "spec")]
+    pub(crate) to: Option<String>,
+    /// A file with all of this, YAML or JSON; flags win over it, and it wins over variables KWSYNC_JOBS and so on
+    #[arg(long, value_name = "FILE")]
+    pub(crate) spec: Option<PathBuf>,
     /// The parser configuration as JSON, or @FILE
     #[arg(short, long, value_name = "JSON|@FILE")]
     pub(crate) parser: Option<String>,
     /// Change rows on their way; repeat it, they apply in order (see docs/transforms.md)
     #[arg(short = 'T', long, value_name = "T")]
     pub(crate) transform: Vec<String>,
-    /// How many lanes read and write at the same time
-    #[arg(short, long, value_name = "N", default_value_t = 1, env = "KWSYNC_JOBS")]
-    pub(crate) jobs: usize,
+    /// How many lanes read and write at the same time; 1 unless given
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
     /// Name the job; a named job keeps its state and reads only what is new when run again
     #[arg(long, value_name = "NAME")]
     pub(crate) job: Option<String>,
@@ -75,23 +116,23 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) restart: bool,
     /// Show what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, visible_alias = "explain")]
     pub(crate) dry_run: bool,
     /// The form of the report at the end
     #[arg(long, value_enum, default_value = "text", env = "KWSYNC_REPORT")]
     pub(crate) report: ReportForm,
-    /// What happens to records that cannot be loaded: fail, skip, or reject:PATH
-    #[arg(long, value_name = "WHAT", default_value = "fail", env = "KWSYNC_ERRORS")]
-    pub(crate) errors: String,
+    /// What happens to records that cannot be loaded: fail (the default), skip, or reject:PATH
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) errors: Option<String>,
     /// How many of them may be: a number or a share such as 0.5%
-    #[arg(long, value_name = "N|P%", env = "KWSYNC_MAX_ERRORS")]
+    #[arg(long, value_name = "N|P%")]
     pub(crate) max_errors: Option<String>,
     /// Rows of a batch
     #[arg(long, value_name = "N")]
     pub(crate) batch_rows: Option<usize>,
     /// Bytes of a batch
     #[arg(long, value_name = "N")]
-    pub(crate) batch_bytes: Option<usize>,
+    pub(crate) batch_bytes: Option<String>,
     /// Rows between two commits of a lane
     #[arg(long, value_name = "N")]
     pub(crate) commit_rows: Option<u64>,
@@ -103,7 +144,7 @@ pub(crate) struct RunArgs {
     pub(crate) rate_rows: Option<u64>,
     /// At most so many bytes of input a second
     #[arg(long, value_name = "N")]
-    pub(crate) rate_bytes: Option<u64>,
+    pub(crate) rate_bytes: Option<String>,
     /// A statement for the target to run before the first row, once for a job; repeat it
     #[arg(long, value_name = "SQL")]
     pub(crate) pre_sql: Vec<String>,
@@ -111,11 +152,17 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SQL")]
     pub(crate) post_sql: Vec<String>,
     /// How often a fault that may pass is tried again
-    #[arg(long, value_name = "N", env = "KWSYNC_RETRIES")]
+    #[arg(long, value_name = "N")]
     pub(crate) retries: Option<u32>,
+    /// Milliseconds of the longest wait between two tries
+    #[arg(long, value_name = "MS")]
+    pub(crate) retry_wait: Option<u64>,
     /// Where the state of jobs is kept: file:DIR
-    #[arg(long, value_name = "DSN", env = "KWSYNC_CHECKPOINT")]
+    #[arg(long, value_name = "DSN")]
     pub(crate) checkpoint: Option<String>,
+    /// Serve counters in Prometheus' text form on this address while the job runs: 127.0.0.1:9187
+    #[arg(long, value_name = "HOST:PORT", env = "KWSYNC_METRICS")]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
     /// No progress, no text report
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -123,30 +170,84 @@ pub(crate) struct RunArgs {
 
 impl RunArgs {
     pub(crate) fn spec(&self) -> Result<PipelineSpec> {
-        let mut spec = PipelineSpec::new(self.from.as_str(), self.to.as_str()).with_jobs(self.jobs);
-        if self.jobs == 0 {
-            return Err(Error::config("--jobs 0 would do nothing").with_hint("give at least 1"));
+        let mut settings = Settings::new().with_environment(std::env::vars());
+        if let Some(path) = &self.spec {
+            settings = settings.with_file(&path.display().to_string(), &read_text(path)?)?;
         }
-        spec.parser = match &self.parser {
-            Some(text) => Some(kwsync_core::config::Expand::from_environment().value("parser", text)?),
-            None => None,
-        };
-        spec.transforms =
-            self.transform.iter().map(|text| text.parse()).collect::<Result<Vec<TransformSpec>>>()?;
-        spec.job = self.job.clone();
-        spec.restart = self.restart;
-        spec.errors = self.errors.parse::<ErrorPolicy>().map_err(|error| error.context("--errors"))?;
-        if let Some(text) = &self.max_errors {
-            spec.max_errors = text.parse::<Budget>().map_err(|error| error.context("--max-errors"))?;
+        let number = |value: Option<u64>| value.map(|value| value.to_string());
+        let count = |value: Option<usize>| value.map(|value| value.to_string());
+        for (key, flag, value) in [
+            ("from", "--from", self.from.clone()),
+            ("to", "--to", self.to.clone()),
+            ("parser", "--parser", self.parser.clone()),
+            ("job", "--job", self.job.clone()),
+            ("restart", "--restart", self.restart.then(|| "true".to_owned())),
+            ("jobs", "--jobs", count(self.jobs)),
+            ("errors", "--errors", self.errors.clone()),
+            ("max_errors", "--max-errors", self.max_errors.clone()),
+            ("batch_rows", "--batch-rows", count(self.batch_rows)),
+            ("batch_bytes", "--batch-bytes", self.batch_bytes.clone()),
+            ("commit_rows", "--commit-rows", number(self.commit_rows)),
+            ("linger_ms", "--linger", number(self.linger)),
+            ("rate_rows", "--rate-rows", number(self.rate_rows)),
+            ("rate_bytes", "--rate-bytes", self.rate_bytes.clone()),
+            ("retries", "--retries", number(self.retries.map(u64::from))),
+            ("retry_wait_ms", "--retry-wait", number(self.retry_wait)),
+            ("checkpoint", "--checkpoint", self.checkpoint.clone()),
+        ] {
+            if let Some(value) = value {
+                settings = settings.with_flag(key, flag, value);
+            }
         }
-        (spec.batch_rows, spec.batch_bytes) = (self.batch_rows, self.batch_bytes);
-        (spec.commit_rows, spec.linger_ms) = (self.commit_rows, self.linger);
-        (spec.rate_rows, spec.rate_bytes) = (self.rate_rows, self.rate_bytes);
-        (spec.pre_sql, spec.post_sql) = (self.pre_sql.clone(), self.post_sql.clone());
-        spec.retries = self.retries;
-        spec.checkpoint = self.checkpoint.as_deref().map(Into::into);
-        Ok(spec)
+        for (key, flag, values) in [
+            ("transforms", "--transform", &self.transform),
+            ("pre_sql", "--pre-sql", &self.pre_sql),
+            ("post_sql", "--post-sql", &self.post_sql),
+        ] {
+            settings =
+                values.iter().fold(settings, |settings, value| settings.with_flag(key, flag, value.as_str()));
+        }
+        settings.spec()?.expand_parser(&Expand::from_environment())
     }
+}
+
+/// The text of a file of configuration.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|error| {
+        // Wrong usage rather than a fault of the system: nothing has been touched.
+        let fault = Error::io(format_args!("cannot read {shown}"), error);
+        Error::config(fault.message().to_owned()).with_hint(fault.hint().unwrap_or_default().to_owned())
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::config(format!("{shown} is not UTF-8 (byte {at})")).with_hint("save it as UTF-8")
+    })
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PipeArgs {
+    /// Statements: CREATE|START|STOP|DROP PIPE name, SHOW PIPES, SHOW PIPEPLUGINS; standard input when absent
+    #[arg(value_name = "SQL")]
+    pub(crate) statements: Vec<String>,
+    /// Run the pipes until a signal stops them
+    #[arg(long)]
+    pub(crate) run: bool,
+    /// Run the pipes until none is RUNNING any more
+    #[arg(long)]
+    pub(crate) until_done: bool,
+    /// The folder of the definitions and checkpoints; the user's state folder when absent
+    #[arg(long, value_name = "DIR", env = "KWSYNC_PIPES")]
+    pub(crate) state: Option<PathBuf>,
+    /// IoTDB's iotdb-common.properties, for what it says of pipes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// As that version has it: with 1.3.0 a pipe that is made is STOPPED
+    #[arg(long, value_name = "VERSION", value_parser = ["1.3.0", "1.3.1"])]
+    pub(crate) pipe_compat: Option<String>,
+    /// Serve counters in Prometheus' text form on this address while pipes run
+    #[arg(long, value_name = "HOST:PORT", env = "KWSYNC_METRICS")]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
 }
 
 #[derive(Debug, Args)]

@@ -3,10 +3,15 @@
 mod args;
 mod connectors;
 mod convert;
+mod ddl;
 mod demo;
+mod forms;
+mod metrics;
+mod pipe;
 mod points;
 mod progress;
 mod run;
+mod series;
 mod signals;
 
 use std::ffi::OsString;
@@ -39,7 +44,11 @@ pub(crate) fn main() -> ExitCode {
         match cli.command {
             Command::Demo(args) => demo::run(&args).await,
             Command::Run(args) => run::run(&args).await,
+            Command::Job(args) => forms::job(&args).await,
+            Command::Connect(args) => forms::connect(&args).await,
             Command::Convert(args) => convert::run(&args).await,
+            Command::Ddl(args) => ddl::run(&args).await,
+            Command::Pipe(args) => pipe::run(&args).await,
             Command::Connectors(args) => connectors::run(&args),
         }
     });

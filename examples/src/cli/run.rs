@@ -6,7 +6,7 @@ use kwsync_core::{Error, Outcome, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ReportForm, RunArgs};
-use super::{progress, say, signals};
+use super::{metrics, progress, say, signals};
 
 pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
     let spec = args.spec()?;
@@ -17,6 +17,9 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
     }
     if !args.quiet && job.resumes().await? {
         eprintln!("kwsync: resuming where the last run stopped (--restart starts over)");
+    }
+    if let Some(address) = args.metrics {
+        metrics::serve(address)?;
     }
     let cancel = CancellationToken::new();
     let stopped = signals::cancel_on_signal(cancel.clone())?;
@@ -34,19 +37,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
 
 fn report(outcome: &Outcome, args: &RunArgs) -> Result<()> {
     match args.report {
-        ReportForm::Json => {
-            let mut value = serde_json::to_value(&outcome.report).map_err(internal)?;
-            if let Some(object) = value.as_object_mut() {
-                if let Some(peak) = peak_memory() {
-                    object.insert("peak_memory_bytes".into(), peak.into());
-                }
-                if let Some(error) = &outcome.error {
-                    object.insert("error".into(), error.to_string().into());
-                    object.insert("error_kind".into(), error.kind().as_str().into());
-                }
-            }
-            say(&format!("{value}\n"))?;
-        }
+        ReportForm::Json => say(&format!("{}\n", json(outcome)?))?,
         ReportForm::Text if !args.quiet => say(&outcome.report.to_string())?,
         ReportForm::Text => {}
     }
@@ -56,6 +47,21 @@ fn report(outcome: &Outcome, args: &RunArgs) -> Result<()> {
     Ok(())
 }
 
+/// What became of a job, as one object.
+pub(super) fn json(outcome: &Outcome) -> Result<serde_json::Value> {
+    let mut value = serde_json::to_value(&outcome.report).map_err(internal)?;
+    if let Some(object) = value.as_object_mut() {
+        if let Some(peak) = peak_memory() {
+            object.insert("peak_memory_bytes".into(), peak.into());
+        }
+        if let Some(error) = &outcome.error {
+            object.insert("error".into(), error.to_string().into());
+            object.insert("error_kind".into(), error.kind().as_str().into());
+        }
+    }
+    Ok(value)
+}
+
 /// The most memory that this process has held, where the system tells (Linux).
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -63,11 +69,11 @@ fn peak_memory() -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-fn internal(error: serde_json::Error) -> Error {
+pub(super) fn internal(error: serde_json::Error) -> Error {
     Error::new(kwsync_core::ErrorKind::Internal, "cannot write the report").with_source(error)
 }
 
-fn shown(preview: &Preview) -> String {
+pub(super) fn shown(preview: &Preview) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
         text.push_str(&line);
@@ -88,6 +94,9 @@ fn shown(preview: &Preview) -> String {
         for name in params.ignored() {
             line(format!("  {kind} {name} is ignored: it means nothing here"));
         }
+    }
+    for transform in &preview.transforms {
+        line(format!("  transform {transform}"));
     }
     line(format!("splits: {}", preview.splits.len()));
     for split in preview.splits.iter().take(20) {

@@ -4,14 +4,21 @@
 
 mod convert;
 mod cut;
+mod datax;
 mod demo;
 mod faults;
+mod forms;
 mod json;
 mod kill;
 mod load;
 mod migrate;
 mod modes;
+mod mqtt;
 mod pgfaults;
+mod pipes;
 mod postgres;
 mod rejects;
+mod spec;
 mod support;
+mod transforms;
+mod watch;

@@ -91,7 +91,7 @@ fn a_migration_that_is_killed_goes_on() {
         server.psql(&to, "SELECT pg_stat_clear_snapshot()");
         server.psql(&to, sql).trim().parse().unwrap_or(0)
     };
-    let mut kills = 0;
+    let (mut kills, mut finished) = (0, false);
     for step in 1..=4_u64 {
         let mut child =
             place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -105,14 +105,18 @@ fn a_migration_that_is_killed_goes_on() {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        if done.is_some() {
+        if let Some(status) = done {
+            assert!(status.success());
+            finished = true;
             break;
         }
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;
     }
-    place.run(&arguments).expect(0);
+    if !finished {
+        place.run(&arguments).expect(0);
+    }
     assert_eq!(digests(server, &from), digests(server, &to), "after {kills} kills");
     assert!(kills > 0);
 }
@@ -246,27 +250,87 @@ fn a_load_into_mariadb_that_is_killed_goes_on() {
     let target = maria.dsn(&to);
     let arguments =
         ["run", "--from", &source, "--to", &target, "--jobs", "2", "--rate-rows", "25000", "--quiet"];
-    let mut kills = 0;
+    let (mut kills, mut finished) = (0, false);
     for step in 1..=3_u64 {
         let mut child =
             place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        let done = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
             let moved = maria.try_sql(&to, "SELECT COALESCE(SUM(sequence), 0) FROM kwsync_checkpoint");
-            if moved.is_ok_and(|moved| moved.trim().parse::<u64>().unwrap_or(0) >= step) {
-                child.kill().unwrap();
-                kills += 1;
-                break;
+            let moved = moved.is_ok_and(|moved| moved.trim().parse::<u64>().unwrap_or(0) >= step);
+            if moved || Instant::now() > deadline {
+                break None;
             }
             std::thread::sleep(Duration::from_millis(5));
+        };
+        if let Some(status) = done {
+            assert!(status.success());
+            finished = true;
+            break;
         }
+        child.kill().unwrap();
         child.wait().unwrap();
+        kills += 1;
     }
-    place.run(&arguments).expect(0);
+    if !finished {
+        place.run(&arguments).expect(0);
+    }
     assert_eq!(
         maria.sql(&to, "SELECT COUNT(*), COUNT(DISTINCT id), MIN(id), MAX(id) FROM t"),
         "40000\t40000\t1\t40000\n",
         "after {kills} kills"
     );
     assert!(kills > 0);
+}
+
+/// What `kwsync ddl` prints can be run, and says what it leaves out.
+#[test]
+fn statements_of_a_migration_can_be_run_by_hand() {
+    let (Some(maria), Some(postgres)) = (MariaServer::shared(), PgServer::shared()) else { return };
+    let (place, theirs, ours) = (Place::new(), maria.create_database(), postgres.create_database());
+    maria.sql(&theirs, "CREATE TABLE a (id int unsigned AUTO_INCREMENT PRIMARY KEY COMMENT 'the key''s', mood enum('x', 'y') NOT NULL DEFAULT 'x', n decimal(9,2), UNIQUE u (n)); CREATE TABLE `b c` (y year, d datetime(3) NOT NULL)");
+    let source = format!("{}?tables=*", maria.dsn(&theirs));
+    let ddl = place
+        .run(&["ddl", "--from", &source, "--to", &postgres.dsn(&ours), "-T", "rename-column:y=year"])
+        .expect(0)
+        .out();
+    for words in [
+        "-- defaults of t",
+        "the values are: id, mood",
+        "unique indexes of",
+        "is enum('x','y'), which is read as text",
+        "\"id\" bigint NOT NULL",
+        "PRIMARY KEY (\"id\")",
+        "\"d\" timestamp(3) NOT NULL",
+        "\"year\" smallint",
+        "IS 'the key''s'",
+    ] {
+        assert!(ddl.contains(words), "{words}: {ddl}");
+    }
+    assert!(!ddl.contains("kwsync_checkpoint"), "{ddl}");
+    // Nothing was made; run by hand, everything is.
+    assert_eq!(
+        postgres.psql(&ours, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"),
+        "0\n"
+    );
+    postgres.psql(&ours, &ddl);
+    let back = maria.create_database();
+    let source = format!("{}?tables=*", postgres.dsn(&ours));
+    let ddl = place.run(&["ddl", "--from", &source, "--to", &maria.dsn(&back)]).expect(0).out();
+    maria.sql(&back, &ddl);
+    let made = maria.sql(&back, "SHOW CREATE TABLE a");
+    for words in [
+        "`id` bigint(20) NOT NULL",
+        "COMMENT 'the key''s'",
+        "PRIMARY KEY (`id`)",
+        "`mood` longtext",
+        "`n` decimal(9,2)",
+    ] {
+        assert!(made.contains(words), "{words}: {made}");
+    }
+    let again = place.run(&["ddl", "--from", &source, "--to", &maria.dsn(&back)]).expect(0).out();
+    assert!(again.contains("is there already"), "{again}");
 }

@@ -170,3 +170,19 @@ pub(crate) fn parquet_points(dir: &Path) -> Vec<Point> {
     }
     points
 }
+
+/// A block of a language in a document below docs/, by its number from 0.
+pub(crate) fn block(document: &str, language: &str, nth: usize) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(document);
+    let text = std::fs::read_to_string(path).unwrap();
+    let (mut blocks, mut open) = (Vec::new(), None);
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(language), None) => open = Some((language, String::new())),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (None, Some((_, block))) => block.push_str(&format!("{line}\n")),
+            (None, None) => {}
+        }
+    }
+    blocks.into_iter().filter(|(found, _)| *found == language).nth(nth).unwrap().1
+}

@@ -52,12 +52,16 @@ pub struct Split {
     pub bytes: Option<u64>,
     /// Whether it can be read again from a position. Standard input cannot.
     pub resumable: bool,
+    /// Whether opening it once more brings again what was not acknowledged, as a broker does for a session that it keeps:
+    /// then the job may try again after a fault, although no position leads back.
+    #[serde(default)]
+    pub redelivers: bool,
 }
 
 impl Split {
     /// The one piece of a source that is not cut, and that can be read again from a position.
     pub fn whole(id: impl Into<Arc<str>>) -> Self {
-        Self { id: id.into(), spec: serde_json::Value::Null, bytes: None, resumable: true }
+        Self { id: id.into(), spec: serde_json::Value::Null, bytes: None, resumable: true, redelivers: false }
     }
 }
 

@@ -14,12 +14,18 @@ mod secret;
 pub use dsn::{Dsn, Host};
 pub use expand::Expand;
 pub use nearest::did_you_mean;
+#[cfg(feature = "jobs")]
+pub(crate) use nearest::nearest;
 pub use param::{Param, ParamType, Params, Provenance, Setting};
+#[cfg(feature = "jobs")]
+pub(crate) use param::{duration, parse_size};
 pub use registry::{
     Chosen, ConnectorInfo, ConnectorKind, EncoderFactory, FormatRequest, OpenOptions, Registry, SinkRequest,
     SourceRequest,
 };
 pub use secret::Secret;
+#[cfg(feature = "jobs")]
+pub(crate) use secret::is_secret_name;
 
 use crate::error::{Error, Result};
 

@@ -66,7 +66,7 @@ impl Serialize for Secret {
 }
 
 /// Whether the name of a parameter says that its value is a secret, where no declaration is at hand.
-pub(super) fn is_secret_name(name: &str) -> bool {
+pub(crate) fn is_secret_name(name: &str) -> bool {
     const ANYWHERE: [&str; 8] =
         ["password", "passwd", "passphrase", "secret", "token", "credential", "authorization", "signature"];
     const KEYS: [&str; 9] =

@@ -261,6 +261,13 @@ impl Origin {
         Self::new(segments, refs)
     }
 
+    /// The same places without the records' bytes: for rows that must not be shown as they were.
+    #[must_use]
+    pub fn without_raw(self) -> Self {
+        let hide = |segment: &Segment| Segment { bytes: None, ..segment.clone() };
+        Self { segments: self.segments.iter().map(hide).collect(), ..self }
+    }
+
     /// Bytes that the row references take; the segments' bytes are counted by
     /// [`TableBatch::retained_bytes`](super::TableBatch::retained_bytes), once each.
     pub fn index_bytes(&self) -> usize {

@@ -155,6 +155,25 @@ impl Error {
         self
     }
 
+    /// One error for all of `errors`, so that they can be mended in one go; nothing if there are none. Kind and place are
+    /// those of the first.
+    ///
+    /// # Errors
+    /// If there are any.
+    pub fn all(errors: impl IntoIterator<Item = Self>) -> Result<()> {
+        let mut errors: Vec<_> = errors.into_iter().collect();
+        if errors.len() <= 1 {
+            return errors.pop().map_or(Ok(()), Err);
+        }
+        let said: Vec<_> =
+            errors.iter().enumerate().map(|(at, error)| format!("({}) {error}", at + 1)).collect();
+        let mut hints: Vec<_> = errors.iter().filter_map(Self::hint).collect();
+        hints.dedup();
+        let kind = errors.first().map_or(ErrorKind::Config, Self::kind);
+        let error = Self::new(kind, format!("{} faults: {}", said.len(), said.join("; ")));
+        Err(if hints.is_empty() { error } else { error.with_hint(hints.join("; ")) })
+    }
+
     /// Puts `what: ` before the message, to say what was being done.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Self {

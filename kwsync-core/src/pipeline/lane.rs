@@ -8,10 +8,12 @@ use arrow_array::Array;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use super::Shared;
 use super::coalesce::Coalescer;
 use super::ledger::Ledger;
+use super::meter::Count;
 use super::queue::{Receiver, Sender, queue};
 use crate::transform::{without, without_column};
 use crate::{
@@ -43,7 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>, index: usize) -> Result<()> {
         if error.retry() == Retry::Never {
             return Err(error);
         }
-        if lost.iter().any(|split| !split.resumable) {
+        if lost.iter().any(|split| !split.resumable && !split.redelivers) {
             return Err(Ledger::cannot_retry(error));
         }
         if writing.commits > 0 {
@@ -53,7 +55,8 @@ pub(super) async fn run(shared: Arc<Shared>, index: usize) -> Result<()> {
             return Err(error.context(format!("gave up after {} tries", backoff.made() + 1)));
         };
         let wait = if error.retry() == Retry::Now { wait.min(Duration::from_millis(100)) } else { wait };
-        tracing::warn!(lane = index, wait_ms = wait.as_millis() as u64, error = %error, "trying again");
+        shared.progress.meter.add(Count::Retries, 1);
+        tracing::warn!(wait_ms = wait.as_millis() as u64, error = %error, "trying again");
         shared.progress.take_back(&writing.tally);
         shared.give_back(lost);
         tokio::select! {
@@ -69,8 +72,9 @@ async fn attempt(shared: &Arc<Shared>, index: usize, taken: &Taken, writing: &mu
     let (sender, mut receiver) = queue(shared.options.queue_bytes);
     let (acks, acked) = mpsc::unbounded_channel();
     // Dropped with us, the reading task ends too.
-    let reading =
-        AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(shared), Arc::clone(taken), sender, acked)));
+    let reading = AbortOnDropHandle::new(tokio::spawn(
+        read(Arc::clone(shared), Arc::clone(taken), sender, acked).instrument(tracing::Span::current()),
+    ));
 
     if let Err(error) = writing.run(shared, writer.as_mut(), &mut receiver, &acks, taken).await {
         if error.kind() == ErrorKind::Budget {
@@ -99,11 +103,13 @@ async fn read(
     while let Some(split) = shared.next_split() {
         let id = Arc::clone(&split.id);
         taken.lock().unwrap_or_else(PoisonError::into_inner).push(split.clone());
-        match read_split(&shared, &split, &queue, &mut acked, &mut readers).await {
+        let span = tracing::info_span!("split", split = %id);
+        let read = read_split(&shared, &split, &queue, &mut acked, &mut readers);
+        match read.instrument(span).await {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) => {
-                tracing::debug!(split = %id, error = %error, "reading stopped");
+                tracing::debug!(error = %error, "reading stopped");
                 fault = Some(error);
                 break;
             }
@@ -141,6 +147,9 @@ async fn read_split(
     }
     if !done {
         let mut reader = shared.source.open(split, position.as_ref()).await?;
+        if let Some((rows, bytes)) = shared.rate.share(shared.lanes) {
+            reader.limit_batches(rows, bytes);
+        }
         loop {
             while let Ok(checkpoints) = acked.try_recv() {
                 commit_read(reader.as_mut(), readers, id, checkpoints).await?;
@@ -231,25 +240,27 @@ struct Transformed {
     counts: DecodeCounts,
     /// Rows as they came from the source.
     rows: u64,
+    filtered: u64,
     read: u64,
     position: SplitPosition,
 }
 
 impl Transformed {
     fn new(shared: &Shared, batch: SourceBatch) -> Result<Self> {
-        let SourceBatch { decoded, position, bytes } = batch;
+        let SourceBatch { decoded, position, bytes, commit: _ } = batch;
         let rows = decoded.batches.iter().map(|batch| batch.rows() as u64).sum();
-        let (mut batches, mut rejects) = (decoded.batches, decoded.rejects);
+        let (mut batches, mut rejects, mut filtered) = (decoded.batches, decoded.rejects, 0);
         for transform in &shared.transforms {
             let mut changed = Vec::with_capacity(batches.len());
             for batch in batches {
                 let made = transform.apply(batch)?;
                 changed.extend(made.batches);
                 rejects.extend(made.rejects);
+                filtered += made.filtered;
             }
             batches = changed;
         }
-        Ok(Self { batches, rejects, counts: decoded.counts, rows, read: bytes, position })
+        Ok(Self { batches, rejects, counts: decoded.counts, rows, filtered, read: bytes, position })
     }
 
     /// Makes the target ready for every batch. Where a fault of the data stands in the way, as a name that the target
@@ -295,6 +306,7 @@ pub(super) struct Tally {
     pub(super) bytes: u64,
     /// Rows as they came from the source.
     pub(super) rows_read: u64,
+    pub(super) filtered: u64,
     pub(super) rejected: u64,
     /// Rows of each table, behind the transforms.
     pub(super) rows: BTreeMap<TableId, u64>,
@@ -370,6 +382,7 @@ impl Writing {
                     self.begun.insert(Arc::clone(&checkpoint.split), checkpoint);
                 }
                 Some(Message::Batch { split, batch, bytes }) => {
+                    let commit = batch.commit;
                     let mut batch = Transformed::new(shared, batch)?;
                     if self.prepare_conflicts(shared, &batch) {
                         self.commit(shared, writer, acks, taken).await?;
@@ -381,6 +394,9 @@ impl Writing {
                     };
                     prepared?;
                     self.take(shared, writer, split, batch, bytes).await?;
+                    if commit {
+                        self.commit(shared, writer, acks, taken).await?;
+                    }
                 }
                 Some(Message::End { split }) => {
                     let last = self.reached.remove(&split).and_then(|(position, _)| position);
@@ -418,16 +434,17 @@ impl Writing {
         batch: Transformed,
         bytes: usize,
     ) -> Result<()> {
-        let Transformed { batches, rejects, counts, rows, read, position } = batch;
+        let Transformed { batches, rejects, counts, rows, filtered, read, position } = batch;
         self.since.get_or_insert_with(Instant::now);
         self.tally.bytes += read;
         self.tally.counts += counts;
         self.tally.rows_read += rows;
+        self.tally.filtered += filtered;
         let mut by_table: BTreeMap<TableId, u64> = BTreeMap::new();
         for batch in &batches {
             *by_table.entry(batch.table().clone()).or_default() += batch.rows() as u64;
         }
-        shared.progress.decoded(counts, read, rows, &by_table);
+        shared.progress.decoded(counts, read, rows, filtered, &by_table);
         for (table, rows) in by_table {
             *self.tally.rows.entry(table).or_default() += rows;
         }
@@ -489,6 +506,7 @@ impl Writing {
         if self.reached.is_empty() {
             return Ok(());
         }
+        let (began, rows, rejects) = (Instant::now(), self.rows, self.rejects.len());
         let mut checkpoints = HashMap::new();
         for (split, (position, done)) in self.reached.drain() {
             let Some(last) = self.begun.get(&split) else { continue };
@@ -526,6 +544,10 @@ impl Writing {
         (self.rows, self.bytes, self.reject_bytes, self.since) = (0, 0, 0, None);
         self.tally = Tally::default();
         self.commits += 1;
+        let took = began.elapsed();
+        shared.progress.meter.add(Count::Commits, 1);
+        shared.progress.meter.commit(took);
+        tracing::debug!(rows, rejects, splits = all.len(), elapsed_ms = took.as_millis() as u64, "committed");
         // The reader may have failed and gone: then nobody needs to be told.
         let told = acks.send(all);
         drop(told);

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Mutex;
 
+use super::meter::Count;
 use super::{PipelineOptions, Progress};
 use crate::{
     Budget, Checkpoint, CheckpointStore, Error, ErrorPolicy, JobState, Reject, RejectWriter, Result,
@@ -82,6 +83,7 @@ impl Ledger {
             return Err(first.to_error());
         }
         Progress::add(&self.progress.rejected, rejects.len() as u64);
+        self.progress.meter.add(Count::RowsRejected, rejects.len() as u64);
         match self.policy {
             ErrorPolicy::Reject(_) => Ok(rejects
                 .into_iter()

@@ -7,6 +7,7 @@
 mod coalesce;
 mod lane;
 mod ledger;
+mod meter;
 mod options;
 mod queue;
 mod rate;
@@ -17,9 +18,12 @@ mod tests;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 pub use options::PipelineOptions;
 pub use report::{Progress, Report, Snapshot, Status, TableReport};
@@ -78,7 +82,11 @@ pub struct Pipeline {
     cancel: CancellationToken,
     schemas: Arc<SchemaRegistry>,
     restart: bool,
+    observer: Option<(Duration, Observer)>,
 }
+
+/// What looks at a running job now and then.
+type Observer = Arc<dyn Fn(&Snapshot) + Send + Sync>;
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -105,6 +113,7 @@ impl Pipeline {
             cancel: CancellationToken::new(),
             schemas: Arc::default(),
             restart: false,
+            observer: None,
         }
     }
 
@@ -151,6 +160,27 @@ impl Pipeline {
         self
     }
 
+    /// Calls `observer` every so often while [`run`](Self::run) is under way, and once when it has ended. It is called on a
+    /// thread of the runtime, and should return soon.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// # use kwsync_core::Pipeline;
+    /// # fn watched(pipeline: Pipeline) -> Pipeline {
+    /// pipeline.with_observer(Duration::from_secs(1), |now| println!("{} rows settled", now.rows_settled))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_observer(
+        mut self,
+        every: Duration,
+        observer: impl Fn(&Snapshot) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Some((every.max(Duration::from_millis(1)), Arc::new(observer)));
+        self
+    }
+
     /// The counters, to be read while [`run`](Self::run) is under way.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
@@ -162,6 +192,29 @@ impl Pipeline {
     /// Dropping the future stops everything at once and commits nothing more; the job can be resumed. To stop
     /// gracefully use [`with_cancel`](Self::with_cancel).
     pub async fn run(self) -> Outcome {
+        let span = tracing::info_span!("job", job = %self.job);
+        self.run_observed().instrument(span).await
+    }
+
+    async fn run_observed(mut self) -> Outcome {
+        self.progress.meter.start(self.job.as_str());
+        let Some((every, observer)) = self.observer.take() else { return self.run_job().await };
+        let progress = Arc::clone(&self.progress);
+        let ticking = Arc::clone(&observer);
+        let watched = Arc::clone(&progress);
+        let ticks = AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                ticking(&watched.snapshot());
+            }
+        }));
+        let outcome = self.run_job().await;
+        drop(ticks);
+        observer(&progress.snapshot());
+        outcome
+    }
+
+    async fn run_job(self) -> Outcome {
         let sink = Arc::clone(&self.sink);
         let (progress, job) = (Arc::clone(&self.progress), self.job.clone());
         let (keep_state, options) = (self.options.keep_state, self.options.clone());
@@ -173,10 +226,10 @@ impl Pipeline {
             );
         }
         if error.is_none() {
-            error = retried(&options, || sink.finish(&job)).await.err();
+            error = retried(&options, &cancel, || sink.finish(&job)).await.err();
         }
         if error.is_none() && !keep_state {
-            error = retried(&options, || sink.forget(&job)).await.err();
+            error = retried(&options, &cancel, || sink.forget(&job)).await.err();
         }
         if error.is_none() && !keep_state {
             error = store.remove(&job).await.err();
@@ -192,7 +245,7 @@ impl Pipeline {
 
     async fn run_lanes(self) -> Result<()> {
         if self.restart {
-            retried(&self.options, || self.sink.forget(&self.job)).await?;
+            retried(&self.options, &self.cancel, || self.sink.forget(&self.job)).await?;
             self.store.remove(&self.job).await?;
         }
         let stored = self.store.load(&self.job).await?;
@@ -231,13 +284,14 @@ impl Pipeline {
             Arc::clone(&self.progress),
         )
         .await?;
-        retried(&self.options, || self.sink.start(&run)).await?;
+        retried(&self.options, &self.cancel, || self.sink.start(&run)).await?;
         let shared = Arc::new(Shared {
             job: self.job,
             source: self.source,
             sink: self.sink,
             transforms: self.transforms,
             rate: RateLimit::new(self.options.rate_rows, self.options.rate_bytes),
+            lanes,
             options: self.options,
             progress: self.progress,
             stop: stop.clone(),
@@ -250,7 +304,8 @@ impl Pipeline {
         });
         let mut tasks = JoinSet::new();
         for index in 0..lanes {
-            tasks.spawn(lane::run(Arc::clone(&shared), index));
+            let span = tracing::info_span!("lane", lane = index);
+            tasks.spawn(lane::run(Arc::clone(&shared), index).instrument(span));
         }
         let mut first = None;
         while let Some(ended) = tasks.join_next().await {
@@ -273,14 +328,21 @@ impl Pipeline {
 }
 
 /// Does what concerns the whole job, again when a fault may pass.
-async fn retried<'a>(options: &PipelineOptions, what: impl Fn() -> BoxFuture<'a, Result<()>>) -> Result<()> {
+async fn retried<'a>(
+    options: &PipelineOptions,
+    cancel: &CancellationToken,
+    what: impl Fn() -> BoxFuture<'a, Result<()>>,
+) -> Result<()> {
     let mut backoff = options.backoff();
     loop {
         let Err(error) = what().await else { return Ok(()) };
         match backoff.next_wait() {
             Some(wait) if error.retry() != Retry::Never => {
                 tracing::warn!(wait_ms = wait.as_millis() as u64, error = %error, "trying again");
-                tokio::time::sleep(wait).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = cancel.cancelled() => return Err(error),
+                }
             }
             _ => return Err(error),
         }
@@ -305,6 +367,7 @@ struct Shared {
     sink: Arc<dyn DynSink>,
     transforms: Vec<Arc<dyn Transform>>,
     rate: RateLimit,
+    lanes: usize,
     options: PipelineOptions,
     progress: Arc<Progress>,
     stop: CancellationToken,
@@ -357,6 +420,7 @@ impl Shared {
         // Kept only once the sink has agreed: a column that it cannot have must not spoil the table for others.
         let merged = self.known.merged(table, schema)?;
         self.sink.prepare(table, &merged).await?;
+        tracing::debug!(table = %table, columns = merged.columns().len(), "prepared");
         self.known.merge(table, schema)?;
         self.prepared.write().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), merged);
         Ok(())

@@ -6,6 +6,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 pub(super) struct RateLimit {
+    per_second: (u64, u64),
     rows: Option<Mutex<Bucket>>,
     bytes: Option<Mutex<Bucket>>,
 }
@@ -22,7 +23,18 @@ impl RateLimit {
             (per_second > 0)
                 .then(|| Mutex::new(Bucket { per_second: per_second as f64, paid: Instant::now() }))
         };
-        Self { rows: bucket(rows), bytes: bucket(bytes) }
+        Self { per_second: (rows, bytes), rows: bucket(rows), bytes: bucket(bytes) }
+    }
+
+    /// The rows and bytes that each of `lanes` may have in a twentieth of a second, where there is a limit: batches of that
+    /// size pass evenly.
+    pub(super) fn share(&self, lanes: usize) -> Option<(usize, u64)> {
+        let part = |per_second: u64| match per_second {
+            0 => u64::MAX,
+            limit => (limit / 20 / lanes as u64).max(1),
+        };
+        let (rows, bytes) = self.per_second;
+        (rows > 0 || bytes > 0).then(|| (usize::try_from(part(rows)).unwrap_or(usize::MAX), part(bytes)))
     }
 
     /// Waits until `rows` and `bytes` may pass.

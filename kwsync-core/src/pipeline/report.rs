@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::lane::Tally;
+use super::meter::{Count, Meter};
 use crate::{DecodeCounts, Delivery, RowCounts, Settled, TableId};
 
 /// Counters of a running job. Cheap to read at any time, from any thread.
@@ -20,12 +21,14 @@ pub struct Progress {
     pub(super) records: AtomicU64,
     pub(super) rows_read: AtomicU64,
     pub(super) rows_settled: AtomicU64,
+    pub(super) filtered: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) bytes_written: AtomicU64,
     pub(super) retried: AtomicU64,
     pub(super) splits_done: AtomicU64,
     pub(super) splits_total: AtomicU64,
     tables: Mutex<Tables>,
+    pub(super) meter: Meter,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +50,8 @@ pub struct Snapshot {
     pub rows_read: u64,
     /// Rows whose fate is settled at the target.
     pub rows_settled: u64,
+    /// Rows that a transform left out on purpose.
+    pub filtered: u64,
     /// Records and rows refused.
     pub rejected: u64,
     /// Splits finished.
@@ -64,12 +69,14 @@ impl Default for Progress {
             records: AtomicU64::new(0),
             rows_read: AtomicU64::new(0),
             rows_settled: AtomicU64::new(0),
+            filtered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             splits_done: AtomicU64::new(0),
             splits_total: AtomicU64::new(0),
             tables: Mutex::default(),
+            meter: Meter::default(),
         }
     }
 }
@@ -84,6 +91,7 @@ impl Progress {
             bytes_read: get(&self.bytes_read),
             rows_read: get(&self.rows_read),
             rows_settled: get(&self.rows_settled),
+            filtered: get(&self.filtered),
             rejected: get(&self.rejected),
             splits_done: get(&self.splits_done),
             splits_total: get(&self.splits_total),
@@ -94,10 +102,21 @@ impl Progress {
         counter.fetch_add(n, Ordering::Relaxed);
     }
 
-    pub(super) fn decoded(&self, counts: DecodeCounts, bytes: u64, rows: u64, read: &BTreeMap<TableId, u64>) {
+    pub(super) fn decoded(
+        &self,
+        counts: DecodeCounts,
+        bytes: u64,
+        rows: u64,
+        filtered: u64,
+        read: &BTreeMap<TableId, u64>,
+    ) {
         Self::add(&self.records, counts.records);
         Self::add(&self.bytes_read, bytes);
         Self::add(&self.rows_read, rows);
+        Self::add(&self.filtered, filtered);
+        self.meter.add(Count::RowsRead, rows);
+        self.meter.add(Count::BytesRead, bytes);
+        self.meter.add(Count::RowsFiltered, filtered);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.decode += counts;
         for (table, rows) in read {
@@ -111,8 +130,10 @@ impl Progress {
         sub(&self.records, tally.counts.records);
         sub(&self.bytes_read, tally.bytes);
         sub(&self.rows_read, tally.rows_read);
+        sub(&self.filtered, tally.filtered);
         sub(&self.rejected, tally.rejected);
         Self::add(&self.retried, tally.rows_read);
+        self.meter.add(Count::RowsRetried, tally.rows_read);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.decode.missing_timestamps -= tally.counts.missing_timestamps;
         tables.decode.duplicate_fields -= tally.counts.duplicate_fields;
@@ -130,6 +151,8 @@ impl Progress {
     pub(super) fn settled(&self, settled: &Settled) {
         Self::add(&self.rows_settled, settled.total().rows());
         Self::add(&self.bytes_written, settled.bytes);
+        self.meter.add(Count::RowsSettled, settled.total().rows());
+        self.meter.add(Count::BytesWritten, settled.bytes);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.decode.coerced += settled.coerced;
         for (table, counts) in &settled.tables {
@@ -157,6 +180,7 @@ impl Progress {
             rows_written: total.written,
             rows_updated: total.updated,
             rows_ignored: total.ignored,
+            rows_filtered: get(&self.filtered),
             rows_rejected: get(&self.rejected),
             rows_retried: get(&self.retried),
             values_coerced: tables.decode.coerced,
@@ -223,6 +247,8 @@ pub struct Report {
     pub rows_updated: u64,
     /// Rows dropped on purpose.
     pub rows_ignored: u64,
+    /// Rows that a transform left out on purpose.
+    pub rows_filtered: u64,
     /// Records and rows refused.
     pub rows_rejected: u64,
     /// Rows sent again after a fault.
@@ -272,6 +298,7 @@ impl fmt::Display for Report {
         for (name, rows) in [
             ("updated", self.rows_updated),
             ("ignored", self.rows_ignored),
+            ("filtered", self.rows_filtered),
             ("rejected", self.rows_rejected),
             ("retried", self.rows_retried),
         ] {

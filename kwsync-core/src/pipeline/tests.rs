@@ -49,6 +49,7 @@ impl Source for Numbers {
             spec: serde_json::json!(n),
             bytes: Some(self.rows),
             resumable: self.resumable,
+            redelivers: false,
         };
         Ok((0..self.splits).map(split).collect())
     }
@@ -93,7 +94,12 @@ impl Reader for NumbersReader {
         let bytes = to - self.next;
         self.next = to;
         let position = SplitPosition(serde_json::json!(to));
-        Ok(Some(SourceBatch { decoded: Decoded { batches, rejects, counts }, position, bytes }))
+        Ok(Some(SourceBatch {
+            decoded: Decoded { batches, rejects, counts },
+            position,
+            bytes,
+            commit: false,
+        }))
     }
 }
 
@@ -331,4 +337,42 @@ async fn transforms_apply_and_rates_hold() {
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     assert_eq!(*sink.tables.lock().unwrap(), ["x_numbers"]);
     assert!(outcome.report.seconds >= 0.195, "{}", outcome.report.seconds);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observer_sees_the_job_and_its_end() {
+    let (source, sink) = (Numbers::new(2, 5_000, 100), Memory::default());
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seeing = Arc::clone(&seen);
+    let mut options = committing_every(1_000);
+    options.rate_rows = 50_000;
+    let outcome = pipeline(&source, &sink)
+        .with_options(options)
+        .with_observer(Duration::from_millis(1), move |now| seeing.lock().unwrap().push(*now))
+        .run()
+        .await;
+    let seen = seen.lock().unwrap();
+    let last = seen.last().unwrap();
+    assert_eq!((last.rows_settled, outcome.report.rows_written), (10_000, 10_000));
+    assert!(seen.len() > 2 && seen.iter().any(|now| now.rows_settled < 10_000), "{}", seen.len());
+    assert!(seen.windows(2).all(|pair| pair[0].rows_read <= pair[1].rows_read));
+}
+
+/// Rows come evenly: a reader is asked for batches of a twentieth of a second. On a clock of its own, since a machine
+/// that is busy must not decide this.
+#[tokio::test(start_paused = true)]
+async fn a_rate_holds_within_five_percent() {
+    for (rate, lanes, batch) in [(1_000, 1, 8_192), (50, 1, 100), (100_000, 2, 8_192)] {
+        let limit = super::rate::RateLimit::new(rate, 0);
+        let (rows, _) = limit.share(lanes).unwrap();
+        let piece = rows.min(batch) as u64;
+        let began = tokio::time::Instant::now();
+        let mut passed = 0;
+        while began.elapsed() < Duration::from_secs(10) {
+            limit.take(piece, 0).await;
+            passed += piece;
+        }
+        let wanted = rate * 10;
+        assert!(passed.abs_diff(wanted) * 20 <= wanted, "{passed} rows where {wanted} may pass");
+    }
 }

@@ -1,7 +1,14 @@
 //! One job as data: what every front end (command line, job files, pipes) is turned into.
 
+pub mod datax;
+mod document;
+pub mod kafka_connect;
+mod pipe;
+mod settings;
+pub mod taosx;
 #[cfg(test)]
 mod tests;
+mod time;
 mod transform;
 
 use std::sync::Arc;
@@ -9,13 +16,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use transform::TransformSpec;
+pub use pipe::{Attributes, PipeDefinition, PipePlan, PipeSettings, PipeStatement};
+pub use settings::Settings;
+pub use transform::{TransformContext, TransformSpec};
 
-use crate::config::Dsn;
-use crate::{Budget, ErrorPolicy, JobId, PipelineOptions, Result, Transform};
+use crate::config::{Dsn, Expand};
+use crate::{Budget, ErrorPolicy, JobId, NameColumns, PipelineOptions, Result, Transform};
 
-/// A job: from where to where, through what, and how. Build it in code, or read it with serde; unknown keys are
-/// errors.
+/// A job: from where to where, through what, and how. Build it in code, read it from a file ([`PipelineSpec::parse`],
+/// [`Settings`]), or with serde; unknown keys are errors.
 ///
 /// # Examples
 /// ```
@@ -88,9 +97,23 @@ pub struct PipelineSpec {
     /// How often a fault that may pass is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
+    /// Milliseconds of the longest wait between two tries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_wait_ms: Option<u64>,
     /// Where checkpoints are kept: `file:DIR`; the user's state folder when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Address>,
+}
+
+/// What a job of another tool's form says: the specs to run, one after the other, and what the operator should know of
+/// the way from there to here, such as what was ignored and why.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Translation {
+    /// The pipelines of the job, in order.
+    pub specs: Vec<PipelineSpec>,
+    /// What was ignored, assumed or mended, one sentence each.
+    pub notes: Vec<String>,
 }
 
 fn one() -> usize {
@@ -150,6 +173,7 @@ impl PipelineSpec {
             pre_sql: Vec::new(),
             post_sql: Vec::new(),
             retries: None,
+            retry_wait_ms: None,
             checkpoint: None,
         }
     }
@@ -208,12 +232,16 @@ impl PipelineSpec {
         Ok(JobId::new(format!("{:016x}", hash.0)))
     }
 
-    /// The transforms, ready to run.
+    /// The transforms, ready to run; `expand` finds what stands in them as `${NAME}`.
     ///
     /// # Errors
     /// `Config` for one that makes no sense.
-    pub fn build_transforms(&self) -> Result<Vec<Arc<dyn Transform>>> {
-        self.transforms.iter().map(TransformSpec::build).collect()
+    pub fn build_transforms(&self, expand: &Expand<'_>) -> Result<Vec<Arc<dyn Transform>>> {
+        let (job, from) = (self.job_id()?, self.from.dsn()?);
+        // Where there is no server, the object is a file.
+        let database = from.object().filter(|_| !from.hosts().is_empty());
+        let context = TransformContext { job: &job, database, expand };
+        self.transforms.iter().map(|transform| transform.build(&context)).collect()
     }
 
     /// The options of the pipeline.
@@ -230,6 +258,7 @@ impl PipelineSpec {
         options.rate_rows = self.rate_rows.unwrap_or(0);
         options.rate_bytes = self.rate_bytes.unwrap_or(0);
         options.retries = self.retries.unwrap_or(options.retries);
+        options.retry_max_wait = self.retry_wait_ms.map_or(options.retry_max_wait, Duration::from_millis);
         options.keep_state = self.job.is_some();
         options
     }

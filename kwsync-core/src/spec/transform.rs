@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::{Expand, Secret, did_you_mean};
 use crate::{
-    AddColumn, CastColumn, DataType, DropColumns, Error, RenameColumn, RenameTable, Result, SelectColumns,
+    AddColumn, CastColumn, ComputeColumn, DataType, DropColumns, Error, Expression, FilterRows, HashColumn,
+    JobId, Mask, MaskColumn, MergeTables, NameColumns, RenameColumn, RenameTable, Result, SelectColumns,
     Transform,
 };
 
-/// A transform as text, in the form of `-T`:
+/// A transform as text, in the form of `-T`; `Display` hides a key that is written out:
 ///
 /// | text | what it does |
 /// |---|---|
@@ -21,8 +23,17 @@ use crate::{
 /// | `select-columns:A,B` | keeps these columns, in this order |
 /// | `rename-column:OLD=NEW` | renames a column |
 /// | `cast:COLUMN=TYPE` | casts a column; a value that does not fit rejects its row |
+/// | `name-columns:A,B` | names all columns, by position; `name-columns:["A","B"]` for names with commas |
+/// | `filter:EXPRESSION` | keeps the rows for which an SQL [`Expression`] is true |
+/// | `compute:NAME=EXPRESSION` | adds a column with the value of an expression, or replaces it |
+/// | `mask:COLUMN`, `mask:COLUMN=TEXT` | puts `***`, or the text, in the place of every value |
+/// | `mask:COLUMN=first:N`, `mask:COLUMN=last:N` | shows that many characters, and asterisks |
+/// | `hash:COLUMN`, `hash:COLUMN=${KEY}` | puts the SHA-256 in the place of every value; with a key, the HMAC |
+/// | `merge-tables:TABLE`, `merge-tables:TABLE=COLUMN` | puts all tables into one; `__dts_data_source`, or the column, says where a row came from |
 /// | `rename-table:prefix:TEXT`, `rename-table:suffix:TEXT` | puts text before or behind the name |
 /// | `rename-table:template:TEXT` | names the table; `{table}` stands for the old name |
+/// | `rename-table:replace_with_regex:REGEX::TEXT` | replaces what a regular expression finds in the name |
+/// | `rename-child-table:...`, `rename-super-table:...` | likewise, for subtables or for tables that have some |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TransformSpec {
@@ -37,17 +48,59 @@ enum Kind {
     Select(Vec<String>),
     RenameColumn(String, String),
     Cast(String, DataType),
-    Prefix(String),
-    Suffix(String),
-    Template(String),
+    NameColumns(NameColumns),
+    RenameTable(RenameTable),
+    Filter(Expression),
+    Compute(String, Expression),
+    Mask(String, Mask),
+    Hash(String, Option<Secret>),
+    Merge(String, String),
+}
+
+/// The column that says which table a merged row came from, as Data Transmission Service names it.
+const SOURCE_COLUMN: &str = "__dts_data_source";
+
+/// The names of all transforms.
+const NAMES: &[&str] = &[
+    "add-column",
+    "add-tag",
+    "cast",
+    "compute",
+    "drop-columns",
+    "filter",
+    "hash",
+    "mask",
+    "merge-tables",
+    "name-columns",
+    "rename-child-table",
+    "rename-column",
+    "rename-super-table",
+    "rename-table",
+    "select-columns",
+];
+
+/// What transforms are told of the job that they are made for.
+#[derive(Debug)]
+pub struct TransformContext<'a> {
+    /// The job.
+    pub job: &'a JobId,
+    /// The database that rows come from, where they come from one.
+    pub database: Option<&'a str>,
+    /// Finds what stands as `${NAME}`.
+    pub expand: &'a Expand<'a>,
 }
 
 impl TransformSpec {
+    /// The names of all transforms, in order.
+    pub fn names() -> &'static [&'static str] {
+        NAMES
+    }
+
     /// The transform, ready to run.
     ///
     /// # Errors
     /// `Config` for one that makes no sense, such as an unknown placeholder.
-    pub fn build(&self) -> Result<Arc<dyn Transform>> {
+    pub fn build(&self, context: &TransformContext<'_>) -> Result<Arc<dyn Transform>> {
         Ok(match &self.kind {
             Kind::AddTag(name, value) => Arc::new(AddColumn::tag(name.as_str(), value)),
             Kind::AddColumn(name, value) => Arc::new(AddColumn::field(name.as_str(), value)),
@@ -55,9 +108,26 @@ impl TransformSpec {
             Kind::Select(names) => Arc::new(SelectColumns::new(names.clone())?),
             Kind::RenameColumn(from, to) => Arc::new(RenameColumn::new(from, to)),
             Kind::Cast(column, to) => Arc::new(CastColumn::new(column, to.clone())),
-            Kind::Prefix(prefix) => Arc::new(RenameTable::template(format!("{prefix}{{table}}"))?),
-            Kind::Suffix(suffix) => Arc::new(RenameTable::template(format!("{{table}}{suffix}"))?),
-            Kind::Template(template) => Arc::new(RenameTable::template(template.as_str())?),
+            Kind::NameColumns(names) => Arc::new(names.clone()),
+            Kind::RenameTable(rename) => Arc::new(rename.clone()),
+            Kind::Filter(expression) => Arc::new(FilterRows::new(expression.clone())),
+            Kind::Compute(name, expression) => {
+                Arc::new(ComputeColumn::new(name.as_str(), expression.clone()))
+            }
+            Kind::Mask(column, mask) => Arc::new(MaskColumn::new(column, mask.clone())),
+            Kind::Hash(column, key) => {
+                let key = key.as_ref().map(|key| context.expand.value("hash", key.expose())).transpose()?;
+                if key.as_ref().is_some_and(String::is_empty) {
+                    return Err(Error::config(format!("the key of hash:{column} is empty"))
+                        .with_hint("write hash:COLUMN for a hash without a key"));
+                }
+                Arc::new(HashColumn::new(column, key.map(Secret::new)))
+            }
+            Kind::Merge(into, column) => {
+                let database = context.database.map(|database| format!("{database}.")).unwrap_or_default();
+                let prefix = format!("{}:{database}", context.job);
+                Arc::new(MergeTables::new(into.as_str(), column.as_str(), prefix))
+            }
         })
     }
 }
@@ -103,25 +173,62 @@ impl FromStr for TransformSpec {
                 Some((column, to)) => Kind::Cast(column, to.parse()?),
                 None => return fault("needs a column and a type", "cast:COLUMN=TYPE"),
             },
-            "rename-table" => match rest.split_once(':') {
-                Some(("prefix", text)) if !text.is_empty() => Kind::Prefix(text.to_owned()),
-                Some(("suffix", text)) if !text.is_empty() => Kind::Suffix(text.to_owned()),
-                Some(("template", text)) => {
-                    RenameTable::template(text)?;
-                    Kind::Template(text.to_owned())
+            "name-columns" => match list_or_json(rest) {
+                Some(names) => Kind::NameColumns(NameColumns::new(names)?),
+                None => return fault("needs the names of all columns", "name-columns:A,B"),
+            },
+            "filter" if !rest.trim().is_empty() => Kind::Filter(rest.parse()?),
+            "filter" => return fault("needs an expression", "filter:usage > 0.5 AND host = 'web1'"),
+            "compute" => match pair() {
+                Some((name, expression)) => Kind::Compute(name, expression.parse()?),
+                None => return fault("needs a name and an expression", "compute:NAME=EXPRESSION"),
+            },
+            "mask" => match rest.split_once('=').unwrap_or((rest, "***")) {
+                ("", _) => {
+                    return fault("needs a column", "mask:COLUMN, mask:COLUMN=TEXT or mask:COLUMN=last:4");
+                }
+                (column, shown) => {
+                    let count = |shown: &str| {
+                        shown.parse().map_err(|_| {
+                            Error::config(format!(
+                                "{shown:?} in the transform {text:?} is no number of characters"
+                            ))
+                        })
+                    };
+                    let mask = match shown.split_once(':') {
+                        Some(("first", shown)) => Mask::First(count(shown)?),
+                        Some(("last", shown)) => Mask::Last(count(shown)?),
+                        _ => Mask::Text(shown.to_owned()),
+                    };
+                    Kind::Mask(column.to_owned(), mask)
+                }
+            },
+            "hash" => match rest.split_once('=') {
+                Some((column, key)) if !column.is_empty() && !key.is_empty() => {
+                    Kind::Hash(column.to_owned(), Some(Secret::new(key)))
+                }
+                None if !rest.is_empty() => Kind::Hash(rest.to_owned(), None),
+                _ => {
+                    return Err(Error::config("the transform `hash` needs a column, and a key behind `=`")
+                        .with_hint("write hash:COLUMN or hash:COLUMN=${KEY}"));
+                }
+            },
+            "merge-tables" => match rest.split_once('=').unwrap_or((rest, SOURCE_COLUMN)) {
+                (into, column) if !into.is_empty() && !column.is_empty() => {
+                    Kind::Merge(into.to_owned(), column.to_owned())
                 }
                 _ => {
                     return fault(
-                        "does not say how",
-                        "rename-table:prefix:TEXT, :suffix:TEXT or :template:{table}",
+                        "needs the name of a table",
+                        "merge-tables:TABLE or merge-tables:TABLE=COLUMN",
                     );
                 }
             },
+            "rename-table" | "rename-child-table" | "rename-super-table" => Kind::RenameTable(text.parse()?),
             _ => {
-                return fault(
-                    "is not known",
-                    "one of add-tag, add-column, drop-columns, select-columns, rename-column, cast, rename-table",
-                );
+                let meant = did_you_mean(name, NAMES.iter().copied());
+                return Err(Error::config(format!("there is no transform {name:?}{meant}"))
+                    .with_hint(format!("known are: {}", NAMES.join(", "))));
             }
         };
         Ok(Self { kind })
@@ -137,9 +244,21 @@ impl fmt::Display for TransformSpec {
             Kind::Select(names) => write!(f, "select-columns:{}", names.join(",")),
             Kind::RenameColumn(from, to) => write!(f, "rename-column:{from}={to}"),
             Kind::Cast(column, to) => write!(f, "cast:{column}={to}"),
-            Kind::Prefix(text) => write!(f, "rename-table:prefix:{text}"),
-            Kind::Suffix(text) => write!(f, "rename-table:suffix:{text}"),
-            Kind::Template(text) => write!(f, "rename-table:template:{text}"),
+            Kind::NameColumns(names) => write!(f, "name-columns:{}", joined(names.names())),
+            Kind::RenameTable(rename) => write!(f, "{rename}"),
+            Kind::Filter(expression) => write!(f, "filter:{expression}"),
+            Kind::Compute(name, expression) => write!(f, "compute:{name}={expression}"),
+            Kind::Mask(column, Mask::Text(text)) => write!(f, "mask:{column}={text}"),
+            Kind::Mask(column, Mask::First(shown)) => write!(f, "mask:{column}=first:{shown}"),
+            Kind::Mask(column, Mask::Last(shown)) => write!(f, "mask:{column}=last:{shown}"),
+            Kind::Hash(column, None) => write!(f, "hash:{column}"),
+            Kind::Hash(column, Some(key)) => match key.expose() {
+                place if place.starts_with("${") || place.starts_with('@') => {
+                    write!(f, "hash:{column}={place}")
+                }
+                _ => write!(f, "hash:{column}={key}"),
+            },
+            Kind::Merge(into, column) => write!(f, "merge-tables:{into}={column}"),
         }
     }
 }
@@ -154,6 +273,33 @@ impl TryFrom<String> for TransformSpec {
 
 impl From<TransformSpec> for String {
     fn from(spec: TransformSpec) -> Self {
-        spec.to_string()
+        match &spec.kind {
+            // To be read again, by who may read it.
+            Kind::Hash(column, Some(key)) => format!("hash:{column}={}", key.expose()),
+            _ => spec.to_string(),
+        }
+    }
+}
+
+/// Names between commas, or a JSON list of them.
+fn list_or_json(text: &str) -> Option<Vec<String>> {
+    if text.starts_with('[') {
+        return serde_json::from_str(text).ok();
+    }
+    Some(text.split(',').map(|name| name.trim().to_owned()).collect())
+}
+
+/// Names as [`list_or_json`] reads them.
+fn joined(names: &[String]) -> String {
+    let plain = |name: &String| !name.contains(',') && !name.starts_with('[') && name.trim() == name;
+    if names.iter().all(plain) {
+        return names.join(",");
+    }
+    serde_json::to_string(names).unwrap_or_default()
+}
+
+impl From<NameColumns> for TransformSpec {
+    fn from(names: NameColumns) -> Self {
+        Self { kind: Kind::NameColumns(names) }
     }
 }

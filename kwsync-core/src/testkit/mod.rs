@@ -2,7 +2,9 @@
 //! test process. Behind the feature `testkit`; no part of the stable API.
 
 mod mariadb;
+mod mosquitto;
 mod postgres;
 
 pub use mariadb::MariaServer;
+pub use mosquitto::Mosquitto;
 pub use postgres::PgServer;

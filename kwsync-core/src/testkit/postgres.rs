@@ -351,7 +351,7 @@ pub(super) fn owner_when_root(own: &Path) -> io::Result<Option<(u32, u32)>> {
 }
 
 /// A CA and a server's certificate signed by it, for `localhost` and 127.0.0.1. `false` where there is no openssl.
-fn make_certificates(top: &Path) -> io::Result<bool> {
+pub(super) fn make_certificates(top: &Path) -> io::Result<bool> {
     const CONFIG: &str = "[req]\ndistinguished_name=dn\nprompt=no\nx509_extensions=ca\n[dn]\nCN=kwsync test CA\n\
         [ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n\
         [server]\nbasicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n";

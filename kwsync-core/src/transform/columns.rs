@@ -3,22 +3,23 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef};
-use arrow_cast::{CastOptions, cast_with_options};
+use arrow_cast::CastOptions;
 
+use super::cast::cast;
 use super::{Transform, Transformed};
 use crate::{
     Column, DataType, Error, ErrorKind, Location, Origin, Reject, Result, Role, Schema, Stage, TableBatch,
     Value,
 };
 
-fn rebuild(batch: TableBatch, columns: Vec<(Column, ArrayRef)>) -> Result<TableBatch> {
+pub(super) fn rebuild(batch: TableBatch, columns: Vec<(Column, ArrayRef)>) -> Result<TableBatch> {
     let (table, schema, _, origin) = batch.into_parts();
     let (columns, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
     let schema = Schema::new(columns)?.with_version(schema.version());
     TableBatch::from_columns(table, Arc::new(schema), arrays, origin)
 }
 
-fn pairs(batch: &TableBatch) -> Vec<(Column, ArrayRef)> {
+pub(super) fn pairs(batch: &TableBatch) -> Vec<(Column, ArrayRef)> {
     batch.schema().columns().iter().cloned().zip(batch.batch().columns().iter().cloned()).collect()
 }
 
@@ -186,9 +187,9 @@ impl Transform for CastColumn {
             )
             .with_location(Location::new().with_table(batch.table().name()))
         };
-        let new = cast_with_options(old, &self.to.to_arrow(), &options).map_err(impossible)?;
+        let new = cast(old, &self.to.to_arrow(), &options).map_err(impossible)?;
         // Whether nothing was lost shows when the way back gives the old value again.
-        let back = cast_with_options(&new, old.data_type(), &options).map_err(impossible)?;
+        let back = cast(&new, old.data_type(), &options).map_err(impossible)?;
         let exact = |row: usize| -> Result<bool> {
             if old.is_null(row) {
                 return Ok(true);
@@ -221,7 +222,11 @@ impl Transform for CastColumn {
         }
         let changed = rebuild(batch, columns)?;
         let kept = if lost.is_empty() { changed } else { without(changed, &lost)? };
-        Ok(Transformed { batches: if kept.rows() > 0 { vec![kept] } else { Vec::new() }, rejects })
+        Ok(Transformed {
+            batches: if kept.rows() > 0 { vec![kept] } else { Vec::new() },
+            rejects,
+            filtered: 0,
+        })
     }
 }
 

@@ -1,6 +1,14 @@
 //! Batch in, batch out: what happens to rows between a source and a sink. Every row keeps its origin.
 
+mod cast;
 mod columns;
+#[cfg(feature = "expressions")]
+mod expr;
+mod merge;
+mod positions;
+mod privacy;
+#[cfg(feature = "expressions")]
+mod rows;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -9,7 +17,14 @@ use std::fmt;
 
 pub use columns::{AddColumn, CastColumn, DropColumns, RenameColumn, SelectColumns};
 pub(crate) use columns::{without, without_column};
-pub use table::RenameTable;
+#[cfg(feature = "expressions")]
+pub use expr::{Evaluated, Expression};
+pub use merge::MergeTables;
+pub use positions::NameColumns;
+pub use privacy::{HashColumn, Mask, MaskColumn};
+#[cfg(feature = "expressions")]
+pub use rows::{ComputeColumn, FilterRows};
+pub use table::{RenameTable, TableScope};
 
 use crate::{Reject, Result, TableBatch};
 
@@ -20,11 +35,13 @@ pub struct Transformed {
     pub batches: Vec<TableBatch>,
     /// The rows that could not be transformed.
     pub rejects: Vec<Reject>,
+    /// How many rows are left out on purpose.
+    pub filtered: u64,
 }
 
 impl From<TableBatch> for Transformed {
     fn from(batch: TableBatch) -> Self {
-        Self { batches: vec![batch], rejects: Vec::new() }
+        Self { batches: vec![batch], rejects: Vec::new(), filtered: 0 }
     }
 }
 

@@ -238,7 +238,8 @@ pub(crate) fn register(registry: &mut Registry) {
         .with_aliases(&["ndjson", "jsonl"])
         .with_params(JSON)
         .with_line_records()
-        .with_spanned_lines("records", "values");
+        .with_spanned_lines("records", "values")
+        .with_parser();
     registry.register_decoder(info, |request| {
         let schemas = Arc::clone(request.schemas);
         if let Some(text) = request.parser {

@@ -25,6 +25,10 @@ impl Sink for DiscardSink {
         Capabilities::new("discard").with_delivery(Delivery::Idempotent)
     }
 
+    fn share(&self) -> Option<Self> {
+        Some(*self)
+    }
+
     async fn plan(&self, table: &TableId, _schema: &Arc<Schema>) -> Result<Plan> {
         Ok(Plan::new(table.to_string(), "counted and dropped", Delivery::Idempotent))
     }

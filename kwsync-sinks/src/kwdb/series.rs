@@ -39,7 +39,8 @@ impl Series {
         match options.mode {
             Mode::Insert | Mode::Append => {}
             mode => {
-                return Err(Error::config(format!("mode={mode} is not for KWDB's time series")).with_hint(
+                let text = format!("mode={mode} is not for KWDB's time series");
+                return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
                     "use mode=insert: rows with the primary tags and time of others follow the server's ts.dedup.rule",
                 ));
             }

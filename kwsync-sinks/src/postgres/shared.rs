@@ -1,8 +1,7 @@
 //! What is known of the target, for plan, preparation and all writers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
-
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use kwsync_core::system::postgres::catalog::CatalogTable;
@@ -21,7 +20,16 @@ pub(super) struct Shared {
     /// The checkpoints in the target, once this run has claimed its job there.
     claimed: RwLock<Option<Claimed>>,
     profile: RwLock<Option<Arc<Profile>>>,
+    /// Sessions that nobody uses, where several jobs share the target.
+    idle: Option<Arc<Idle>>,
 }
+
+/// Sessions that wait for their next writer.
+#[derive(Debug, Default)]
+pub(super) struct Idle(Mutex<Vec<Connection>>);
+
+/// As many as are worth keeping.
+const MAX_IDLE: usize = 8;
 
 /// A job that this run has claimed in the target.
 #[derive(Clone, Debug)]
@@ -34,7 +42,49 @@ pub(super) struct Claimed {
 
 impl Shared {
     pub(super) fn new(options: PostgresOptions) -> Self {
-        Self { options, tables: RwLock::default(), claimed: RwLock::default(), profile: RwLock::default() }
+        Self {
+            options,
+            tables: RwLock::default(),
+            claimed: RwLock::default(),
+            profile: RwLock::default(),
+            idle: None,
+        }
+    }
+
+    /// The same target for another job.
+    pub(super) fn share(&self, idle: &Arc<Idle>) -> Self {
+        let profile = self.profile.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Self {
+            profile: RwLock::new(profile),
+            idle: Some(Arc::clone(idle)),
+            ..Self::new(self.options.clone())
+        }
+    }
+
+    /// Takes a session that has done its work: another job may go on with it.
+    pub(super) async fn release(&self, mut connection: Connection) {
+        if let Some(Idle(idle)) = self.idle.as_deref()
+            && !connection.is_broken()
+            && idle.lock().unwrap_or_else(PoisonError::into_inner).len() < MAX_IDLE
+            // What the writer has left behind, as prepared statements, must not meet the next one.
+            && connection.simple_query("DISCARD ALL").await.is_ok()
+        {
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            return;
+        }
+        // All is settled: a good-bye that gets lost changes nothing.
+        drop(connection.close().await);
+    }
+
+    /// A session that another job has released, if it still answers.
+    async fn reuse(&self) -> Option<Connection> {
+        let Idle(idle) = self.idle.as_deref()?;
+        loop {
+            let mut connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            if connection.simple_query("SELECT 1").await.is_ok() {
+                return Some(connection);
+            }
+        }
     }
 
     /// The table as it was prepared last.
@@ -73,6 +123,9 @@ impl Shared {
 
     /// Another session, tried as often as the options say.
     pub(super) async fn connect(&self) -> Result<Connection> {
+        if let Some(connection) = self.reuse().await {
+            return Ok(connection);
+        }
         let options = &self.options;
         let tries = options.connect_attempts.saturating_sub(1);
         let mut backoff = Backoff::new(Duration::from_millis(200), options.connect_backoff, tries);

@@ -17,7 +17,7 @@ use super::checkpoint;
 use super::config::{DeliveryMode, Mode, PostgresOptions, TimestampNs};
 use super::key;
 use super::lifecycle::Lifecycle;
-use super::shared::{Claimed, Shared};
+use super::shared::{Claimed, Idle, Shared};
 use super::target;
 use super::way::Way;
 use super::writer::PostgresWriter;
@@ -36,8 +36,10 @@ use super::writer::PostgresWriter;
 pub struct PostgresSink {
     shared: Arc<Shared>,
     /// The session for looking at the catalog and for DDL; it never holds a transaction.
-    control: Mutex<Option<Connection>>,
+    control: Arc<Mutex<Option<Connection>>>,
     lifecycle: Mutex<Lifecycle>,
+    /// Sessions for those that this sink is shared with.
+    idle: Arc<Idle>,
 }
 
 impl PostgresSink {
@@ -45,8 +47,9 @@ impl PostgresSink {
     pub fn new(options: PostgresOptions) -> Self {
         Self {
             shared: Arc::new(Shared::new(options)),
-            control: Mutex::new(None),
+            control: Arc::default(),
             lifecycle: Mutex::default(),
+            idle: Arc::default(),
         }
     }
 
@@ -128,6 +131,16 @@ impl Sink for PostgresSink {
             .with_exclusive_prepare(true)
             .with_checkpoints(once)
             .with_delivery(if once { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce })
+    }
+
+    /// The session for the catalog is one; sessions of writers that have ended are used again.
+    fn share(&self) -> Option<Self> {
+        Some(Self {
+            shared: Arc::new(self.shared.share(&self.idle)),
+            control: Arc::clone(&self.control),
+            lifecycle: Mutex::default(),
+            idle: Arc::clone(&self.idle),
+        })
     }
 
     async fn start(&self, run: &Run) -> Result<()> {

@@ -125,7 +125,7 @@ impl Source for ParquetSource {
                     Error::new(ErrorKind::Unsupported, format!("the name of the file {id} is not UTF-8"))
                         .with_source(error)
                 })?;
-                splits.push(Split { id: id.into(), spec, bytes: Some(group.bytes), resumable: true });
+                splits.push(Split { spec, bytes: Some(group.bytes), ..Split::whole(id) });
             }
         }
         Ok(splits)
@@ -213,6 +213,7 @@ impl Reader for ParquetReader {
             decoded: Decoded { batches: vec![batch], rejects: Vec::new(), counts },
             position: SplitPosition(self.row.into()),
             bytes: self.spec.bytes * rows / self.spec.rows.max(1),
+            commit: false,
         }))
     }
 }

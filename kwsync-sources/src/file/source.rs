@@ -126,7 +126,7 @@ fn split(spec: Spec) -> Result<Split> {
             .with_source(error)
             .with_hint("rename it, or give it as standard input")
     })?;
-    Ok(Split { id: id.into(), spec, bytes, resumable })
+    Ok(Split { spec, bytes, resumable, ..Split::whole(id) })
 }
 
 fn spec(split: &Split) -> Result<Spec> {
@@ -245,7 +245,7 @@ pub struct FileReader {
 impl ByteReader for FileReader {
     async fn next_chunk(&mut self) -> Result<Option<Chunk>> {
         let Some(bytes) = self.chunks.next().await? else { return Ok(None) };
-        Ok(Some(Chunk { bytes, end_of_record: false, begin: self.begin.take(), metadata: None }))
+        Ok(Some(Chunk { begin: self.begin.take(), ..Chunk::new(bytes) }))
     }
 
     fn position(&self, at: Position) -> SplitPosition {

@@ -107,7 +107,7 @@ impl Spec {
         let spec = serde_json::to_value(self).map_err(|error| {
             Error::new(kwsync_core::ErrorKind::Internal, "cannot write a split down").with_source(error)
         })?;
-        Ok(Split { id: id.into(), spec, bytes, resumable })
+        Ok(Split { spec, bytes, resumable, ..Split::whole(id) })
     }
 }
 

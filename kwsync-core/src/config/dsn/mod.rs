@@ -66,6 +66,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// A host, and its port where it is not the driver's own.
+    pub fn new(name: impl Into<String>, port: Option<u16>) -> Self {
+        Self { name: name.into(), port }
+    }
+
     /// The name or number as typed, without the brackets of IPv6.
     pub fn name(&self) -> &str {
         &self.name
@@ -96,6 +101,13 @@ impl Dsn {
         let mut dsn = Self::empty(driver);
         dsn.is_path = true;
         dsn.object = Some(path.into()).filter(|path| !path.is_empty());
+        dsn
+    }
+
+    /// An address of `driver` and one host.
+    pub fn of_host(driver: &str, host: Host) -> Self {
+        let mut dsn = Self::empty(driver);
+        dsn.hosts.push(host);
         dsn
     }
 
@@ -199,6 +211,28 @@ impl Dsn {
         self
     }
 
+    /// Takes all parameters away.
+    #[must_use]
+    pub fn without_params(mut self) -> Self {
+        self.params.clear();
+        self
+    }
+
+    /// Sets the driver, in lower case, and the protocol that goes with it.
+    #[must_use]
+    pub fn with_driver(mut self, driver: &str, protocol: Option<&str>) -> Self {
+        self.driver = driver.to_ascii_lowercase();
+        self.protocol = protocol.map(str::to_ascii_lowercase);
+        self
+    }
+
+    /// Sets the hosts, to be tried in this order.
+    #[must_use]
+    pub fn with_hosts(mut self, hosts: impl IntoIterator<Item = Host>) -> Self {
+        self.hosts = hosts.into_iter().collect();
+        self
+    }
+
     /// Sets the user.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<String>) -> Self {
@@ -256,6 +290,23 @@ impl Dsn {
         }
         faults.finish("the address cannot be expanded")?;
         Ok(self)
+    }
+
+    /// The address in which a leading `@` and `$$` stand for themselves when it is [expanded](Self::expand); `${NAME}` stays
+    /// a variable. For addresses whose values come from files that know neither.
+    #[must_use]
+    pub fn literal(mut self) -> Self {
+        let plain = |text: &str| text.replace("$$", "$$$$");
+        self.user = self.user.map(|user| plain(&user));
+        self.password = self.password.map(|password| plain(password.expose()).into());
+        self.object = self.object.map(|object| plain(&object));
+        for value in self.params.iter_mut().filter_map(|param| param.value.as_mut()) {
+            *value = plain(value);
+            if value.starts_with('@') {
+                value.insert(0, '@');
+            }
+        }
+        self
     }
 
     /// The address with its secrets, ready to be parsed again.

@@ -702,3 +702,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn literal_addresses_expand_to_themselves() {
+    let env = |name: &str| (name == "A").then(|| "one".to_owned());
+    let expand = Expand::with_variables(&env);
+    for value in ["@v > 1", "@@v", "a@b", "$$q$$", "$$$", "$1", "$"] {
+        let dsn: Dsn = "x://h/o".parse().unwrap();
+        let dsn =
+            dsn.with_password(value.into()).with_user(value).with_param("where", Some(value.to_owned()));
+        assert_eq!(dsn.clone().literal().expand(&expand).unwrap(), dsn, "{value}");
+    }
+    let dsn = "x://h?where=$$${A}".parse::<Dsn>().unwrap().literal().expand(&expand).unwrap();
+    assert_eq!(dsn.get("where"), Some("$$one"));
+}

@@ -4,10 +4,15 @@
 mod tests;
 mod value;
 
+#[cfg(feature = "jobs")]
+pub(crate) use value::duration;
+
 use std::fmt;
 use std::time::Duration;
 
 use self::value::Value;
+#[cfg(feature = "jobs")]
+pub(crate) use self::value::size as parse_size;
 use super::Faults;
 use super::nearest::did_you_mean;
 use super::secret::Secret;

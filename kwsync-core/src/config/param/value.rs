@@ -92,7 +92,8 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((digits.replace('_', "").parse().ok()?, unit.trim_start()))
 }
 
-fn size(text: &str) -> Option<u64> {
+/// A number of bytes: `4096`, `64KiB`.
+pub(crate) fn size(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -109,7 +110,7 @@ fn size(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
-fn duration(text: &str, bare: Duration) -> Option<Duration> {
+pub(crate) fn duration(text: &str, bare: Duration) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let unit = match unit.to_ascii_lowercase().as_str() {
         "" => bare,

@@ -51,6 +51,7 @@ pub struct ConnectorInfo {
     formats: Option<fn(&Dsn) -> Option<&'static str>>,
     line_records: bool,
     spans_lines: Option<(&'static str, &'static str)>,
+    takes_parser: bool,
 }
 
 impl ConnectorInfo {
@@ -64,6 +65,7 @@ impl ConnectorInfo {
             formats: None,
             line_records: false,
             spans_lines: None,
+            takes_parser: false,
         }
     }
 
@@ -102,6 +104,13 @@ impl ConnectorInfo {
     #[must_use]
     pub const fn with_formats(mut self, guess: fn(&Dsn) -> Option<&'static str>) -> Self {
         self.formats = Some(guess);
+        self
+    }
+
+    /// Says of a source or a format that it takes a parser configuration; the others refuse one.
+    #[must_use]
+    pub const fn with_parser(mut self) -> Self {
+        self.takes_parser = true;
         self
     }
 
@@ -428,6 +437,19 @@ impl Registry {
         let (info, make) = self.look_up(ConnectorKind::Source, dsn, &self.sources)?;
         let format = self.choose_format(info, dsn)?;
         let (params, format_params) = check(info, format, dsn)?;
+        if options.parser.is_some()
+            && !info.takes_parser
+            && !format.is_some_and(|format| format.info.takes_parser)
+        {
+            let what = match format {
+                Some(format) => format!("the format `{}`", format.info.name),
+                None => format!("the source `{}`", info.name),
+            };
+            let takers = self.connectors().into_iter().filter(|info| info.takes_parser);
+            let takers: Vec<_> = takers.map(|info| format!("{} {}", info.kind, info.name)).collect();
+            return Err(Error::new(ErrorKind::Unsupported, format!("{what} takes no parser configuration"))
+                .with_hint(format!("leave it out; one is taken by: {}", takers.join(", "))));
+        }
         let format = match (format, &format_params) {
             (Some(format), Some(params)) => {
                 let factory =
@@ -554,9 +576,14 @@ impl Registry {
                 Error::config(format!("there is no {kind} `{scheme}`{meant}"))
             }
         }
-        .with_hint(
-            "`kwsync connectors` lists all of them; one that is missing may need a feature of this build",
-        ))
+        .with_hint({
+            let mut names: Vec<_> = known.iter().map(|(info, _)| info.name).collect();
+            names.sort_unstable();
+            format!(
+                "this build has the {kind}s {}; another one may need a feature (`kwsync connectors` lists all)",
+                names.join(", ")
+            )
+        }))
     }
 
     fn choose_format(&self, info: &ConnectorInfo, dsn: &Dsn) -> Result<Option<&Format>> {

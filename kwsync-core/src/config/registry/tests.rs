@@ -35,7 +35,11 @@ fn guess(dsn: &Dsn) -> Option<&'static str> {
 fn registry() -> Registry {
     let mut registry = Registry::new();
     registry.register_source(
-        ConnectorInfo::source("bus", "a bus").with_params(BUS).with_aliases(&["opc+da"]).with_formats(guess),
+        ConnectorInfo::source("bus", "a bus")
+            .with_parser()
+            .with_params(BUS)
+            .with_aliases(&["opc+da"])
+            .with_formats(guess),
         |request| {
             // A source that decodes needs the decoders.
             request.decoder()?;
@@ -76,10 +80,12 @@ fn sources_and_their_formats() {
         "bus:a?topic=t&format=text&delimiter=comma",
         "bus://h?topic=t&format=txt",
         "opc+da://h?topic=t&format=text",
-        "plain://h",
     ] {
         assert!(source(dsn).is_ok(), "{dsn}");
     }
+    let plain: Dsn = "plain://h".parse().unwrap();
+    assert!(registry().source(&plain, &OpenOptions::new()).is_ok());
+    assert_eq!(fault("plain://h"), "the source `plain` takes no parser configuration");
 }
 
 #[test]

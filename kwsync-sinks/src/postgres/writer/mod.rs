@@ -419,8 +419,7 @@ impl Writer for PostgresWriter {
     async fn close(&mut self) -> Result<Settled> {
         let settled = self.flush().await?;
         if let Some(connection) = self.connection.take() {
-            // All is settled: a good-bye that gets lost changes nothing.
-            drop(connection.close().await);
+            self.shared.release(connection).await;
         }
         Ok(settled)
     }

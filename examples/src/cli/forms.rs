@@ -1,0 +1,183 @@
+//! Jobs in the forms of other tools: `kwsync job`, `kwsync connect`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use kwsync_core::config::Expand;
+use kwsync_core::spec::kafka_connect::{self, Worker};
+use kwsync_core::spec::{PipelineSpec, TransformSpec, Translation, datax};
+use kwsync_core::{Budget, Error, ErrorPolicy, Result};
+
+use super::args::{ReportForm, read_text};
+use super::say;
+use super::series::{self, Closing, How};
+
+/// What may be said beside a file that says all else; it wins over the file.
+#[derive(Debug, Args)]
+pub(crate) struct OverArgs {
+    /// Change rows on their way, behind what the file does to them; repeat it
+    #[arg(short = 'T', long, value_name = "T")]
+    pub(crate) transform: Vec<String>,
+    /// How many lanes read and write at the same time
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Name the job; a named job keeps its state and reads only what is new when run again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: Option<String>,
+    /// Forget what an earlier run of this job has done
+    #[arg(long)]
+    pub(crate) restart: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long, visible_alias = "explain")]
+    pub(crate) dry_run: bool,
+    /// Show the job as specs of `kwsync run --spec`, as JSON with their passwords, and do nothing
+    #[arg(long)]
+    pub(crate) show_spec: bool,
+    /// The form of the report at the end
+    #[arg(long, value_enum, default_value = "text", env = "KWSYNC_REPORT")]
+    pub(crate) report: ReportForm,
+    /// What happens to records that cannot be loaded: fail, skip, or reject:PATH
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) errors: Option<String>,
+    /// How many of them may be: a number or a share such as 0.5%
+    #[arg(long, value_name = "N|P%")]
+    pub(crate) max_errors: Option<String>,
+    /// Where the state of jobs is kept: file:DIR
+    #[arg(long, value_name = "DSN", env = "KWSYNC_CHECKPOINT")]
+    pub(crate) checkpoint: Option<String>,
+    /// Serve counters for Prometheus on this address while the job runs
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// No progress, no text report
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+impl OverArgs {
+    fn apply(&self, specs: &mut [PipelineSpec]) -> Result<()> {
+        if self.jobs == Some(0) {
+            return Err(Error::config("--jobs 0 would do nothing").with_hint("give at least 1"));
+        }
+        let transforms =
+            self.transform.iter().map(|text| text.parse()).collect::<Result<Vec<TransformSpec>>>()?;
+        let errors = self.errors.as_deref().map(str::parse::<ErrorPolicy>).transpose();
+        let errors = errors.map_err(|error| error.context("--errors"))?;
+        let budget = self.max_errors.as_deref().map(str::parse::<Budget>).transpose();
+        let budget = budget.map_err(|error| error.context("--max-errors"))?;
+        let several = specs.len() > 1;
+        for (at, spec) in specs.iter_mut().enumerate() {
+            spec.transforms.extend(transforms.iter().cloned());
+            spec.jobs = self.jobs.unwrap_or(spec.jobs);
+            spec.restart |= self.restart;
+            spec.errors = errors.clone().unwrap_or_else(|| spec.errors.clone());
+            spec.max_errors = budget.unwrap_or(spec.max_errors);
+            if let Some(name) = &self.job {
+                spec.job = Some(if several { format!("{name}-{}", at + 1) } else { name.clone() });
+            }
+            if let Some(checkpoint) = &self.checkpoint {
+                spec.checkpoint = Some(checkpoint.as_str().into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs what a file says, or shows it.
+    async fn run(&self, mut made: Translation, closing: Closing) -> Result<u8> {
+        self.apply(&mut made.specs)?;
+        if self.show_spec {
+            let shown = serde_json::to_string_pretty(&made.specs).map_err(super::run::internal)?;
+            say(&format!("{shown}\n"))?;
+            return Ok(0);
+        }
+        let how = How {
+            dry_run: self.dry_run,
+            quiet: self.quiet,
+            report: self.report,
+            metrics: self.metrics,
+            named: self.job.is_some(),
+            closing,
+        };
+        series::run(made, &how).await
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// The job: JSON; comments and commas behind a last value are fine
+    #[arg(required_unless_present_any = ["template", "reader"])]
+    pub(crate) file: Option<PathBuf>,
+    /// Print a job of this reader and this writer, to be filled in
+    #[arg(long, num_args = 2, value_names = ["READER", "WRITER"], conflicts_with = "file")]
+    pub(crate) template: Vec<String>,
+    /// With -w, the same as --template
+    #[arg(short, long, value_name = "READER", requires = "writer", conflicts_with_all = ["file", "template"])]
+    pub(crate) reader: Option<String>,
+    /// With -r, the same as --template
+    #[arg(short, long, value_name = "WRITER", requires = "reader")]
+    pub(crate) writer: Option<String>,
+    /// Values for what stands as ${NAME} in the job: "-Dname=value -Dname=value"; others come from the environment
+    #[arg(short, long, value_name = "-Dname=value", allow_hyphen_values = true)]
+    pub(crate) params: Vec<String>,
+    /// Ignored: there is no Java here
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    pub(crate) jvm: Option<String>,
+    #[command(flatten)]
+    pub(crate) over: OverArgs,
+}
+
+pub(crate) async fn job(args: &JobArgs) -> Result<u8> {
+    let names = args.template.iter().chain(&args.reader).chain(&args.writer).collect::<Vec<_>>();
+    if let [reader, writer] = names.as_slice() {
+        say(&datax::template(reader, writer)?)?;
+        return Ok(0);
+    }
+    let Some(path) = &args.file else {
+        return Err(Error::config("no job is named").with_hint("kwsync job FILE.json"));
+    };
+    let text = datax::substitute(&read_text(path)?, &definitions(&args.params)?);
+    let mut made = datax::read(&path.display().to_string(), &text)?;
+    if args.jvm.is_some() {
+        made.notes.push("--jvm is ignored: there is no Java here".to_owned());
+    }
+    args.over.run(made, Closing::DataX).await
+}
+
+/// `-Dname=value -Dname=value`, in one argument or in several.
+fn definitions(params: &[String]) -> Result<Vec<(String, String)>> {
+    let expand = Expand::from_environment();
+    let mut made = Vec::new();
+    for item in params.iter().flat_map(|text| text.split_whitespace()) {
+        let pair = item.strip_prefix("-D").and_then(|pair| pair.split_once('='));
+        let Some((name, value)) = pair.filter(|(name, _)| !name.is_empty()) else {
+            return Err(Error::config(format!("--params: {item:?} defines nothing"))
+                .with_hint("write --params \"-Dname=value -Dname=value\""));
+        };
+        made.push((name.to_owned(), expand.variables("--params", value)?));
+    }
+    Ok(made)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// A sink or a source of Kafka Connect: JSON as it is posted, or properties
+    pub(crate) file: PathBuf,
+    /// The brokers; localhost:9092 where nothing names them
+    #[arg(long, value_name = "HOST:PORT,...", conflicts_with = "worker")]
+    pub(crate) bootstrap_servers: Option<String>,
+    /// The file of a worker that names the brokers: connect-distributed.properties
+    #[arg(long, value_name = "FILE")]
+    pub(crate) worker: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) over: OverArgs,
+}
+
+pub(crate) async fn connect(args: &ConnectArgs) -> Result<u8> {
+    let worker = match (&args.bootstrap_servers, &args.worker) {
+        (Some(list), _) => Worker::new(list).map_err(|error| error.context("--bootstrap-servers"))?,
+        (None, Some(path)) => Worker::from_properties(&path.display().to_string(), &read_text(path)?)?,
+        (None, None) => Worker::default(),
+    };
+    let made = kafka_connect::read(&args.file.display().to_string(), &read_text(&args.file)?, &worker)?;
+    args.over.run(made, Closing::Plain).await
+}

@@ -1,0 +1,246 @@
+//! Messages of a real broker into files and into PostgreSQL.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use kwsync_core::testkit::{Mosquitto, PgServer};
+
+use crate::support::{Place, Ran};
+
+/// A job that listens; it goes with the test.
+struct Job(Option<Child>);
+
+impl Job {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut command = place.command(arguments);
+        Self(Some(
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
+        ))
+    }
+
+    fn end(mut self) -> Ran {
+        Ran::of(self.0.take().unwrap().wait_with_output().unwrap())
+    }
+
+    fn terminate(self) -> Ran {
+        let pid = self.0.as_ref().unwrap().id().to_string();
+        assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
+        self.end()
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // It may have ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what} never came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn subscribed(broker: &Mosquitto, client: &str) -> usize {
+    broker.log().matches(&format!("Sending SUBACK to {client}")).count()
+}
+
+/// The example of taosX's documentation, with PostgreSQL in TDengine's role.
+#[test]
+fn the_example_of_taosx() {
+    let (Some(broker), Some(server)) = (Mosquitto::start(), PgServer::shared()) else { return };
+    let (place, database) = (Place::new(), server.create_database());
+    place.write(
+        "parser.json",
+        r#"{"parse": {"payload": {"json": [
+            {"name": "ts", "alias": "ts", "cast": "TIMESTAMP"}, {"name": "id", "alias": "id", "cast": "INT"},
+            {"name": "voltage", "alias": "voltage", "cast": "INT"}, {"name": "phase", "alias": "phase", "cast": "FLOAT"},
+            {"name": "current", "alias": "current", "cast": "FLOAT"}, {"name": "groupid", "alias": "groupid", "cast": "INT"},
+            {"name": "location", "alias": "location", "cast": "VARCHAR(20)"}]}},
+          "model": {"name": "d{id}", "using": "meters", "columns": ["ts", "id", "current", "voltage", "phase"],
+            "tags": ["groupid", "location"]}}"#,
+    );
+    let from = format!(
+        "mqtt://me:s3cret@127.0.0.1:{}?topics=testtopic/1::2&version=3.1&clean_session=true&log_level=info&client_id=1234&keep_alive=60&timeout=1s",
+        broker.port()
+    );
+    let to = format!("{}?timestamp_ns=truncate", server.dsn(&database));
+    let job = Job::start(
+        &place,
+        &["run", "-f", &from, "-t", &to, "--parser", "@parser.json", "--report", "json", "-v"],
+    );
+    until("the subscription", || subscribed(&broker, "1234") == 1);
+    let message = r#"{"id": 1, "current": 10.77, "voltage": 222, "phase": 0.77, "groupid": 7, "location": "California.SanDiego"}"#;
+    broker.publish("testtopic/1", 2, &format!("{message}\n"));
+    let ran = job.end().expect(0);
+    assert!(
+        ran.err().contains("MQTT 3.1 is spoken as 3.1.1") && ran.err().contains("clean_session=true"),
+        "{}",
+        ran.err()
+    );
+    let row = server.psql(
+        &database,
+        "SELECT tbname, id, current, voltage, phase, groupid, location, now() - ts < interval '1 minute' FROM meters",
+    );
+    assert_eq!(row.trim(), "d1|1|10.77|222|0.77|7|California.SanDiego|t");
+    let report: serde_json::Value = serde_json::from_str(&ran.out()).unwrap();
+    assert_eq!(
+        (&report["rows_written"], &report["delivery"]),
+        (&1.into(), &"at-least-once".into()),
+        "{report}"
+    );
+}
+
+/// Killed, and its broker restarted, a job with a session that is kept loses nothing.
+#[test]
+fn a_session_that_is_kept_loses_nothing() {
+    const MESSAGES: usize = 3_000;
+    let (Some(broker), Some(server)) = (Mosquitto::start(), PgServer::shared()) else { return };
+    for version in ["3.1.1", "5.0"] {
+        let (place, database) = (Place::new(), server.create_database());
+        let client = format!("kept-{version}");
+        let from = format!(
+            "mqtt://me:s3cret@127.0.0.1:{}?topics={client}/%23::1&version={version}&clean_session=false&client_id={client}&table=cars&timeout=never",
+            broker.port()
+        );
+        let to = server.dsn(&database);
+        let arguments = [
+            "run",
+            "-f",
+            &from,
+            "-t",
+            &to,
+            "--job",
+            "cars",
+            "--retries",
+            "50",
+            "--quiet",
+            "-T",
+            "compute:n=CAST(n AS bigint)",
+        ];
+        // The session begins with the first subscription.
+        let job = Job::start(&place, &arguments);
+        until("the subscription", || subscribed(&broker, &client) == 1);
+        let lines: String = (0..MESSAGES).map(|n| format!("{{\"n\": {n}}}\n")).collect();
+        broker.publish(&format!("{client}/a"), 1, &lines);
+        let count = || {
+            let sql = "SELECT to_regclass('cars') IS NOT NULL";
+            match server.psql(&database, sql).trim() {
+                "t" => server
+                    .psql(&database, "SELECT count(DISTINCT n) FROM cars")
+                    .trim()
+                    .parse::<usize>()
+                    .unwrap(),
+                _ => 0,
+            }
+        };
+        until("the first rows", || count() > 0);
+        drop(job);
+        for _ in 0..3 {
+            let before = count();
+            let job = Job::start(&place, &arguments);
+            until("more rows", || count() > before || before == MESSAGES);
+            drop(job);
+        }
+        let job = Job::start(&place, &arguments);
+        let sessions = subscribed(&broker, &client);
+        until("the last subscription", || subscribed(&broker, &client) > sessions);
+        let sessions = subscribed(&broker, &client);
+        broker.restart();
+        until("the connection", || subscribed(&broker, &client) > sessions);
+        until("all rows", || count() == MESSAGES);
+        let ran = job.terminate();
+        assert_eq!(ran.status(), 143, "{}", ran.err());
+        let twice = server.psql(&database, "SELECT count(*) - count(DISTINCT n) FROM cars");
+        println!("version {version}: {} rows twice", twice.trim());
+    }
+}
+
+#[test]
+fn each_fault_has_its_message() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let place = Place::new();
+    let port = broker.port();
+    let run = |address: &str, more: &str| {
+        let from = format!("{address}?topics=a&client_id=c{more}");
+        place.run(&["run", "-f", &from, "-t", "discard:", "--retries", "0"])
+    };
+    let ran = run(&format!("mqtt://me:topsecret@127.0.0.1:{port}"), "").expect(1);
+    assert!(
+        ran.err().contains("user or password is refused") && !ran.err().contains("topsecret"),
+        "{}",
+        ran.err()
+    );
+    let ran = run(&format!("mqtt://me:topsecret@127.0.0.1:{port}"), "&version=5").expect(1);
+    assert!(ran.err().contains("user or password is refused"), "{}", ran.err());
+    let ran = run("mqtt://127.0.0.1:1", "").expect(1);
+    assert!(
+        ran.err().contains("127.0.0.1:1") && ran.err().contains("nobody may listen there"),
+        "{}",
+        ran.err()
+    );
+    let Some((tls_port, ca)) = broker.tls() else { return };
+    let ca = ca.display();
+    // TLS works, with the authority that signed.
+    for version in ["3.1.1", "5"] {
+        let ran = run(
+            &format!("mqtt://me:s3cret@localhost:{tls_port}"),
+            &format!("&ca=@{ca}&version={version}&timeout=300"),
+        )
+        .expect(0);
+        assert!(!ran.err().contains("error"), "{}", ran.err());
+    }
+    // Another authority did not.
+    let made = std::process::Command::new("openssl")
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=other -days 1 -keyout other.key -out other.crt".split(' '))
+        .current_dir(place.path(""))
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let ran = run(&format!("mqtt://me:s3cret@localhost:{tls_port}"), "&ca=@other.crt").expect(1);
+    assert!(ran.err().contains("signed by an authority of ca="), "{}", ran.err());
+    let ran = run(&format!("mqtt://me:s3cret@127.0.0.1:{port}"), &format!("&ca=@{ca}")).expect(1);
+    assert!(ran.err().contains("MQTT broker 127.0.0.1"), "{}", ran.err());
+}
+
+/// Messages that are no records cost themselves only, and are acknowledged once they are in the reject file.
+#[test]
+fn poison_goes_to_the_reject_file() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let place = Place::new();
+    let from = format!(
+        "mqtt://me:s3cret@127.0.0.1:{}?topics=+/lp::1&version=5&clean_session=false&client_id=poison&format=line_influxdb&timeout=1s",
+        broker.port()
+    );
+    let arguments = [
+        "run",
+        "-f",
+        &from,
+        "-t",
+        "file:out?format=json",
+        "--errors",
+        "reject:bad.jsonl",
+        "--report",
+        "json",
+        "--job",
+        "p",
+    ];
+    let job = Job::start(&place, &arguments);
+    until("the subscription", || subscribed(&broker, "poison") == 1);
+    broker.publish("a/lp", 1, "cpu n=1i 1\nno line at all\ncpu n=2i 2\n");
+    let ran = job.end().expect(3);
+    let report: serde_json::Value = serde_json::from_str(&ran.out()).unwrap();
+    assert_eq!((&report["rows_written"], &report["rows_rejected"]), (&2.into(), &1.into()), "{report}");
+    let rejects = std::fs::read_to_string(place.path("bad.jsonl")).unwrap();
+    assert!(rejects.contains("no line at all"), "{rejects}");
+    // Nothing is handed out again.
+    let again = Job::start(&place, &arguments).end().expect(0);
+    let report: serde_json::Value = serde_json::from_str(&again.out()).unwrap();
+    assert_eq!(report["rows_read"], 0, "{report}");
+}
