@@ -76,7 +76,7 @@ impl Spec {
         let spec = serde_json::to_value(self).map_err(|error| {
             Error::new(ErrorKind::Internal, "cannot write a split down").with_source(error)
         })?;
-        Ok(Split { id: id.into(), spec, bytes, resumable, redelivers: false })
+        Ok(Split { spec, bytes, resumable, ..Split::whole(id) })
     }
 }
 
