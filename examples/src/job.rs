@@ -7,7 +7,7 @@ use kwsync_core::config::{ConnectorKind, Dsn, Expand, OpenOptions, Params, Regis
 use kwsync_core::spec::{PipelineSpec, TransformSpec};
 use kwsync_core::{
     CheckpointStore, DynSink, DynSource, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress, Result,
-    Split, TableId, Transform,
+    Split, TableBatch, TableId, Transform,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ pub struct Preview {
     pub transforms: Vec<TransformSpec>,
     /// What the source has to say of the reading.
     pub notes: Vec<String>,
-    /// A plan for every table among the first rows.
+    /// A plan for every table that the source knows beforehand, or that is among the first rows.
     pub plans: Vec<Plan>,
 }
 
@@ -162,23 +162,30 @@ impl Job {
     pub async fn preview(&self) -> Result<Preview> {
         let splits = self.source.splits(self.spec.jobs, &[]).await?;
         let transforms = self.spec.build_transforms(&Expand::from_environment())?;
-        let mut plans = Vec::new();
-        if let Some(split) = splits.first().filter(|split| split.resumable) {
+        let tables = self.source.tables();
+        let mut batches = Vec::new();
+        if tables.is_empty()
+            && let Some(split) = splits.first().filter(|split| split.resumable)
+        {
             let mut reader = self.source.open(split, None).await?;
-            let mut batches = reader.next().await?.map(|batch| batch.decoded.batches).unwrap_or_default();
-            for transform in &transforms {
-                let mut changed = Vec::new();
-                for batch in batches {
-                    changed.extend(transform.apply(batch)?.batches);
-                }
-                batches = changed;
-            }
-            let mut seen: Vec<TableId> = Vec::new();
+            batches = reader.next().await?.map(|batch| batch.decoded.batches).unwrap_or_default();
+        }
+        for (table, schema) in tables {
+            batches.push(TableBatch::empty(table, schema)?);
+        }
+        for transform in &transforms {
+            let mut changed = Vec::new();
             for batch in batches {
-                if !seen.contains(batch.table()) {
-                    plans.push(self.sink.plan(batch.table(), batch.schema()).await?);
-                    seen.push(batch.table().clone());
-                }
+                changed.extend(transform.apply(batch)?.batches);
+            }
+            batches = changed;
+        }
+        let mut plans = Vec::new();
+        let mut seen: Vec<TableId> = Vec::new();
+        for batch in batches {
+            if !seen.contains(batch.table()) {
+                plans.push(self.sink.plan(batch.table(), batch.schema()).await?);
+                seen.push(batch.table().clone());
             }
         }
         Ok(Preview {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::{
-    DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Metadata, Position, Result, Split,
-    SplitPosition, TableBatch,
+    DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Metadata, Position, Result, Schema, Split,
+    SplitPosition, TableBatch, TableId,
 };
 
 /// A future in a box, as the boxed twins of the contracts return it.
@@ -101,6 +101,12 @@ pub trait Source: Send + Sync {
     /// What a person should know of the reading before it begins, once [`splits`](Self::splits) has been asked: what
     /// comes as text, what is not of one moment. A dry run prints it.
     fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The tables that will be read and their columns, where they are known before a row is read, once
+    /// [`splits`](Self::splits) has been asked.
+    fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
         Vec::new()
     }
 
@@ -358,6 +364,9 @@ pub trait DynSource: Send + Sync {
     /// As [`Source::notes`].
     fn notes(&self) -> Vec<String>;
 
+    /// As [`Source::tables`].
+    fn tables(&self) -> Vec<(TableId, Arc<Schema>)>;
+
     /// As [`Source::splits`].
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>>;
 
@@ -396,6 +405,10 @@ where
 {
     fn notes(&self) -> Vec<String> {
         Source::notes(self)
+    }
+
+    fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
+        Source::tables(self)
     }
 
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>> {

@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Connect(Box<ConnectArgs>),
     /// Turn bytes of one format into another, from standard input to standard output unless named
     Convert(ConvertArgs),
+    /// Print the statements that would make the tables of a migration, and what they leave out
+    Ddl(DdlArgs),
     /// Make, start, stop, drop and show pipes, and run them; a prompt when nothing is typed
     Pipe(PipeArgs),
     /// Show every source, sink and format with its parameters
@@ -46,6 +48,33 @@ pub(crate) struct DemoArgs {
     /// Where to write
     #[arg(long, default_value = "kwsync-demo")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DdlArgs {
+    /// Where the tables are
+    #[arg(short, long, value_name = "DSN")]
+    pub(crate) from: String,
+    /// Where they would be made
+    #[arg(short, long, value_name = "DSN")]
+    pub(crate) to: String,
+    /// Change tables and columns on their way; repeat it, they apply in order (see docs/transforms.md)
+    #[arg(short = 'T', long, value_name = "T")]
+    pub(crate) transform: Vec<String>,
+}
+
+impl DdlArgs {
+    pub(crate) fn spec(&self) -> Result<PipelineSpec> {
+        let mut settings = Settings::new().with_flag("from", "--from", self.from.as_str()).with_flag(
+            "to",
+            "--to",
+            self.to.as_str(),
+        );
+        for transform in &self.transform {
+            settings = settings.with_flag("transforms", "--transform", transform.as_str());
+        }
+        settings.spec()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 mod args;
 mod connectors;
 mod convert;
+mod ddl;
 mod demo;
 mod forms;
 mod metrics;
@@ -46,6 +47,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Job(args) => forms::job(&args).await,
             Command::Connect(args) => forms::connect(&args).await,
             Command::Convert(args) => convert::run(&args).await,
+            Command::Ddl(args) => ddl::run(&args).await,
             Command::Pipe(args) => pipe::run(&args).await,
             Command::Connectors(args) => connectors::run(&args),
         }

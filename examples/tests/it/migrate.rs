@@ -91,7 +91,7 @@ fn a_migration_that_is_killed_goes_on() {
         server.psql(&to, "SELECT pg_stat_clear_snapshot()");
         server.psql(&to, sql).trim().parse().unwrap_or(0)
     };
-    let mut kills = 0;
+    let (mut kills, mut finished) = (0, false);
     for step in 1..=4_u64 {
         let mut child =
             place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -105,14 +105,18 @@ fn a_migration_that_is_killed_goes_on() {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        if done.is_some() {
+        if let Some(status) = done {
+            assert!(status.success());
+            finished = true;
             break;
         }
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;
     }
-    place.run(&arguments).expect(0);
+    if !finished {
+        place.run(&arguments).expect(0);
+    }
     assert_eq!(digests(server, &from), digests(server, &to), "after {kills} kills");
     assert!(kills > 0);
 }
@@ -246,27 +250,171 @@ fn a_load_into_mariadb_that_is_killed_goes_on() {
     let target = maria.dsn(&to);
     let arguments =
         ["run", "--from", &source, "--to", &target, "--jobs", "2", "--rate-rows", "25000", "--quiet"];
-    let mut kills = 0;
+    let (mut kills, mut finished) = (0, false);
     for step in 1..=3_u64 {
         let mut child =
             place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        let done = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
             let moved = maria.try_sql(&to, "SELECT COALESCE(SUM(sequence), 0) FROM kwsync_checkpoint");
-            if moved.is_ok_and(|moved| moved.trim().parse::<u64>().unwrap_or(0) >= step) {
-                child.kill().unwrap();
-                kills += 1;
-                break;
+            let moved = moved.is_ok_and(|moved| moved.trim().parse::<u64>().unwrap_or(0) >= step);
+            if moved || Instant::now() > deadline {
+                break None;
             }
             std::thread::sleep(Duration::from_millis(5));
+        };
+        if let Some(status) = done {
+            assert!(status.success());
+            finished = true;
+            break;
         }
+        child.kill().unwrap();
         child.wait().unwrap();
+        kills += 1;
     }
-    place.run(&arguments).expect(0);
+    if !finished {
+        place.run(&arguments).expect(0);
+    }
     assert_eq!(
         maria.sql(&to, "SELECT COUNT(*), COUNT(DISTINCT id), MIN(id), MAX(id) FROM t"),
         "40000\t40000\t1\t40000\n",
         "after {kills} kills"
     );
     assert!(kills > 0);
+}
+
+/// What `kwsync ddl` prints can be run, and says what it leaves out.
+#[test]
+fn statements_of_a_migration_can_be_run_by_hand() {
+    let (Some(maria), Some(postgres)) = (MariaServer::shared(), PgServer::shared()) else { return };
+    let (place, theirs, ours) = (Place::new(), maria.create_database(), postgres.create_database());
+    maria.sql(&theirs, "CREATE TABLE a (id int unsigned AUTO_INCREMENT PRIMARY KEY COMMENT 'the key''s', mood enum('x', 'y') NOT NULL DEFAULT 'x', n decimal(9,2), UNIQUE u (n)); CREATE TABLE `b c` (y year, d datetime(3) NOT NULL)");
+    let source = format!("{}?tables=*", maria.dsn(&theirs));
+    let ddl = place
+        .run(&["ddl", "--from", &source, "--to", &postgres.dsn(&ours), "-T", "rename-column:y=year"])
+        .expect(0)
+        .out();
+    for words in [
+        "-- defaults of t",
+        "the values are: id, mood",
+        "unique indexes of",
+        "is enum('x','y'), which is read as text",
+        "\"id\" bigint NOT NULL",
+        "PRIMARY KEY (\"id\")",
+        "\"d\" timestamp(3) NOT NULL",
+        "\"year\" smallint",
+        "IS 'the key''s'",
+    ] {
+        assert!(ddl.contains(words), "{words}: {ddl}");
+    }
+    assert!(!ddl.contains("kwsync_checkpoint"), "{ddl}");
+    // Nothing was made; run by hand, everything is.
+    assert_eq!(
+        postgres.psql(&ours, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"),
+        "0\n"
+    );
+    postgres.psql(&ours, &ddl);
+    let back = maria.create_database();
+    let source = format!("{}?tables=*", postgres.dsn(&ours));
+    let ddl = place.run(&["ddl", "--from", &source, "--to", &maria.dsn(&back)]).expect(0).out();
+    maria.sql(&back, &ddl);
+    let made = maria.sql(&back, "SHOW CREATE TABLE a");
+    for words in [
+        "`id` bigint(20) NOT NULL",
+        "COMMENT 'the key''s'",
+        "PRIMARY KEY (`id`)",
+        "`mood` longtext",
+        "`n` decimal(9,2)",
+    ] {
+        assert!(made.contains(words), "{words}: {made}");
+    }
+    let again = place.run(&["ddl", "--from", &source, "--to", &maria.dsn(&back)]).expect(0).out();
+    assert!(again.contains("is there already"), "{again}");
+}
+
+/// Jobs of DataX from MySQL into PostgreSQL and back: columns by position, constants, conditions, queries.
+#[test]
+fn jobs_of_datax_move_rows_between_databases() {
+    let (Some(maria), Some(postgres)) = (MariaServer::shared(), PgServer::shared()) else { return };
+    let (place, theirs, ours) = (Place::new(), maria.create_database(), postgres.create_database());
+    maria.sql(&theirs, "CREATE TABLE cpu (id int PRIMARY KEY, at datetime NOT NULL, load1 double, host varchar(20)); INSERT INTO cpu SELECT seq, '2024-01-01' + INTERVAL seq SECOND, seq / 4, CONCAT('h', seq % 5) FROM seq_1_to_5000; CREATE TABLE back (site int, id int, at datetime, load1 double, PRIMARY KEY (site, id))");
+    postgres.psql(
+        &ours,
+        "CREATE TABLE usage (site int, id int, at timestamp, value double precision, PRIMARY KEY (site, id))",
+    );
+    let job = |reader: &str, columns: &str, read: &str, writer: &str, into: &str, write: &str| {
+        format!(
+            r#"{{"job": {{"content": [{{
+                "reader": {{"name": "{reader}", "parameter": {{{login_from}, "column": {columns}, {read}}}}},
+                "writer": {{"name": "{writer}", "parameter": {{{login_to}, "column": {into}, {write}}}}}
+            }}], "setting": {{"speed": {{"channel": 2}}, "errorLimit": {{"record": 0}}}}}}}}"#,
+            login_from = login(reader, maria, postgres),
+            login_to = login(writer, maria, postgres),
+        )
+    };
+    let mysql = format!("jdbc:mysql://127.0.0.1:{}/{theirs}?useSSL=false&useUnicode=true", maria.port());
+    let pg = format!("jdbc:postgresql://127.0.0.1:{}/{ours}?sslmode=disable", postgres.port());
+    let into_pg = format!(r#""connection": [{{"table": ["usage"], "jdbcUrl": "{pg}"}}]"#);
+    let names = r#"["site", "id", "at", "value"]"#;
+    // By table with a constant, a condition and splits, then by a query.
+    place.write(
+        "table.json",
+        job(
+            "mysqlreader",
+            r#"["9001", "id", "at", "load1"]"#,
+            &format!(r#""where": "id <= 4000", "splitPk": "id", "connection": [{{"table": ["cpu"], "jdbcUrl": ["{mysql}"]}}]"#),
+            "postgresqlwriter",
+            names,
+            &into_pg,
+        ),
+    );
+    place.run(&["job", "table.json"]).expect(0);
+    place.write(
+        "query.json",
+        job(
+            "mysqlreader",
+            "[]",
+            &format!(r#""connection": [{{"querySql": ["SELECT 9002, id, at, load1 FROM cpu WHERE id > 4000;"], "jdbcUrl": ["{mysql}"]}}]"#),
+            "postgresqlwriter",
+            names,
+            &into_pg,
+        ),
+    );
+    place.run(&["job", "query.json"]).expect(0);
+    let sums = "SELECT site, count(*), sum(id), sum(value), max(at) FROM usage GROUP BY site ORDER BY site";
+    assert_eq!(
+        postgres.psql(&ours, sums),
+        "9001|4000|8002000|2000500|2024-01-01 01:06:40\n9002|1000|4500500|1125125|2024-01-01 01:23:20\n"
+    );
+    place.write(
+        "back.json",
+        job(
+            "postgresqlreader",
+            r#"["site", "id", "at", "value"]"#,
+            &format!(r#""connection": [{{"table": ["usage"], "jdbcUrl": ["{pg}"]}}]"#),
+            "mysqlwriter",
+            r#"["site", "id", "at", "load1"]"#,
+            &format!(
+                r#""writeMode": "replace", "connection": [{{"table": ["back"], "jdbcUrl": "{mysql}"}}]"#
+            ),
+        ),
+    );
+    place.run(&["job", "back.json"]).expect(0);
+    let sums = "SELECT site, COUNT(*), SUM(id), SUM(load1), MAX(at) FROM back GROUP BY site ORDER BY site";
+    assert_eq!(
+        maria.sql(&theirs, sums),
+        "9001\t4000\t8002000\t2000500\t2024-01-01 01:06:40\n9002\t1000\t4500500\t1125125\t2024-01-01 01:23:20\n"
+    );
+}
+
+/// User and password of a plugin's server.
+fn login(plugin: &str, maria: &MariaServer, postgres: &PgServer) -> String {
+    let (user, password) = match plugin.starts_with("mysql") {
+        true => (maria.user(), maria.password()),
+        false => (postgres.superuser(), postgres.password()),
+    };
+    format!(r#""username": "{user}", "password": "{password}""#)
 }

@@ -113,6 +113,16 @@ impl TableBatch {
         Self::new(table, schema, batch, origin)
     }
 
+    /// A batch without rows.
+    ///
+    /// # Errors
+    /// As [`TableBatch::new`].
+    pub fn empty(table: impl Into<TableId>, schema: Arc<Schema>) -> Result<Self> {
+        let fields = schema.arrow_schema().fields().iter();
+        let columns = fields.map(|field| arrow_array::new_empty_array(field.data_type())).collect();
+        Self::from_columns(table, schema, columns, Origin::unknown(0))
+    }
+
     /// The table.
     pub fn table(&self) -> &TableId {
         &self.table

@@ -1,7 +1,7 @@
 //! docs/type-mapping.md says what the code does.
 
-use kwsync_core::system::kwdb;
 use kwsync_core::system::postgres::types::{PgKind, PgType, oid, sql_type};
+use kwsync_core::system::{kwdb, mysql};
 use kwsync_core::{DataType, TimeUnit};
 
 /// Every type, with lengths where it has some.
@@ -58,14 +58,15 @@ fn every() -> Vec<DataType> {
 
 fn to_target() -> String {
     let mut text = String::from(
-        "| type | Arrow | PostgreSQL | KWDB column | KWDB tag | KWDB primary tag |\n|---|---|---|---|---|---|\n",
+        "| type | Arrow | PostgreSQL | MySQL | KWDB column | KWDB tag | KWDB primary tag |\n|---|---|---|---|---|---|---|\n",
     );
     for data_type in every() {
         let kwdb = |tag, primary| kwdb::ddl::sql_type(&data_type, tag, primary).unwrap_or_default();
         text.push_str(&format!(
-            "| `{data_type}` | {} | {} | {} | {} | {} |\n",
+            "| `{data_type}` | {} | {} | {} | {} | {} | {} |\n",
             data_type.to_arrow(),
             sql_type(&data_type),
+            mysql::types::sql_type(&data_type),
             kwdb(false, false),
             kwdb(true, false),
             kwdb(true, true)

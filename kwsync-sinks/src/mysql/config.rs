@@ -9,6 +9,7 @@ use kwsync_core::system::mysql::session::ConnectConfig;
 /// The parameters.
 pub static PARAMS: &[Param] = &[
     Param::text("table", "write all rows to this table"),
+    Param::text("schema", "the database of the tables; default: that of the address"),
     Param::choice(
         "mode",
         &["insert", "insert-ignore", "replace", "upsert"],
@@ -135,9 +136,12 @@ impl MysqlOptions {
     /// `Config` when the address names no user or no database.
     pub fn from_dsn(dsn: &Dsn, params: &Params) -> Result<Self> {
         let mut options = Self::new(ConnectConfig::from_params(dsn, params)?);
-        if options.connect.database.is_none() {
+        if options.connect.database.is_none() && params.text("schema").is_none() {
             return Err(kwsync_core::Error::config("the address names no database")
                 .with_hint("write mysql://USER@host:port/DATABASE"));
+        }
+        if let Some(schema) = params.text("schema") {
+            options.connect.database = Some(schema.to_owned());
         }
         options.table = params.text("table").map(str::to_owned);
         options.mode = match params.choice("mode") {

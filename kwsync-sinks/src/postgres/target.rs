@@ -3,7 +3,7 @@
 use kwsync_core::system::kwdb;
 use kwsync_core::system::postgres::catalog::{CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl;
-use kwsync_core::system::postgres::profile::Profile;
+use kwsync_core::system::postgres::profile::{Profile, Server};
 use kwsync_core::system::postgres::types::{PgType, oid, sql_type};
 use kwsync_core::{Column, DataType, Error, ErrorKind, Result, Schema, TableId, TimeUnit, widen};
 use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder};
@@ -73,6 +73,13 @@ pub(super) fn change(
         };
         let create = ddl::create_table(&change.name, columns, &key, options.unlogged).map_err(at)?;
         change.statements.push(create + &storage(options, profile)?);
+        if matches!(profile.server, Server::PostgreSql | Server::Greenplum) {
+            for (column, comment) in schema.columns().iter().filter_map(|c| Some((c, c.comment()?))) {
+                let column = ddl::quote(column.name()).map_err(at)?;
+                let comment = ddl::literal(comment);
+                change.statements.push(format!("COMMENT ON COLUMN {}.{column} IS {comment}", change.name));
+            }
+        }
         return Ok(change);
     };
     for (column, created) in schema.columns().iter().zip(&mut change.created) {

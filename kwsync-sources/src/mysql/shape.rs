@@ -30,6 +30,23 @@ impl Table {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// What of the table does not go with its rows.
+    pub(super) fn left_behind(&self, id: &TableId) -> Vec<String> {
+        let filled = self.columns.iter().filter(|column| column.has_default || column.generated);
+        let filled: Vec<_> = filled.map(|column| column.name.as_str()).collect();
+        let unique = self.unique.iter().filter(|index| index.name != "PRIMARY");
+        let unique: Vec<_> = unique.map(|index| index.name.as_str()).collect();
+        let mut notes = Vec::new();
+        if !filled.is_empty() {
+            let names = filled.join(", ");
+            notes.push(format!("defaults of {id} are not carried over, the values are: {names}"));
+        }
+        if !unique.is_empty() {
+            notes.push(format!("unique indexes of {id} are not carried over: {}", unique.join(", ")));
+        }
+        notes
+    }
+
     /// The columns by which rows are told apart: of the primary key, else of a unique index whose columns are never null.
     pub(super) fn key(&self) -> Vec<String> {
         let never_null = |index: &&UniqueIndex| {

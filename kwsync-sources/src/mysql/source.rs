@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::system::mysql::catalog::{self, CatalogTable};
 use kwsync_core::system::mysql::session::error;
-use kwsync_core::{Error, ErrorKind, Input, Result, Source, Split, SplitPosition, TableId};
+use kwsync_core::{Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -140,6 +140,7 @@ pub struct MysqlSource {
     sessions: Arc<Sessions>,
     shapes: tokio::sync::Mutex<HashMap<Option<TableId>, Arc<Shape>>>,
     notes: Mutex<Vec<String>>,
+    tables: Mutex<Vec<(TableId, Arc<Schema>)>>,
 }
 
 impl MysqlSource {
@@ -151,6 +152,7 @@ impl MysqlSource {
             options,
             shapes: tokio::sync::Mutex::default(),
             notes: Mutex::default(),
+            tables: Mutex::default(),
         }
     }
 
@@ -158,6 +160,13 @@ impl MysqlSource {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if !notes.contains(&note) {
             notes.push(note);
+        }
+    }
+
+    fn tell(&self, table: &TableId, schema: &Arc<Schema>) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if tables.iter().all(|(known, _)| known != table) {
+            tables.push((table.clone(), Arc::clone(schema)));
         }
     }
 
@@ -232,6 +241,7 @@ impl MysqlSource {
             Some((None, name)) => TableId::new(name),
             None => TableId::new("query"),
         };
+        self.tell(&table, &shape.schema);
         let (key, ranges) = match &self.options.split_by {
             Some(name) => {
                 shape.column(name, "the query")?;
@@ -296,6 +306,8 @@ impl MysqlSource {
                 }
             };
             let name = TableId::new(found.name.as_str());
+            self.tell(&name, &shape.schema);
+            table.left_behind(&id).into_iter().for_each(|note| self.note(note));
             splits.extend(self.made(&name, Some(&id), key, unique, ranges, Some(found.bytes))?);
         }
         Ok(splits)
@@ -344,6 +356,10 @@ impl Source for MysqlSource {
 
     fn notes(&self) -> Vec<String> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {

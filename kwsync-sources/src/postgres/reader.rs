@@ -7,8 +7,8 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
 use kwsync_core::system::postgres::ddl::table_name;
 use kwsync_core::{
-    Decoded, Decoder, Error, ErrorKind, Input, Origin, Position, Reader, Result, Schema, SourceBatch,
-    SplitPosition, TableBatch, TableId,
+    Decoded, Decoder, Error, ErrorKind, Input, Position, Reader, Result, Schema, SourceBatch, SplitPosition,
+    TableBatch, TableId,
 };
 use kwsync_formats::pgcopy::CopyDecoder;
 use tokio::sync::mpsc;
@@ -124,14 +124,7 @@ impl Reading {
         }
         if empty {
             // A table without rows is one, too: whoever takes it makes it.
-            let arrays = self.schema.arrow_schema().fields().iter();
-            let arrays = arrays.map(|field| arrow_array::new_empty_array(field.data_type())).collect();
-            let none = TableBatch::from_columns(
-                self.table.clone(),
-                Arc::clone(&self.schema),
-                arrays,
-                Origin::unknown(0),
-            )?;
+            let none = TableBatch::empty(self.table.clone(), Arc::clone(&self.schema))?;
             let batch = SourceBatch::new(vec![none], guard.position());
             if sender.send(Ok(batch)).await.is_err() {
                 return Ok(());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kwsync_core::system::postgres::catalog::{self, CatalogTable};
+use kwsync_core::system::postgres::catalog::{self, CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl::{quote, table_name};
 use kwsync_core::system::postgres::relations::{self, Relation, RelationKind};
 use kwsync_core::system::postgres::types::{PgType, oid};
@@ -96,6 +96,33 @@ impl Asked {
             false => vec![relation.clone()],
         };
         Ok(Self { relation, catalog: Arc::new(catalog), stored })
+    }
+
+    /// What of the table does not go with its rows.
+    pub(super) fn left_behind(&self) -> Vec<String> {
+        let name = self.relation.to_string_id();
+        let of = |is: fn(&CatalogColumn) -> bool| -> Vec<&str> {
+            self.catalog
+                .columns
+                .iter()
+                .filter(|column| is(column))
+                .map(|column| column.name.as_str())
+                .collect()
+        };
+        let filled = of(|column| column.has_default || column.generated);
+        let mut notes = Vec::new();
+        if !filled.is_empty() {
+            notes.push(format!(
+                "defaults of {name} are not carried over, the values are: {}",
+                filled.join(", ")
+            ));
+        }
+        let unique: Vec<_> = self.catalog.unique.iter().filter(|index| !index.primary).collect();
+        if !unique.is_empty() {
+            let names: Vec<_> = unique.iter().map(|index| index.name.as_str()).collect();
+            notes.push(format!("unique indexes of {name} are not carried over: {}", names.join(", ")));
+        }
+        notes
     }
 
     /// The primary key, where it holds for all rows.

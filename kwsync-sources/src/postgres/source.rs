@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::system::postgres::relations;
 use kwsync_core::system::postgres::wire::Connection;
-use kwsync_core::{Error, ErrorKind, Input, Result, Source, Split, SplitPosition, TableId};
+use kwsync_core::{Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
 
 use super::config::{PostgresSourceOptions, Qualified};
 use super::cut::{self, Pieces};
@@ -46,6 +46,7 @@ pub struct PostgresSource {
     /// Tables of which it is known that in this snapshot their rows lie where they lay.
     unmoved: Mutex<HashSet<(u64, TableId)>>,
     notes: Mutex<Vec<String>>,
+    tables: Mutex<Vec<(TableId, Arc<Schema>)>>,
 }
 
 /// The table that was asked for, and the one its rows lie in; none for a query.
@@ -61,6 +62,7 @@ impl PostgresSource {
             shapes: tokio::sync::Mutex::default(),
             unmoved: Mutex::default(),
             notes: Mutex::default(),
+            tables: Mutex::default(),
         }
     }
 
@@ -68,6 +70,13 @@ impl PostgresSource {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if !notes.contains(&note) {
             notes.push(note);
+        }
+    }
+
+    fn tell(&self, table: &TableId, schema: &Arc<Schema>) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if tables.iter().all(|(known, _)| known != table) {
+            tables.push((table.clone(), Arc::clone(schema)));
         }
     }
 
@@ -86,6 +95,7 @@ impl PostgresSource {
         let own = held.get()?;
         let shape = Shape::of_query(&mut own.connection, query).await?;
         shape.notes.iter().for_each(|note| self.note(note.clone()));
+        self.tell(&self.query_table(), &shape.schema);
         let column = match &self.options.split_by {
             Some(name) => {
                 let column = shape.column(name, &"the query")?;
@@ -122,6 +132,7 @@ impl PostgresSource {
             }
             let table = if qualified { id.clone() } else { TableId::new(relation.name.as_str()) };
             let look = Asked::look(&mut own.connection, relation.clone()).await?;
+            look.left_behind().into_iter().for_each(|note| self.note(note));
             for stored in &look.stored {
                 let stored_id = TableId::with_schema(stored.schema.as_str(), stored.name.as_str());
                 let catalog = match stored.oid == relation.oid {
@@ -130,6 +141,7 @@ impl PostgresSource {
                 };
                 let shape = self.shape_of(&mut own.connection, &look, stored).await?;
                 shape.notes.iter().for_each(|note| self.note(note.clone()));
+                self.tell(&table, &shape.schema);
                 let pieces = cut::table(own, &self.options, stored, &catalog, lanes).await?;
                 let taken = own.snapshot.taken(stored.file);
                 splits.extend(self.made(
@@ -232,6 +244,10 @@ impl Source for PostgresSource {
 
     fn notes(&self) -> Vec<String> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {

@@ -172,7 +172,7 @@ async fn what_cannot_be_is_told_before_the_first_row() {
     let mut upsert = options(&kwdb);
     upsert.mode = Mode::Upsert;
     let error = KwdbSink::new(upsert).prepare(&"cpu".into(), &schema()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.hint().is_some_and(|hint| hint.contains("ts.dedup.rule")), "{error:?}");
     let never = KwdbSink::new(options(&kwdb).with_create(Create::Never));
     assert_eq!(never.prepare(&"cpu".into(), &schema()).await.unwrap_err().kind(), ErrorKind::NotFound);
