@@ -230,15 +230,21 @@ fn poison_goes_to_the_reject_file() {
         "json",
         "--job",
         "p",
+        "-T",
+        "compute:device=split_part(topic(), '/', 1)",
     ];
     let job = Job::start(&place, &arguments);
     until("the subscription", || subscribed(&broker, "poison") == 1);
-    broker.publish("a/lp", 1, "cpu n=1i 1\nno line at all\ncpu n=2i 2\n");
+    broker.publish("a/lp", 1, "cpu n=1i 1\nno line at all\n");
+    broker.publish("b/lp", 1, "cpu n=2i 2\n");
     let ran = job.end().expect(3);
     let report: serde_json::Value = serde_json::from_str(&ran.out()).unwrap();
     assert_eq!((&report["rows_written"], &report["rows_rejected"]), (&2.into(), &1.into()), "{report}");
     let rejects = std::fs::read_to_string(place.path("bad.jsonl")).unwrap();
     assert!(rejects.contains("no line at all"), "{rejects}");
+    let dir = std::fs::read_dir(place.path("out").join("cpu")).unwrap();
+    let rows: String = dir.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    assert!(rows.contains("\"device\":\"a\"") && rows.contains("\"device\":\"b\""), "{rows}");
     // Nothing is handed out again.
     let again = Job::start(&place, &arguments).end().expect(0);
     let report: serde_json::Value = serde_json::from_str(&again.out()).unwrap();

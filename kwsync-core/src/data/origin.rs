@@ -11,6 +11,8 @@ use crate::Position;
 pub struct Input {
     name: Arc<str>,
     split: Arc<str>,
+    topic: Option<Arc<str>>,
+    partition: Option<i32>,
     lines_before: OnceLock<u64>,
     count_lines: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
@@ -19,13 +21,27 @@ impl Input {
     /// An input that is read from its first line; `name` is what a person calls it.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         let name = name.into();
-        Self { split: Arc::clone(&name), name, lines_before: OnceLock::new(), count_lines: None }
+        Self {
+            split: Arc::clone(&name),
+            name,
+            topic: None,
+            partition: None,
+            lines_before: OnceLock::new(),
+            count_lines: None,
+        }
     }
 
     /// Names the split that is being read.
     #[must_use]
     pub fn with_split(mut self, split: impl Into<Arc<str>>) -> Self {
         self.split = split.into();
+        self
+    }
+
+    /// Names the topic of messages, and its partition where it has some.
+    #[must_use]
+    pub fn with_topic(mut self, topic: impl Into<Arc<str>>, partition: Option<i32>) -> Self {
+        (self.topic, self.partition) = (Some(topic.into()), partition);
         self
     }
 
@@ -45,6 +61,16 @@ impl Input {
     /// The split that is being read; the name again where there are none.
     pub fn split(&self) -> &str {
         &self.split
+    }
+
+    /// The topic of messages.
+    pub fn topic(&self) -> Option<&str> {
+        self.topic.as_deref()
+    }
+
+    /// The topic's partition.
+    pub fn partition(&self) -> Option<i32> {
+        self.partition
     }
 
     /// Makes a position exact that a decoder counted from the start of its split.

@@ -1,6 +1,6 @@
 //! The source and its reader.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use super::client::{Ack, Client, Event, Message};
 
 /// Most messages of a batch that nothing else bounds (QoS 0).
 const MAX_MESSAGES: usize = 65_536;
+/// Most topics whose inputs are kept.
+const MAX_INPUTS: usize = 4_096;
 
 /// Listens to topics of a broker.
 #[derive(Clone, Debug)]
@@ -43,7 +45,9 @@ impl ByteSource for MqttSource {
     async fn open(&self, _split: &Split, _at: Option<&SplitPosition>) -> Result<MqttReader> {
         let session = connect(&self.options).await?;
         Ok(MqttReader {
-            input: Some(Arc::new(Input::new(format!("mqtt://{}", self.options.place())))),
+            inputs: HashMap::new(),
+            topic: None,
+            messages: 0,
             options: Arc::clone(&self.options),
             link: Link::Up(session),
             unacknowledged: VecDeque::new(),
@@ -125,7 +129,12 @@ enum Link {
 pub struct MqttReader {
     options: Arc<MqttOptions>,
     link: Link,
-    input: Option<Arc<Input>>,
+    /// An input for each topic, so that a row knows its own.
+    inputs: HashMap<Arc<str>, Arc<Input>>,
+    /// The topic of the last message.
+    topic: Option<Arc<str>>,
+    /// Messages handed out.
+    messages: u64,
     /// Where each message ends that is not acknowledged yet.
     unacknowledged: VecDeque<(u64, Ack)>,
     /// Messages handed out since the last end of a batch.
@@ -196,15 +205,32 @@ impl MqttReader {
         }));
     }
 
+    fn input(&mut self, topic: &Arc<str>) -> Arc<Input> {
+        if let Some(input) = self.inputs.get(topic) {
+            return Arc::clone(input);
+        }
+        if self.inputs.len() >= MAX_INPUTS {
+            self.inputs.clear();
+        }
+        let name = format!("mqtt://{}/{topic}", self.options.place());
+        let input = Arc::new(Input::new(name).with_topic(Arc::clone(topic), None));
+        self.inputs.insert(Arc::clone(topic), Arc::clone(&input));
+        input
+    }
+
     fn hand_out(&mut self, message: Message) -> Chunk {
         self.since = Instant::now();
         self.waiting += 1;
         let before = self.bytes;
         self.bytes += message.payload.len() as u64;
         self.unacknowledged.push_back((self.bytes, message.ack));
+        let begin = (self.topic.as_ref() != Some(&message.topic)).then(|| {
+            let at = Position { byte: before, line: 0, column: 1, record: self.messages };
+            (self.input(&message.topic), at)
+        });
+        self.messages += 1;
+        self.topic = Some(Arc::clone(&message.topic));
         let metadata = Arc::new(Metadata::new().with_topic(message.topic));
-        let begin =
-            self.input.take().map(|input| (input, Position { byte: before, line: 1, column: 1, record: 0 }));
         Chunk { begin, ..Chunk::message(message.payload, metadata) }
     }
 }

@@ -34,6 +34,7 @@ pub(super) enum Function {
     Lower,
     Now,
     NullIf,
+    Partition,
     RecordNumber,
     Replace,
     Right,
@@ -43,6 +44,7 @@ pub(super) enum Function {
     StartsWith,
     Substr,
     TableName,
+    Topic,
     Trim,
     TrimEnd,
     TrimStart,
@@ -68,6 +70,7 @@ const ALL: &[(&str, Function, usize, usize)] = &[
     ("ltrim", Function::TrimStart, 1, 1),
     ("now", Function::Now, 0, 0),
     ("nullif", Function::NullIf, 2, 2),
+    ("partition", Function::Partition, 0, 0),
     ("record_number", Function::RecordNumber, 0, 0),
     ("replace", Function::Replace, 3, 3),
     ("right", Function::Right, 2, 2),
@@ -79,6 +82,7 @@ const ALL: &[(&str, Function, usize, usize)] = &[
     ("substr", Function::Substr, 2, 3),
     ("substring", Function::Substr, 2, 3),
     ("table_name", Function::TableName, 0, 0),
+    ("topic", Function::Topic, 0, 0),
     ("trim", Function::Trim, 1, 1),
     ("upper", Function::Upper, 1, 1),
 ];
@@ -203,13 +207,13 @@ impl Function {
                 Some(schema) => one_text(schema),
                 None => Cell::one(Arc::new(StringViewArray::from(vec![None::<&str>]))),
             }),
-            Self::InputName => {
+            Self::InputName => Ok(inputs(context, |input| Some(input.name()))),
+            Self::Topic => Ok(inputs(context, crate::Input::topic)),
+            Self::Partition => {
                 let origin = context.batch.origin();
-                let mut names = StringViewBuilder::with_capacity(context.len()).with_deduplicate_strings();
-                for row in context.row_numbers() {
-                    names.append_option(origin.input(row).map(|input| input.name()));
-                }
-                Ok(Cell::rows(Arc::new(names.finish())))
+                let partition = |row| origin.input(row).and_then(|input| input.partition());
+                let partitions: arrow_array::Int32Array = context.row_numbers().map(partition).collect();
+                Ok(Cell::rows(Arc::new(partitions)))
             }
             Self::LineNumber => positions(context, |position| (position.line > 0).then_some(position.line)),
             Self::ByteOffset => positions(context, |position| Some(position.byte)),
@@ -370,6 +374,16 @@ fn floats(cell: Cell, change: impl Fn(f64) -> f64) -> Evaluation {
     };
     let changed = cell.array.as_primitive::<Float64Type>().unary::<_, Float64Type>(change);
     Ok(Cell::like(Arc::new(changed), cell.scalar))
+}
+
+/// A text that each row's input has.
+fn inputs(context: &Context<'_>, text: impl Fn(&crate::Input) -> Option<&str>) -> Cell {
+    let origin = context.batch.origin();
+    let mut texts = StringViewBuilder::with_capacity(context.len()).with_deduplicate_strings();
+    for row in context.row_numbers() {
+        texts.append_option(origin.input(row).and_then(|input| text(input)));
+    }
+    Cell::rows(Arc::new(texts.finish()))
 }
 
 fn positions(context: &Context<'_>, wanted: impl Fn(crate::Position) -> Option<u64>) -> Evaluation {

@@ -64,7 +64,7 @@ fn batch() -> TableBatch {
     ];
     let batch = TableBatch::from_rows("cpu", Arc::new(Schema::new(columns).unwrap()), &rows).unwrap();
     let segment = Segment {
-        input: Arc::new(Input::new("metrics.lp")),
+        input: Arc::new(Input::new("metrics.lp").with_topic("cars", Some(3))),
         bytes: None,
         base: Position { byte: 100, line: 11, column: 1, record: 10 },
     };
@@ -182,6 +182,8 @@ fn to_the_letter() {
         ("table_name()", "text cpu|cpu|cpu|cpu"),
         ("schema_name()", "text -|-|-|-"),
         ("input_name()", "text metrics.lp|metrics.lp|metrics.lp|metrics.lp"),
+        ("topic()", "text cars|cars|cars|cars"),
+        ("partition()", "i32 3|3|3|3"),
         ("line_number()", "i64 11|12|13|14"),
         ("byte_offset()", "i64 100|110|120|130"),
         ("record_number()", "i64 10|11|12|13"),
