@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kwsync_core::spec::Attributes;
 use kwsync_core::{DynSink, Error, ErrorKind, Result, Retry};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::store::Record;
 use super::{PipeState, Pipes};
@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 struct Running {
     record: Record,
     cancel: CancellationToken,
-    task: JoinHandle<Result<()>>,
+    task: AbortOnDropHandle<Result<()>>,
 }
 
 /// Sinks by their attributes, for the pipes that have them in common.
@@ -93,10 +93,11 @@ impl PipeRunner {
         for pipe in running.values() {
             pipe.cancel.cancel();
         }
+        let mut written = Ok(());
         for (_, pipe) in running {
-            self.pipes.ended(&pipe.record, true, pipe.task.await)?;
+            written = written.and(self.pipes.ended(&pipe.record, true, pipe.task.await));
         }
-        Ok(())
+        written
     }
 }
 
@@ -134,7 +135,8 @@ impl Pipes {
             if record.state == PipeState::Running && !running.contains_key(&name) {
                 let cancel = CancellationToken::new();
                 let sink = self.sink(&record, sinks);
-                let task = tokio::spawn(self.clone().move_data(record.clone(), sink, cancel.clone()));
+                let moving = self.clone().move_data(record.clone(), sink, cancel.clone());
+                let task = AbortOnDropHandle::new(tokio::spawn(moving));
                 tracing::info!(pipe = %name, "started");
                 running.insert(name, Running { record, cancel, task });
             }

@@ -183,11 +183,8 @@ async fn read_split(
             tokio::select! {
                 biased;
                 () = shared.rate.take(rows as u64, batch.bytes) => {}
-                // What was read and not passed on is read again by the next run.
-                () = shared.stop.cancelled() => {
-                    readers.insert(Arc::clone(id), reader);
-                    return Ok(false);
-                }
+                // What was read is written; the next look at the reader ends this.
+                () = shared.stop.cancelled() => {}
             }
             let bytes = TableBatch::retained_together(&batch.decoded.batches);
             let refused: usize = batch.decoded.rejects.iter().map(reject_bytes).sum();
@@ -388,6 +385,8 @@ impl Writing {
                         self.commit(shared, writer, acks, taken).await?;
                     }
                     let prepared = tokio::select! {
+                        // First, or a stop would drop what is ready to be written.
+                        biased;
                         prepared = batch.prepare(shared) => prepared,
                         // What was not taken is read again by the next run.
                         () = shared.stop.cancelled() => break,

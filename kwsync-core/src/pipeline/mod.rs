@@ -29,8 +29,8 @@ pub use options::PipelineOptions;
 pub use report::{Progress, Report, Snapshot, Status, TableReport};
 
 use crate::{
-    BoxFuture, CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore, Result,
-    Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
+    Backoff, BoxFuture, CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore,
+    Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
 };
 use ledger::Ledger;
 use rate::RateLimit;
@@ -251,7 +251,16 @@ impl Pipeline {
         let stored = self.store.load(&self.job).await?;
         let mut state = stored.unwrap_or_else(|| JobState::new(self.job.clone()));
         let lanes = if self.sink.capabilities().parallel { self.options.lanes.max(1) } else { 1 };
-        state.splits = self.source.splits(lanes, &state.splits).await?;
+        state.splits = {
+            let known = std::mem::take(&mut state.splits);
+            let mut backoff = self.options.backoff();
+            loop {
+                match self.source.splits(lanes, &known).await {
+                    Ok(splits) => break splits,
+                    Err(error) => wait_to_retry(&mut backoff, &self.cancel, error).await?,
+                }
+            }
+        };
         state.generation += 1;
         state.run = new_run();
         for saved in &state.schemas {
@@ -334,18 +343,23 @@ async fn retried<'a>(
     what: impl Fn() -> BoxFuture<'a, Result<()>>,
 ) -> Result<()> {
     let mut backoff = options.backoff();
-    loop {
-        let Err(error) = what().await else { return Ok(()) };
-        match backoff.next_wait() {
-            Some(wait) if error.retry() != Retry::Never => {
-                tracing::warn!(wait_ms = wait.as_millis() as u64, error = %error, "trying again");
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = cancel.cancelled() => return Err(error),
-                }
+    while let Err(error) = what().await {
+        wait_to_retry(&mut backoff, cancel, error).await?;
+    }
+    Ok(())
+}
+
+/// Waits before another try; the error itself where there is none.
+async fn wait_to_retry(backoff: &mut Backoff, cancel: &CancellationToken, error: Error) -> Result<()> {
+    match backoff.next_wait() {
+        Some(wait) if error.retry() != Retry::Never => {
+            tracing::warn!(wait_ms = wait.as_millis() as u64, error = %error, "trying again");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => Ok(()),
+                () = cancel.cancelled() => Err(error),
             }
-            _ => return Err(error),
         }
+        _ => Err(error),
     }
 }
 

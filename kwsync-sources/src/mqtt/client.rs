@@ -15,14 +15,16 @@ use super::{MqttOptions, MqttVersion, Qos, tls};
 const MAX_WAITING: usize = 64 << 20;
 /// Bytes of the largest message, as the protocol has it.
 const MAX_MESSAGE: usize = 268_435_455;
+/// Acknowledgements that may wait to be sent: more than there can be messages without one.
+const MAX_REQUESTS: usize = 1 << 17;
 
 /// A message, and what acknowledges it.
 pub(super) struct Message {
     pub(super) topic: Arc<str>,
     pub(super) payload: Bytes,
     pub(super) ack: Ack,
-    /// Held while the message waits.
-    _room: OwnedSemaphorePermit,
+    /// Held while the message waits, where nothing else bounds how many do.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 pub(super) enum Ack {
@@ -78,7 +80,7 @@ impl Client {
                 if let Some(transport) = transport {
                     set.set_transport(transport);
                 }
-                let (client, mut events) = rumqttc::AsyncClient::new(set, 256);
+                let (client, mut events) = rumqttc::AsyncClient::new(set, MAX_REQUESTS);
                 let mut network = events.network_options();
                 network.set_connection_timeout(timeout);
                 events.set_network_options(network);
@@ -90,6 +92,7 @@ impl Client {
                     .set_clean_start(options.clean_session)
                     .set_manual_acks(true);
                 set.set_connection_timeout(timeout);
+                set.set_max_packet_size(Some(MAX_MESSAGE as u32));
                 set.set_receive_maximum(Some(options.receive_maximum));
                 if !options.clean_session {
                     // As 3.1.1 has it: until somebody asks for a clean one.
@@ -101,7 +104,7 @@ impl Client {
                 if let Some(transport) = transport {
                     set.set_transport(transport);
                 }
-                let (client, events) = v5::AsyncClient::new(set, 256);
+                let (client, events) = v5::AsyncClient::new(set, MAX_REQUESTS);
                 (Half::V5(client), tokio::spawn(poll_v5(events, sender, room)).abort_handle())
             }
         };
@@ -110,13 +113,13 @@ impl Client {
 
     /// Asks for the topics.
     pub(super) async fn subscribe(&self, options: &MqttOptions) -> Result<()> {
-        let topics = options.topics.iter();
+        let topics = options.topics.iter().map(|topic| (topic, options.asked(topic)));
         let sent = match &self.half {
             Half::V4(client) => {
-                let filters = topics.map(|topic| {
+                let filters = topics.map(|(topic, qos)| {
                     rumqttc::SubscribeFilter::new(
                         topic.filter.clone(),
-                        match topic.qos {
+                        match qos {
                             Qos::AtMostOnce => mqttbytes::QoS::AtMostOnce,
                             Qos::AtLeastOnce => mqttbytes::QoS::AtLeastOnce,
                             Qos::ExactlyOnce => mqttbytes::QoS::ExactlyOnce,
@@ -126,10 +129,10 @@ impl Client {
                 client.subscribe_many(filters).await.map_err(|error| error.to_string())
             }
             Half::V5(client) => {
-                let filters = topics.map(|topic| {
+                let filters = topics.map(|(topic, qos)| {
                     v5::mqttbytes::v5::Filter::new(
                         topic.filter.clone(),
-                        match topic.qos {
+                        match qos {
                             Qos::AtMostOnce => v5::mqttbytes::QoS::AtMostOnce,
                             Qos::AtLeastOnce => v5::mqttbytes::QoS::AtLeastOnce,
                             Qos::ExactlyOnce => v5::mqttbytes::QoS::ExactlyOnce,
@@ -160,20 +163,26 @@ impl Client {
 
     /// Says good-bye behind what was acknowledged, and waits a little until that has gone out.
     pub(super) async fn close(&mut self) {
-        // A good-bye that gets lost changes nothing.
-        match &self.half {
-            Half::V4(client) => drop(client.disconnect().await),
-            Half::V5(client) => drop(client.disconnect().await),
-        }
-        let gone = async { while self.events.recv().await.is_some() {} };
+        let gone = async {
+            // A good-bye that gets lost changes nothing.
+            match &self.half {
+                Half::V4(client) => drop(client.disconnect().await),
+                Half::V5(client) => drop(client.disconnect().await),
+            }
+            while self.events.recv().await.is_some() {}
+        };
         if tokio::time::timeout(Duration::from_secs(2), gone).await.is_err() {
             tracing::debug!("the broker was left without a good-bye");
         }
     }
 }
 
-/// Waits until there is room for `bytes` bytes.
-async fn take_room(room: &Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
+/// Waits until there is room for a message of QoS 0. The others are bounded by what may be unacknowledged, and must not
+/// wait here: their acknowledgements, and the signs of life, go out by the same loop.
+async fn take_room(room: &Arc<Semaphore>, unbounded: bool, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    if !unbounded {
+        return None;
+    }
     let units = u32::try_from((bytes / 1024 + 1).min(MAX_WAITING / 1024)).unwrap_or(1);
     Arc::clone(room).acquire_many_owned(units).await.ok()
 }
@@ -183,7 +192,8 @@ async fn poll_v4(mut events: rumqttc::EventLoop, sender: mpsc::UnboundedSender<E
     loop {
         let event = match events.poll().await {
             Ok(rumqttc::Event::Incoming(Incoming::Publish(publish))) => {
-                let Some(room) = take_room(&room, publish.payload.len()).await else { return };
+                let unbounded = publish.qos == mqttbytes::QoS::AtMostOnce;
+                let room = take_room(&room, unbounded, publish.payload.len()).await;
                 Event::Message(Message {
                     topic: publish.topic.as_str().into(),
                     payload: publish.payload.clone(),
@@ -225,7 +235,8 @@ async fn poll_v5(mut events: v5::EventLoop, sender: mpsc::UnboundedSender<Event>
     loop {
         let event = match events.poll().await {
             Ok(v5::Event::Incoming(Packet::Publish(publish))) => {
-                let Some(room) = take_room(&room, publish.payload.len()).await else { return };
+                let unbounded = publish.qos == v5::mqttbytes::QoS::AtMostOnce;
+                let room = take_room(&room, unbounded, publish.payload.len()).await;
                 Event::Message(Message {
                     topic: String::from_utf8_lossy(&publish.topic).into(),
                     payload: publish.payload.clone(),

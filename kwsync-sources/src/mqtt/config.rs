@@ -35,7 +35,7 @@ pub static PARAMS: &[Param] = &[
     )
     .with_default("20ms"),
     Param::int("receive_maximum", 1, 65_535, "with 5.0: most messages that are not acknowledged")
-        .with_default("65535"),
+        .with_default("4096"),
     Param::text("log_level", "ignored: -v says more").ignored(),
 ];
 
@@ -155,7 +155,7 @@ impl MqttOptions {
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::MAX,
             linger: Duration::from_millis(20),
-            receive_maximum: u16::MAX,
+            receive_maximum: 4096,
         }
     }
 
@@ -191,6 +191,9 @@ impl MqttOptions {
                 "clean_session=true: what is published while this job does not run is lost; clean_session=false keeps it"
             );
         }
+        if !clean_session && topics.iter().any(|topic| topic.qos == Qos::ExactlyOnce) {
+            tracing::warn!("clean_session=false: topics with ::2 are listened to with QoS 1");
+        }
         let version = match params.choice("version") {
             Some("5.0" | "5") => MqttVersion::V5,
             Some("3.1") => {
@@ -217,7 +220,7 @@ impl MqttOptions {
             receive_maximum: params
                 .int("receive_maximum")
                 .and_then(|n| u16::try_from(n).ok())
-                .unwrap_or(u16::MAX),
+                .unwrap_or(4096),
             ..defaults
         })
     }
@@ -225,6 +228,12 @@ impl MqttOptions {
     /// Whether the broker hands out again what was not acknowledged.
     pub fn redelivers(&self) -> bool {
         !self.clean_session && self.topics.iter().all(|topic| topic.qos > Qos::AtMostOnce)
+    }
+
+    /// The quality that is asked for. A session that is kept begins anew without what this program knew of a handshake of
+    /// QoS 2, which the broker would not forget: with QoS 1 and a commit before each acknowledgement nothing is lost either.
+    pub(super) fn asked(&self, topic: &TopicFilter) -> Qos {
+        if self.clean_session { topic.qos } else { topic.qos.min(Qos::AtLeastOnce) }
     }
 
     /// The broker as a person names it.

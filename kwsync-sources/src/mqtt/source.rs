@@ -159,7 +159,14 @@ impl MqttReader {
             let session = match &mut self.link {
                 Link::Up(session) => session,
                 Link::Coming(task) => {
-                    let came = task.await.unwrap_or_else(|fault| {
+                    let ended = match until {
+                        Some(until) => match timeout_at(until, task).await {
+                            Ok(ended) => ended,
+                            Err(_) => return Ok(None),
+                        },
+                        None => task.await,
+                    };
+                    let came = ended.unwrap_or_else(|fault| {
                         Err(Error::new(ErrorKind::Internal, "connecting broke off").with_source(fault))
                     });
                     match came {
@@ -178,10 +185,15 @@ impl MqttReader {
                 return Ok(Some(Event::Message(message)));
             }
             let next = session.client.events.recv();
-            return Ok(match until {
-                Some(until) => timeout_at(until, next).await.ok().flatten(),
+            let event = match until {
+                Some(until) => match timeout_at(until, next).await {
+                    Ok(event) => event,
+                    Err(_) => return Ok(None),
+                },
                 None => next.await,
-            });
+            };
+            let gone = || Event::Lost(Error::new(ErrorKind::Unavailable, "the connection is gone"));
+            return Ok(Some(event.unwrap_or_else(gone)));
         }
     }
 
@@ -258,12 +270,7 @@ impl ByteReader for MqttReader {
                 }
                 None if ends => return Ok(None),
                 None if self.waiting > 0 => return Ok(Some(self.end_of_batch())),
-                None => {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        format!("{} is gone", self.options.place()),
-                    ));
-                }
+                None => {}
             }
         }
     }
@@ -277,7 +284,11 @@ impl ByteReader for MqttReader {
         let settled = position.0.as_u64().unwrap_or(0);
         while self.unacknowledged.front().is_some_and(|(end, _)| *end <= settled) {
             if let (Some((_, ack)), Link::Up(session)) = (self.unacknowledged.pop_front(), &self.link) {
-                session.client.acknowledge(ack).await?;
+                let told = session.client.acknowledge(ack).await;
+                // A broker that hands nothing out again has forgotten what this is about.
+                if self.options.redelivers() {
+                    told?;
+                }
             }
         }
         Ok(())
