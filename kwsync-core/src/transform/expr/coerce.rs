@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef, Datum, UInt32Array};
 use arrow_cast::CastOptions;
 use arrow_schema::{ArrowError, DataType as Arrow, TimeUnit};
@@ -79,13 +81,38 @@ impl Cell {
 
     /// The same; a literal as it was written: 0.1 as a decimal, not as the float nearest to it.
     fn exact(self, to: &Arrow) -> Result<Self, Fault> {
-        match &self.text {
-            Some(text) if to.is_decimal() && *self.arrow() == Arrow::Float64 => {
-                let text = arrow_array::StringViewArray::from(vec![&**text]);
-                Self::one(Arc::new(text)).cast(to)
-            }
+        let literal = self.scalar && self.text.is_some();
+        let cast = match &self.text {
+            Some(text) if to.is_decimal() && *self.arrow() == Arrow::Float64 => one_text(text).cast(to),
             _ => self.cast(to),
+        };
+        match cast {
+            // It would be at fault in every row.
+            Err(Fault::Row(reason)) if literal => Err(Fault::Table(reason)),
+            other => other,
         }
+    }
+
+    /// Floats of which equal ones are the same bits: Arrow orders by bits, and knows -0 and 0 apart.
+    pub(super) fn canonical(self) -> Self {
+        let plain = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
+        let array: ArrayRef = match self.arrow() {
+            Arrow::Float64 => {
+                Arc::new(self.array.as_primitive::<Float64Type>().unary::<_, Float64Type>(plain))
+            }
+            Arrow::Float32 => Arc::new(
+                self.array
+                    .as_primitive::<Float32Type>()
+                    .unary::<_, Float32Type>(|value| if value.is_nan() { f32::NAN } else { value + 0.0 }),
+            ),
+            _ => return self,
+        };
+        Self { array, ..self }
+    }
+
+    /// Whether these are numbers that are kept as text.
+    fn is_kept_number(&self) -> bool {
+        matches!(self.data_type, Some(DataType::Numeric(_))) && is_text(self.arrow())
     }
 
     /// Numbers that are kept as text, because no Arrow type holds all of them, as floats.
@@ -95,6 +122,41 @@ impl Cell {
             _ => Ok(self),
         }
     }
+}
+
+fn one_text(text: &str) -> Cell {
+    Cell::one(Arc::new(arrow_array::StringViewArray::from(vec![text])))
+}
+
+/// All as one type, that of the values that a `CASE` or `coalesce` may have, and what the columns say that it is.
+pub(super) fn alike(cells: Vec<Cell>) -> Result<(Vec<Cell>, Option<DataType>), Fault> {
+    let number =
+        |cell: &Cell| cell.text.is_some() && cell.arrow().is_numeric() || *cell.arrow() == Arrow::Null;
+    if cells.iter().any(Cell::is_kept_number)
+        && cells.iter().all(|cell| cell.is_kept_number() || number(cell))
+    {
+        // Exact, as they are kept.
+        let cells = cells.into_iter().map(|cell| match &cell.text {
+            Some(text) => Ok(one_text(text)),
+            None => cell.cast(&Arrow::Utf8View),
+        });
+        return Ok((cells.collect::<Result<_, _>>()?, Some(DataType::Numeric(None))));
+    }
+    let mut known =
+        cells.iter().filter(|cell| *cell.arrow() != Arrow::Null).map(|cell| cell.data_type.as_ref());
+    let first = known.next().flatten();
+    let data_type = first.filter(|first| known.all(|other| other == Some(first))).cloned();
+    let mut common: Option<Cell> = None;
+    for cell in &cells {
+        common = Some(match common {
+            None => cell.clone(),
+            Some(before) => together(before, cell.clone())?.0,
+        });
+    }
+    let Some(common) = common else { return Ok((cells, data_type)) };
+    let to = common.arrow().clone();
+    let cells = cells.into_iter().map(|cell| cell.number()?.exact(&to)).collect::<Result<Vec<_>, _>>()?;
+    Ok((cells, data_type.filter(|data_type| data_type.is_stored_as(&to))))
 }
 
 pub(super) fn is_text(arrow: &Arrow) -> bool {

@@ -14,7 +14,7 @@ use arrow_ord::cmp;
 use arrow_schema::{ArrowError, DataType as Arrow};
 use arrow_select::filter::filter_record_batch;
 
-use super::coerce::{Cell, is_text, numbers, together};
+use super::coerce::{Cell, alike, is_text, numbers, together};
 use super::node::{Arithmetic, Compare, Node};
 use crate::{DataType, TableBatch};
 
@@ -245,10 +245,9 @@ impl<'a> Context<'a> {
         Ok((cell.array.as_boolean().clone(), cell.scalar))
     }
 
-    fn mask(&self, node: &Node) -> Result<BooleanArray, Fault> {
+    fn truth(&self, node: &Node) -> Evaluation {
         let (mask, scalar) = self.boolean(node)?;
-        let rows = Cell::like(Arc::new(mask), scalar).expand(self.len())?;
-        Ok(rows.as_boolean().clone())
+        Ok(Cell::like(Arc::new(mask), scalar))
     }
 
     /// `AND` where `all` is true, else `OR`. A part counts only where those before it do not decide.
@@ -256,7 +255,7 @@ impl<'a> Context<'a> {
         let mut known = BooleanArray::from(vec![all; self.len()]);
         for part in parts {
             let open: BooleanArray = known.iter().map(|value| Some(value != Some(!all))).collect();
-            let part = self.only(&open, |context| Ok(Arc::new(context.mask(part)?)))?;
+            let part = self.only(&open, |context| context.truth(part))?.expand(self.len())?;
             let part = part.as_boolean();
             known = if all { boolean::and_kleene(&known, part)? } else { boolean::or_kleene(&known, part)? };
         }
@@ -265,16 +264,15 @@ impl<'a> Context<'a> {
 
     /// What `evaluate` gives for the rows of `mask`. The others, whose value does not count, may be computed as well, but
     /// a fault in one of them is none: `CASE WHEN n <> 0 THEN 1 / n END`.
-    fn only(
-        &self,
-        mask: &BooleanArray,
-        evaluate: impl Fn(&Self) -> Result<ArrayRef, Fault>,
-    ) -> Result<ArrayRef, Fault> {
+    fn only(&self, mask: &BooleanArray, evaluate: impl Fn(&Self) -> Evaluation) -> Evaluation {
         match evaluate(self) {
             Err(Fault::Row(_)) if mask.true_count() < mask.len() => {}
             done => return done,
         }
         let some = evaluate(&self.filter(mask)?)?;
+        if some.scalar {
+            return Ok(some);
+        }
         let mut next = 0;
         let places: UInt32Array = mask
             .iter()
@@ -284,7 +282,7 @@ impl<'a> Context<'a> {
                 place
             })
             .collect();
-        Ok(arrow_select::take::take(&some, &places, None)?)
+        Ok(Cell { array: arrow_select::take::take(&some.array, &places, None)?, ..some })
     }
 
     fn compared(&self, operator: Compare, left: Cell, right: Cell) -> Evaluation {
@@ -296,6 +294,7 @@ impl<'a> Context<'a> {
             let value = known.then_some(operator == Compare::NotDistinct);
             return Ok(Cell::one(Arc::new(BooleanArray::from(vec![value]))));
         }
+        let (left, right) = (left.canonical(), right.canonical());
         let compare = match operator {
             Compare::Equal => cmp::eq,
             Compare::NotEqual => cmp::neq,
@@ -310,7 +309,9 @@ impl<'a> Context<'a> {
     }
 
     fn arithmetic(&self, operator: Arithmetic, left: &Node, right: &Node) -> Evaluation {
-        let (left, right) = numbers(self.cell(left)?, self.cell(right)?)?;
+        let (left, right) = (self.cell(left)?, self.cell(right)?);
+        let whole = left.arrow().is_integer() && right.arrow().is_integer();
+        let (left, right) = numbers(left, right)?;
         if *left.arrow() == Arrow::Null {
             return Ok(Cell::one(Arc::new(NullArray::new(1))));
         }
@@ -336,6 +337,12 @@ impl<'a> Context<'a> {
             Arithmetic::Remainder => numeric::rem,
         };
         let scalar = left.scalar && right.scalar;
+        if operator == Arithmetic::Divide && whole && left.arrow().is_decimal() {
+            // Whole numbers of 64 bits without a sign, which decimals stand for here.
+            let rest = Cell::like(numeric::rem(&left, &right)?, scalar);
+            let left = Cell::like(numeric::sub(&left, &rest)?, scalar);
+            return Cell::like(numeric::div(&left, &right)?, scalar).cast(&Arrow::Decimal128(20, 0));
+        }
         Ok(Cell::like(calculate(&left, &right)?, scalar))
     }
 
@@ -343,7 +350,7 @@ impl<'a> Context<'a> {
         let mut open = BooleanArray::from(vec![true; self.len()]);
         let mut branches = Vec::with_capacity(cases.len() + 1);
         for (when, then) in cases {
-            let when = self.only(&open, |context| Ok(Arc::new(context.mask(when)?)))?;
+            let when = self.only(&open, |context| context.truth(when))?.expand(self.len())?;
             let hit = boolean::and(&open, &true_only(when.as_boolean()))?;
             open = boolean::and_not(&open, &hit)?;
             branches.push(self.branch(hit, then)?);
@@ -356,34 +363,24 @@ impl<'a> Context<'a> {
 
     /// The values of `node` for the rows of `mask`.
     pub(super) fn branch(&self, mask: BooleanArray, node: &Node) -> Result<(BooleanArray, Cell), Fault> {
-        let array = self.only(&mask, |context| context.cell(node)?.expand(context.len()))?;
-        let data_type = self.slice(0, 0).cell(node)?.data_type;
-        Ok((mask, Cell { data_type, ..Cell::rows(array) }))
+        let cell = self.only(&mask, |context| context.cell(node))?;
+        Ok((mask, cell))
     }
 
     /// One array out of several, each of which counts for the rows of its mask; null for the others.
     pub(super) fn merge(&self, branches: Vec<(BooleanArray, Cell)>) -> Evaluation {
-        let mut all: Option<Cell> = None;
-        for (mask, cell) in branches {
+        let (masks, cells): (Vec<_>, Vec<_>) = branches.into_iter().unzip();
+        let (cells, data_type) = alike(cells)?;
+        let mut all: Option<ArrayRef> = None;
+        for (mask, cell) in masks.iter().zip(cells) {
+            let array = cell.expand(self.len())?;
             all = Some(match all {
-                None => {
-                    let data_type = cell.data_type.clone();
-                    let gone = boolean::not(&mask)?;
-                    let array = arrow_select::nullif::nullif(&cell.array, &gone)?;
-                    Cell { data_type, ..Cell::rows(array) }
-                }
-                Some(before) => {
-                    let data_type = match (&before.data_type, &cell.data_type) {
-                        (Some(a), Some(b)) if a == b => Some(a.clone()),
-                        _ => None,
-                    };
-                    let (before, cell) = together(before, cell)?;
-                    let array = arrow_select::zip::zip(&mask, &cell.array, &before.array)?;
-                    Cell { data_type, ..Cell::rows(array) }
-                }
+                None => arrow_select::nullif::nullif(&array, &boolean::not(mask)?)?,
+                Some(before) => arrow_select::zip::zip(mask, &array, &before)?,
             });
         }
-        all.ok_or_else(|| Fault::Table("a CASE without a case".to_owned()))
+        let array = all.ok_or_else(|| Fault::Table("a CASE without a case".to_owned()))?;
+        Ok(Cell { data_type, ..Cell::rows(array) })
     }
 
     fn cast(&self, cell: Cell, to: &DataType) -> Evaluation {
@@ -394,6 +391,12 @@ impl<'a> Context<'a> {
             let rounded =
                 floats.array.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even);
             Cell::like(Arc::new(rounded), floats.scalar)
+        } else if arrow.is_integer() {
+            match cell.arrow() {
+                Arrow::Decimal128(..) => cell.cast(&Arrow::Decimal128(38, 0))?,
+                Arrow::Decimal256(..) => cell.cast(&Arrow::Decimal256(76, 0))?,
+                _ => cell,
+            }
         } else {
             cell
         };

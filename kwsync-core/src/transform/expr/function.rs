@@ -168,22 +168,21 @@ impl Function {
             }
             Self::Ceil => floats(context.cell(argument(0)?)?, f64::ceil),
             Self::Floor => floats(context.cell(argument(0)?)?, f64::floor),
-            Self::Round if arguments.len() == 1 => floats(context.cell(argument(0)?)?, f64::round_ties_even),
             Self::Round => {
-                let digits = number(1)?;
-                let digits = digits.array.as_primitive::<Int64Type>();
-                if digits.len() != 1 || !(-300..=300).contains(&digits.value(0)) {
-                    return Err(Fault::Table("round takes one number of digits for all rows".to_owned()));
+                let value = context.cell(argument(0)?)?;
+                let digits = if arguments.len() == 1 { Some(0) } else { digits(&number(1)?)? };
+                match digits {
+                    Some(digits) => round(value, digits),
+                    None => Ok(Cell::one(Arc::new(arrow_array::NullArray::new(1)))),
                 }
-                let factor = 10f64.powi(digits.value(0) as i32);
-                floats(context.cell(argument(0)?)?, move |value| (value * factor).round() / factor)
             }
             Self::Coalesce => {
                 let mut open = BooleanArray::from(vec![true; context.len()]);
                 let mut branches = Vec::with_capacity(arguments.len());
                 for argument in arguments {
                     let (_, cell) = context.branch(open.clone(), argument)?;
-                    let hit = boolean::and(&open, &boolean::is_not_null(&cell.array)?)?;
+                    let values = cell.clone().expand(context.len())?;
+                    let hit = boolean::and(&open, &boolean::is_not_null(&values)?)?;
                     open = boolean::and_not(&open, &hit)?;
                     branches.push((hit, cell));
                 }
@@ -192,14 +191,14 @@ impl Function {
             Self::NullIf => {
                 let value = context.cell(argument(0)?)?;
                 let data_type = value.data_type.clone();
-                let (value, other) = together(value, context.cell(argument(1)?)?)?;
+                let (left, right) = together(value.clone(), context.cell(argument(1)?)?)?;
                 let value = Cell::rows(value.expand(context.len())?);
-                if *value.arrow() == Arrow::Null {
+                if *left.arrow() == Arrow::Null {
                     return Ok(value);
                 }
-                let same = cmp::eq(&value, &other)?;
+                let left = Cell::rows(left.expand(context.len())?).canonical();
+                let same = cmp::eq(&left, &right.canonical())?;
                 let array = arrow_select::nullif::nullif(&value.array, &true_only(&same))?;
-                let data_type = data_type.filter(|data_type| data_type.is_stored_as(array.data_type()));
                 Ok(Cell { data_type, ..Cell::rows(array) })
             }
             Self::TableName => Ok(one_text(context.batch.table().name())),
@@ -374,6 +373,48 @@ fn floats(cell: Cell, change: impl Fn(f64) -> f64) -> Evaluation {
     };
     let changed = cell.array.as_primitive::<Float64Type>().unary::<_, Float64Type>(change);
     Ok(Cell::like(Arc::new(changed), cell.scalar))
+}
+
+/// A number of digits, which is one for all rows.
+fn digits(cell: &Cell) -> Result<Option<i32>, Fault> {
+    let array = cell.array.as_primitive::<Int64Type>();
+    match (cell.scalar, array.iter().next().flatten()) {
+        (true, Some(digits @ -18..=300)) => Ok(Some(digits as i32)),
+        (true, None) => Ok(None),
+        _ => Err(Fault::Table("round takes one number of digits for all rows, from -18 on".to_owned())),
+    }
+}
+
+/// Rounds as PostgreSQL does it: decimals and whole numbers away from zero, floats to the even digit.
+fn round(cell: Cell, digits: i32) -> Evaluation {
+    let cell = numeric(cell)?;
+    match *cell.arrow() {
+        Arrow::Decimal128(precision, scale) if digits >= 0 => {
+            let kept = i8::try_from(digits).unwrap_or(scale).min(scale);
+            cell.cast(&Arrow::Decimal128(precision, kept))
+        }
+        Arrow::Decimal256(precision, scale) if digits >= 0 => {
+            let kept = i8::try_from(digits).unwrap_or(scale).min(scale);
+            cell.cast(&Arrow::Decimal256(precision, kept))
+        }
+        Arrow::Int64 if digits < 0 => {
+            let unit = 10i128.pow(digits.unsigned_abs());
+            let rounded = cell.array.as_primitive::<Int64Type>().try_unary::<_, Int64Type, _>(|value| {
+                let half = if value < 0 { -unit / 2 } else { unit / 2 };
+                i64::try_from((i128::from(value) + half) / unit * unit).map_err(|_| {
+                    arrow_schema::ArrowError::ArithmeticOverflow(format!(
+                        "round({value}, {digits}) does not fit"
+                    ))
+                })
+            })?;
+            Ok(Cell::like(Arc::new(rounded), cell.scalar))
+        }
+        _ if digits == 0 => floats(cell, f64::round_ties_even),
+        _ => {
+            let factor = 10f64.powi(digits);
+            floats(cell, move |value| (value * factor).round() / factor)
+        }
+    }
 }
 
 /// A text that each row's input has.
