@@ -4,6 +4,7 @@ mod cast;
 mod columns;
 #[cfg(feature = "expressions")]
 mod expr;
+mod lacking;
 mod merge;
 mod positions;
 mod privacy;

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::cast::cast;
 use super::columns::{pairs, rebuild};
+use super::lacking::Lacking;
 use super::{Transform, Transformed};
 use crate::config::Secret;
 use crate::{DataType, Error, ErrorKind, Location, Result, TableBatch};
@@ -56,21 +57,23 @@ impl Mask {
 }
 
 /// Masks a column, in the tables that have it; it becomes text. Null stays null.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct MaskColumn {
     column: String,
     mask: Mask,
+    lacking: Lacking,
 }
 
 impl MaskColumn {
     /// Shows `mask` of the values of `column`.
     pub fn new(column: impl Into<String>, mask: Mask) -> Self {
-        Self { column: column.into(), mask }
+        Self { column: column.into(), mask, lacking: Lacking::default() }
     }
 }
 
 impl Transform for MaskColumn {
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
+        self.lacking.warn(&"mask", std::iter::once(self.column.as_str()), &batch);
         replaced(batch, &self.column, |value| self.mask.of(value))
     }
 }
@@ -78,10 +81,10 @@ impl Transform for MaskColumn {
 /// Puts the SHA-256 of each value in its place, as 64 hexadecimal digits, in the tables that have the column: of the
 /// value's text, or of its bytes. Equal values stay equal. With a key it is HMAC-SHA-256, which nobody without the key
 /// can find out by hashing all values that may be: names, telephone numbers. Null stays null.
-#[derive(Clone)]
 pub struct HashColumn {
     column: String,
     key: Option<Secret>,
+    lacking: Lacking,
 }
 
 impl fmt::Debug for HashColumn {
@@ -93,7 +96,7 @@ impl fmt::Debug for HashColumn {
 impl HashColumn {
     /// Hashes the values of `column`.
     pub fn new(column: impl Into<String>, key: Option<Secret>) -> Self {
-        Self { column: column.into(), key }
+        Self { column: column.into(), key, lacking: Lacking::default() }
     }
 
     fn hash(&self, value: &[u8]) -> String {
@@ -114,6 +117,7 @@ impl HashColumn {
 
 impl Transform for HashColumn {
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
+        self.lacking.warn(&"hash", std::iter::once(self.column.as_str()), &batch);
         let binary = batch.schema().index_of(&self.column).is_some_and(|index| {
             let array = batch.batch().column(index);
             matches!(array.data_type(), Arrow::Binary | Arrow::LargeBinary | Arrow::BinaryView)

@@ -7,6 +7,7 @@ use arrow_array::cast::AsArray;
 
 use super::columns::{pairs, rebuild, without};
 use super::expr::Evaluated;
+use super::lacking::Lacking;
 use super::{Expression, Transform, Transformed};
 use crate::{Column, Error, ErrorKind, Location, Reject, Result, Stage, TableBatch};
 
@@ -29,7 +30,7 @@ impl FilterRows {
 
 impl Transform for FilterRows {
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
-        self.lacking.warn(&self.expression, &batch);
+        self.lacking.warn(&self.expression, self.expression.columns(), &batch);
         let Evaluated { array, data_type, faults } = self.expression.evaluate(&batch)?;
         let rejects = refused(&batch, &faults, &self.expression);
         let Some(mask) = array.as_boolean_opt() else {
@@ -74,7 +75,7 @@ impl ComputeColumn {
 
 impl Transform for ComputeColumn {
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
-        self.lacking.warn(&self.expression, &batch);
+        self.lacking.warn(&self.expression, self.expression.columns(), &batch);
         let Evaluated { array, data_type, faults } = self.expression.evaluate(&batch)?;
         let rejects = refused(&batch, &faults, &self.expression);
         let mut columns = pairs(&batch);
@@ -103,26 +104,4 @@ fn refused(batch: &TableBatch, faults: &[(usize, String)], expression: &Expressi
         batch.reject(*row, Stage::Transform, "expression_fails", format!("`{expression}`: {reason}"))
     };
     faults.iter().map(reject).collect()
-}
-
-/// Says once for each table which columns an expression looks for in vain.
-#[derive(Debug, Default)]
-struct Lacking(std::sync::Mutex<std::collections::HashSet<(crate::TableId, Arc<str>)>>);
-
-impl Lacking {
-    fn warn(&self, expression: &Expression, batch: &TableBatch) {
-        for column in expression.columns().filter(|name| batch.schema().index_of(name).is_none()) {
-            let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            // As many as a person would read.
-            if known.len() < 100 && known.insert((batch.table().clone(), column.into())) {
-                drop(known);
-                let names = batch.schema().columns().iter().map(Column::name);
-                let meant = crate::config::did_you_mean(column, names);
-                tracing::warn!(
-                    table = %batch.table(),
-                    "`{expression}` looks for column `{column}`, which rows of this table lack{meant}; it is null there"
-                );
-            }
-        }
-    }
 }

@@ -17,6 +17,7 @@ pub use settings::PipeSettings;
 pub use spec::PipePlan;
 
 use crate::config::{Dsn, is_secret_name};
+use crate::spec::TransformSpec;
 use crate::{Error, Result};
 
 /// A statement about pipes.
@@ -137,8 +138,21 @@ impl fmt::Display for Attributes {
             if index > 0 {
                 f.write_str(", ")?;
             }
+            // A transform hides what must not be seen, as the key of a hash.
+            let whole = match (key, self.plugin("processor")) {
+                ("value", Some(name)) => format!("{name}:{value}").parse::<TransformSpec>().ok(),
+                (_, Some(_)) => value.parse::<TransformSpec>().ok(),
+                _ => None,
+            };
             if is_secret_name(key) {
                 write!(f, "{key}=***")?;
+            } else if let Some(transform) = whole {
+                let text = transform.to_string();
+                let shown = match key {
+                    "value" => text.split_once(':').map_or("", |(_, value)| value),
+                    _ => &text,
+                };
+                write!(f, "{key}={shown}")?;
             } else if key == "dsn" {
                 match value.parse::<Dsn>() {
                     Ok(dsn) => write!(f, "{key}={dsn}")?,

@@ -189,6 +189,15 @@ fn no_secret_is_shown() {
     let fault =
         PipeStatement::parse_all("create pipe p with sink ('password'='hunter2' 'x'='hunter2')").unwrap_err();
     assert!(!fault.report().contains("hunter2"), "{}", fault.report());
+    for processor in [
+        "'processor'='hash','value'='email=hunter2'",
+        "'processor'='transforms','1'='hash:email=hunter2','2'='filter:a = 1'",
+    ] {
+        let pipe =
+            create(&format!("create pipe p with processor ({processor}) with sink ('sink'='discard')"));
+        let shown = format!("{pipe:?} {}", pipe.processor);
+        assert!(!shown.contains("hunter2") && shown.contains("email=***"), "{shown}");
+    }
     let stored = serde_json::to_string(&pipe).unwrap();
     assert_eq!(serde_json::from_str::<PipeDefinition>(&stored).unwrap(), pipe);
 }
