@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kwsync_core::testkit::PgServer;
 
-use crate::support::{Place, Ran};
+use crate::support::{Place, Ran, block};
 
 fn pipe(place: &Place, statement: &str) -> Ran {
     place.run(&["pipe", "--state", "pipes", statement])
@@ -207,4 +207,26 @@ fn statements_come_from_a_file_and_faults_name_their_place() {
     let arguments = ["pipe", "--state", "pipes", "--config", "iotdb-common.properties", "SHOW PIPES"];
     let ran = place.run(&arguments).expect(2);
     assert!(ran.err().contains("line 1: pipe_sink_timeout_ms=soon"), "{}", ran.err());
+}
+
+/// The example of docs/migrating/iotdb.md.
+#[test]
+fn the_example_of_the_documentation() {
+    let Some(server) = PgServer::shared() else { return };
+    let (place, database) = (Place::new(), server.create_database());
+    std::fs::create_dir(place.path("in")).unwrap();
+    place.write("in/cpu.lp", "cpu usage_user=3 1000\ncpu usage_user=7 2000\n");
+    let text = block("migrating/iotdb.md", "", 0);
+    let statement = text.split("kwsync pipe \"").nth(1).unwrap().split("\"\n").next().unwrap();
+    let mut statement = statement.to_owned();
+    for (old, new) in [
+        ("postgres://me@localhost/metrics", server.dsn(&database).as_str()),
+        (", 'realtime.interval'='10s'", ""),
+    ] {
+        assert!(statement.contains(old), "{old} is not in {statement}");
+        statement = statement.replace(old, new);
+    }
+    pipe(&place, &statement).expect(0);
+    place.run(&["pipe", "--state", "pipes", "--until-done"]).expect(0);
+    assert_eq!(server.psql(&database, "SELECT usage_user FROM cpu").trim(), "7");
 }
