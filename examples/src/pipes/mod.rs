@@ -16,6 +16,7 @@ use kwsync_core::spec::{Attributes, PipeDefinition, PipePlan, PipeSettings, Pipe
 use kwsync_core::{Error, ErrorKind, Result, TimeUnit, Transform, Value};
 
 pub use answer::{PipeAnswer, PipePlugin, PipeStatus};
+pub use runner::PipeRunner;
 pub use store::PipeState;
 
 use store::{Record, Store};
@@ -108,7 +109,7 @@ impl Pipes {
         PipeStatement::parse_all(text)?.iter().map(|statement| self.execute(statement)).collect()
     }
 
-    /// Executes one statement. It changes what is kept in the folder; the process that [`run`](Self::run)s the pipes
+    /// Executes one statement. It changes what is kept in the folder; the process that runs the pipes ([`PipeRunner`])
     /// follows at once.
     ///
     /// # Errors
