@@ -253,3 +253,30 @@ fn poison_goes_to_the_reject_file() {
     let report: serde_json::Value = serde_json::from_str(&again.out()).unwrap();
     assert_eq!(report["rows_read"], 0, "{report}");
 }
+
+/// Where the broker keeps no session, the connection comes back by itself, and goes on with what is published then.
+#[test]
+fn a_clean_session_connects_again() {
+    let Some(broker) = Mosquitto::start() else { return };
+    for version in ["3.1.1", "5.0"] {
+        let place = Place::new();
+        let client = format!("clean-{version}");
+        let from = format!(
+            "mqtt://me:s3cret@127.0.0.1:{}?topics={client}::1&version={version}&client_id={client}&format=line_influxdb",
+            broker.port()
+        );
+        let job = Job::start(&place, &["run", "-f", &from, "-t", "file:out?format=json", "--report", "json"]);
+        until("the subscription", || subscribed(&broker, &client) == 1);
+        broker.publish(&client, 1, "cpu n=1i 1\n");
+        // Acknowledged, and so in its file.
+        let acknowledged = || broker.log().matches(&format!("Received PUBACK from {client}")).count();
+        until("the first message", || acknowledged() == 1);
+        broker.restart();
+        until("the connection", || subscribed(&broker, &client) == 2);
+        broker.publish(&client, 1, "cpu n=2i 2\n");
+        until("the second message", || acknowledged() == 2);
+        let ran = job.terminate();
+        let report: serde_json::Value = serde_json::from_str(&ran.out()).unwrap();
+        assert_eq!((ran.status(), &report["rows_written"]), (143, &2.into()), "{report} {}", ran.err());
+    }
+}

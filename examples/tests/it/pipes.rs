@@ -171,7 +171,8 @@ fn a_server_that_is_away_does_not_stop_a_pipe_and_a_wrong_password_does() {
         .expect(0);
     server.stop_immediately();
     let child = Runner::start(&place);
-    std::thread::sleep(Duration::from_millis(500));
+    let tried = || std::fs::read_to_string(place.path("runner.log")).unwrap().contains("trying again");
+    until("another try", tried);
     let state = |name: &str| pipe(&place, &format!("SHOW PIPE {name}")).expect(0).out();
     assert!(state("good").contains("|RUNNING|"), "{}", state("good"));
     server.restart();
