@@ -85,7 +85,7 @@ fn a_migration_that_is_killed_goes_on() {
     let source = format!("{}?tables=*&splits=2&batch_rows=400", server.dsn(&from));
     let target = server.dsn(&to);
     let arguments =
-        ["run", "--from", &source, "--to", &target, "--jobs", "2", "--rate-rows", "60000", "--quiet"];
+        ["run", "--from", &source, "--to", &target, "--jobs", "2", "--rate-rows", "30000", "--quiet"];
     let stored = || -> u64 {
         let sql = "SELECT coalesce(sum(n_live_tup), 0) FROM pg_stat_user_tables WHERE relname <> 'kwsync_checkpoint'";
         server.psql(&to, "SELECT pg_stat_clear_snapshot()");
@@ -248,10 +248,23 @@ fn a_load_into_mariadb_that_is_killed_goes_on() {
     maria.sql(&to, "CREATE TABLE t (id int, v varchar(32)) ENGINE=InnoDB");
     let source = format!("{}?table=t&splits=3&batch_rows=500", postgres.dsn(&from));
     let target = maria.dsn(&to);
-    let arguments =
-        ["run", "--from", &source, "--to", &target, "--jobs", "2", "--rate-rows", "25000", "--quiet"];
+    let arguments = [
+        "run",
+        "--from",
+        &source,
+        "--to",
+        &target,
+        "--jobs",
+        "2",
+        "--commit-rows",
+        "1000",
+        "--rate-rows",
+        "10000",
+        "--quiet",
+    ];
     let (mut kills, mut finished) = (0, false);
-    for step in 1..=3_u64 {
+    // About forty commits in four seconds: the kills fall far from the end, after which a run would begin anew.
+    for step in [2, 6, 10_u64] {
         let mut child =
             place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -41,7 +41,7 @@ fn a_table_is_emptied_once_for_a_job() {
         assert!(dry.contains(part), "{part}: {dry}");
     }
     assert_eq!(server.psql(&database, "SELECT n FROM t"), "-1\n", "a dry run");
-    let slow = [&all[..], &["--rate-rows", "50000"]].concat();
+    let slow = [&all[..], &["--rate-rows", "20000"]].concat();
     let count = || server.psql(&database, "SELECT count(*) FROM t").trim().parse::<u64>().unwrap();
     for _ in 0..3 {
         let before = count();
@@ -84,7 +84,7 @@ fn a_replaced_table_is_the_old_one_until_the_end() {
     place.run(&arguments).expect(1);
     assert_eq!(server.psql(&database, "SELECT n FROM t"), "-1\n");
     // Killed in the middle, the next run goes on with the same new table.
-    let slow = [&arguments[..], &["--errors", "skip", "--rate-rows", "50000"]].concat();
+    let slow = [&arguments[..], &["--errors", "skip", "--rate-rows", "20000"]].concat();
     let mut child = place.command(&slow).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(400));
     child.kill().unwrap();
