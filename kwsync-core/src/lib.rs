@@ -21,7 +21,7 @@ pub mod testkit;
 #[cfg(feature = "runtime")]
 mod transform;
 
-pub use checkpoint::{Checkpoint, JobId, JobState, SavedTable, Split, SplitPosition};
+pub use checkpoint::{Checkpoint, JobId, JobState, Parts, SavedTable, Split, SplitPosition};
 #[cfg(feature = "runtime")]
 pub use checkpoint::{CheckpointStore, FileStore, MemoryStore};
 pub use data::{
@@ -40,8 +40,8 @@ pub use sink::{
     Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, RowCounts, Run, Settled, Sink, Writer,
 };
 pub use source::{
-    BoxFuture, ByteReader, ByteSource, Chunk, DecoderFactory, Decoding, DecodingReader, DynReader, DynSource,
-    Reader, Source, SourceBatch,
+    Assignment, BoxFuture, ByteReader, ByteSource, Chunk, DecoderFactory, Decoding, DecodingReader,
+    DynReader, DynSource, Reader, Source, SourceBatch,
 };
 
 #[cfg(feature = "runtime")]

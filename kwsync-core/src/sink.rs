@@ -328,6 +328,13 @@ pub trait Sink: Send + Sync {
         async { Ok(checkpoint) }
     }
 
+    /// As [`begin`](Self::begin), for a part that processes of the job [share](crate::Parts::Shared) and that is this one's
+    /// now: whoever had it before is fenced off, be its run earlier or later than this. The checkpoint that is returned
+    /// has the generation with which this process commits.
+    fn take_over(&self, checkpoint: &Checkpoint) -> impl Future<Output = Result<Checkpoint>> + Send {
+        self.begin(checkpoint)
+    }
+
     /// Opens a writer for a lane.
     fn open(&self, lane: &Lane) -> impl Future<Output = Result<Self::Writer>> + Send;
 }
@@ -400,6 +407,9 @@ pub trait DynSink: Send + Sync {
     /// As [`Sink::begin`].
     fn begin<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>>;
 
+    /// As [`Sink::take_over`].
+    fn take_over<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>>;
+
     /// As [`Sink::open`].
     fn open<'a>(&'a self, lane: &'a Lane) -> BoxFuture<'a, Result<Box<dyn DynWriter>>>;
 }
@@ -456,6 +466,10 @@ where
 
     fn begin<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>> {
         Box::pin(Sink::begin(self, checkpoint))
+    }
+
+    fn take_over<'a>(&'a self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<Checkpoint>> {
+        Box::pin(Sink::take_over(self, checkpoint))
     }
 
     fn open<'a>(&'a self, lane: &'a Lane) -> BoxFuture<'a, Result<Box<dyn DynWriter>>> {

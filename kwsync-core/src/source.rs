@@ -29,6 +29,25 @@ pub struct Chunk {
     /// Whether no more will come before this has been committed: a broker hands out only so many messages that are not
     /// acknowledged.
     pub last_before_commit: bool,
+    /// Parts that the reader has come by, or must give up, behind these bytes.
+    pub assignment: Assignment,
+}
+
+/// Parts of a split that a reader has come by, or must give up: partitions that a group assigns. A part is named as its
+/// checkpoint is, for ever by the same name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Parts that it may read once it has been [told where](Reader::start_parts).
+    pub taken: Vec<Arc<str>>,
+    /// Parts that it gives up once what was read of them [has settled](Reader::release_parts).
+    pub released: Vec<Arc<str>>,
+}
+
+impl Assignment {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.taken.is_empty() && self.released.is_empty()
+    }
 }
 
 impl Chunk {
@@ -40,6 +59,7 @@ impl Chunk {
             begin: None,
             metadata: None,
             last_before_commit: false,
+            assignment: Assignment::default(),
         }
     }
 
@@ -82,6 +102,33 @@ pub trait ByteReader: Send {
     /// Says that everything before `position` has settled: a consumer of messages acknowledges them now.
     fn commit(&mut self, position: &SplitPosition) -> impl Future<Output = Result<()>> + Send {
         let _ = position;
+        async { Ok(()) }
+    }
+
+    /// How far each part has come that moved since this was asked last, when everything before `at` has settled.
+    fn parts(&mut self, at: Position) -> Vec<(Arc<str>, SplitPosition)> {
+        let _ = at;
+        Vec::new()
+    }
+
+    /// As [`Reader::start_parts`].
+    fn start_parts(&mut self, parts: Vec<(Arc<str>, Option<SplitPosition>)>) -> Result<()> {
+        let _ = parts;
+        Ok(())
+    }
+
+    /// As [`Reader::commit_parts`].
+    fn commit_parts(
+        &mut self,
+        parts: &[(Arc<str>, SplitPosition)],
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = parts;
+        async { Ok(()) }
+    }
+
+    /// As [`Reader::release_parts`].
+    fn release_parts(&mut self, parts: &[Arc<str>]) -> impl Future<Output = Result<()>> + Send {
+        let _ = parts;
         async { Ok(()) }
     }
 
@@ -156,6 +203,32 @@ pub trait Reader: Send {
         async { Ok(()) }
     }
 
+    /// Says where to read each part from that an [`Assignment`] took: behind what has settled before, or, with `None`, where
+    /// the reader would begin by itself. Never called for a split without [parts](Split::parts).
+    ///
+    /// # Errors
+    /// `Config` for a position that is none.
+    fn start_parts(&mut self, parts: Vec<(Arc<str>, Option<SplitPosition>)>) -> Result<()> {
+        let _ = parts;
+        Ok(())
+    }
+
+    /// Says that everything up to these positions has settled; parts of other readers among them are to be ignored.
+    fn commit_parts(
+        &mut self,
+        parts: &[(Arc<str>, SplitPosition)],
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = parts;
+        async { Ok(()) }
+    }
+
+    /// Says that all that was read of these parts has settled and been [told](Self::commit_parts): somebody else may have
+    /// them.
+    fn release_parts(&mut self, parts: &[Arc<str>]) -> impl Future<Output = Result<()>> + Send {
+        let _ = parts;
+        async { Ok(()) }
+    }
+
     /// Releases what the reader holds. Dropping it instead never blocks and commits nothing.
     fn close(&mut self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
@@ -173,6 +246,10 @@ pub struct SourceBatch {
     pub bytes: u64,
     /// Whether the source waits for these rows to be committed before it gives more.
     pub commit: bool,
+    /// How far each part has come with these rows, in a split that has [parts](Split::parts); `position` says nothing then.
+    pub parts: Vec<(Arc<str>, SplitPosition)>,
+    /// Parts that the reader has come by, or must give up, behind these rows.
+    pub assignment: Assignment,
 }
 
 impl SourceBatch {
@@ -180,7 +257,19 @@ impl SourceBatch {
     pub fn new(batches: Vec<TableBatch>, position: SplitPosition) -> Self {
         let records = batches.iter().map(|batch| batch.rows() as u64).sum();
         let counts = DecodeCounts { records, ..DecodeCounts::default() };
-        Self { decoded: Decoded { batches, rejects: Vec::new(), counts }, position, bytes: 0, commit: false }
+        Self::of(Decoded { batches, rejects: Vec::new(), counts }, position)
+    }
+
+    /// What was decoded, and the position behind it.
+    pub fn of(decoded: Decoded, position: SplitPosition) -> Self {
+        Self {
+            decoded,
+            position,
+            bytes: 0,
+            commit: false,
+            parts: Vec::new(),
+            assignment: Assignment::default(),
+        }
     }
 }
 
@@ -224,6 +313,7 @@ impl<B: ByteSource> Source for Decoding<B> {
             read: 0,
             finished: false,
             commit: false,
+            assignment: Assignment::default(),
             limit: None,
         })
     }
@@ -239,6 +329,8 @@ pub struct DecodingReader<R> {
     finished: bool,
     /// Whether nothing more comes before a commit.
     commit: bool,
+    /// What is to be told behind what has been decoded.
+    assignment: Assignment,
     /// Rows and bytes after which a batch is returned, although the decoder would take more.
     limit: Option<(usize, u64)>,
 }
@@ -287,7 +379,11 @@ impl<R: ByteReader> DecodingReader<R> {
                 self.decoder.end_record()?;
             }
             self.commit |= chunk.last_before_commit;
+            self.assignment = std::mem::take(&mut chunk.assignment);
             self.pending.pop_front();
+            if !self.assignment.is_empty() {
+                return Ok(true);
+            }
         }
         Ok(self.decoder.wants_flush())
     }
@@ -299,8 +395,12 @@ impl<R: ByteReader> DecodingReader<R> {
                 reject.position = input.resolve(reject.position);
             }
         }
-        let position = self.bytes.position(self.decoder.position());
-        Ok(SourceBatch { decoded, position, bytes: std::mem::take(&mut self.read), commit: false })
+        let at = self.decoder.position();
+        Ok(SourceBatch {
+            bytes: std::mem::take(&mut self.read),
+            parts: self.bytes.parts(at),
+            ..SourceBatch::of(decoded, self.bytes.position(at))
+        })
     }
 }
 
@@ -308,7 +408,8 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
     async fn next(&mut self) -> Result<Option<SourceBatch>> {
         loop {
             if self.decode_pending()? {
-                return self.flush().map(Some);
+                let assignment = std::mem::take(&mut self.assignment);
+                return self.flush().map(|batch| Some(SourceBatch { assignment, ..batch }));
             }
             if std::mem::take(&mut self.commit) {
                 return self.flush().map(|batch| Some(SourceBatch { commit: true, ..batch }));
@@ -343,7 +444,7 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
 
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
         let batch = self.flush()?;
-        if batch.decoded.batches.is_empty() && batch.decoded.rejects.is_empty() {
+        if batch.decoded.batches.is_empty() && batch.decoded.rejects.is_empty() && batch.parts.is_empty() {
             self.read += batch.bytes;
             return Ok(None);
         }
@@ -352,6 +453,18 @@ impl<R: ByteReader> Reader for DecodingReader<R> {
 
     async fn commit(&mut self, position: &SplitPosition) -> Result<()> {
         self.bytes.commit(position).await
+    }
+
+    fn start_parts(&mut self, parts: Vec<(Arc<str>, Option<SplitPosition>)>) -> Result<()> {
+        self.bytes.start_parts(parts)
+    }
+
+    async fn commit_parts(&mut self, parts: &[(Arc<str>, SplitPosition)]) -> Result<()> {
+        self.bytes.commit_parts(parts).await
+    }
+
+    async fn release_parts(&mut self, parts: &[Arc<str>]) -> Result<()> {
+        self.bytes.release_parts(parts).await
     }
 
     async fn close(&mut self) -> Result<()> {
@@ -394,6 +507,15 @@ pub trait DynReader: Send {
 
     /// As [`Reader::commit`].
     fn commit<'a>(&'a mut self, position: &'a SplitPosition) -> BoxFuture<'a, Result<()>>;
+
+    /// As [`Reader::start_parts`].
+    fn start_parts(&mut self, parts: Vec<(Arc<str>, Option<SplitPosition>)>) -> Result<()>;
+
+    /// As [`Reader::commit_parts`].
+    fn commit_parts<'a>(&'a mut self, parts: &'a [(Arc<str>, SplitPosition)]) -> BoxFuture<'a, Result<()>>;
+
+    /// As [`Reader::release_parts`].
+    fn release_parts<'a>(&'a mut self, parts: &'a [Arc<str>]) -> BoxFuture<'a, Result<()>>;
 
     /// As [`Reader::close`].
     fn close(&mut self) -> BoxFuture<'_, Result<()>>;
@@ -443,6 +565,18 @@ impl<R: Reader> DynReader for R {
 
     fn commit<'a>(&'a mut self, position: &'a SplitPosition) -> BoxFuture<'a, Result<()>> {
         Box::pin(Reader::commit(self, position))
+    }
+
+    fn start_parts(&mut self, parts: Vec<(Arc<str>, Option<SplitPosition>)>) -> Result<()> {
+        Reader::start_parts(self, parts)
+    }
+
+    fn commit_parts<'a>(&'a mut self, parts: &'a [(Arc<str>, SplitPosition)]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Reader::commit_parts(self, parts))
+    }
+
+    fn release_parts<'a>(&'a mut self, parts: &'a [Arc<str>]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Reader::release_parts(self, parts))
     }
 
     fn close(&mut self) -> BoxFuture<'_, Result<()>> {

@@ -56,12 +56,36 @@ pub struct Split {
     /// then the job may try again after a fault, although no position leads back.
     #[serde(default)]
     pub redelivers: bool,
+    /// Whether its reader comes by parts of it while it runs.
+    #[serde(default)]
+    pub parts: Parts,
+}
+
+/// What a split is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parts {
+    /// It is one piece, with one checkpoint.
+    #[default]
+    None,
+    /// Its reader names the parts, each of which has a checkpoint of its own and the split none; they are this job's.
+    Owned,
+    /// As `Owned`, but processes of the same job share the parts, which come and go: the partitions that a group of
+    /// consumers is assigned. What the target knows of a part counts, and nothing is kept beside it.
+    Shared,
 }
 
 impl Split {
     /// The one piece of a source that is not cut, and that can be read again from a position.
     pub fn whole(id: impl Into<Arc<str>>) -> Self {
-        Self { id: id.into(), spec: serde_json::Value::Null, bytes: None, resumable: true, redelivers: false }
+        Self {
+            id: id.into(),
+            spec: serde_json::Value::Null,
+            bytes: None,
+            resumable: true,
+            redelivers: false,
+            parts: Parts::None,
+        }
     }
 }
 

@@ -10,15 +10,15 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use super::Shared;
 use super::coalesce::Coalescer;
 use super::ledger::Ledger;
 use super::meter::Count;
 use super::queue::{Receiver, Sender, queue};
+use super::{Progress, Shared};
 use crate::transform::{without, without_column};
 use crate::{
-    Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Reject, Result, Retry,
-    RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
+    Assignment, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Parts,
+    Reject, Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
 };
 
 /// Finished splits that wait for one commit; more would only keep files open.
@@ -28,8 +28,26 @@ const MAX_REJECT_BYTES: usize = 8 << 20;
 
 enum Message {
     Begin(Checkpoint),
-    Batch { split: Arc<str>, batch: SourceBatch, bytes: usize },
-    End { split: Arc<str> },
+    Batch {
+        /// `None` where it is made of parts, of which the batch tells.
+        split: Option<Arc<str>>,
+        batch: SourceBatch,
+        bytes: usize,
+    },
+    /// Somebody else gets these parts.
+    Release(Vec<Arc<str>>),
+    End {
+        split: Arc<str>,
+        /// Whether it is made of parts, and has no checkpoint itself.
+        parts: bool,
+    },
+}
+
+/// What the writing loop tells the reading task.
+enum Ack {
+    Settled(Vec<Checkpoint>),
+    /// All of these parts has been told.
+    Released(Vec<Arc<str>>),
 }
 
 /// Splits that an attempt has taken and not finished.
@@ -42,7 +60,10 @@ pub(super) async fn run(shared: Arc<Shared>, index: usize) -> Result<()> {
         let mut writing = Writing::new(&shared);
         let Err(error) = attempt(&shared, index, &taken, &mut writing).await else { return Ok(()) };
         let lost = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
-        if error.retry() == Retry::Never {
+        // A part that another process has taken over is no fault where processes share them.
+        let handed_over =
+            error.kind() == ErrorKind::Fenced && lost.iter().any(|split| split.parts == Parts::Shared);
+        if error.retry() == Retry::Never && !handed_over {
             return Err(error);
         }
         if lost.iter().any(|split| !split.resumable && !split.redelivers) {
@@ -95,7 +116,7 @@ async fn read(
     shared: Arc<Shared>,
     taken: Taken,
     queue: Sender<Message>,
-    mut acked: mpsc::UnboundedReceiver<Vec<Checkpoint>>,
+    mut acked: mpsc::UnboundedReceiver<Ack>,
 ) -> Result<()> {
     // Readers stay open until their last rows have settled: a consumer of messages acknowledges them then.
     let mut readers: HashMap<Arc<str>, Box<dyn DynReader>> = HashMap::new();
@@ -116,8 +137,8 @@ async fn read(
         }
     }
     drop(queue);
-    while let Some(checkpoints) = acked.recv().await {
-        acknowledge(&mut readers, checkpoints).await?;
+    while let Some(ack) = acked.recv().await {
+        acknowledge(None, &mut readers, ack).await?;
     }
     for reader in readers.values_mut() {
         reader.close().await?;
@@ -130,94 +151,139 @@ async fn read_split(
     shared: &Shared,
     split: &Split,
     queue: &Sender<Message>,
-    acked: &mut mpsc::UnboundedReceiver<Vec<Checkpoint>>,
+    acked: &mut mpsc::UnboundedReceiver<Ack>,
     readers: &mut HashMap<Arc<str>, Box<dyn DynReader>>,
 ) -> Result<bool> {
     let id = &split.id;
-    let checkpoint = shared.ledger.checkpoint(id).await;
-    let checkpoint = match shared.sink.capabilities().stores_checkpoints && !split.resumable {
-        // What cannot be read again has no checkpoint that would help.
-        true => checkpoint,
-        false => shared.sink.begin(&checkpoint).await?,
-    };
-    let done = checkpoint.done;
-    let position = checkpoint.position.clone();
-    if !queue.send(Message::Begin(checkpoint), 0).await {
-        return Ok(false);
-    }
-    if !done {
-        let mut reader = shared.source.open(split, position.as_ref()).await?;
-        if let Some((rows, bytes)) = shared.rate.share(shared.lanes) {
-            reader.limit_batches(rows, bytes);
+    let parts = split.parts != Parts::None;
+    let mut position = None;
+    if !parts {
+        let checkpoint = shared.ledger.checkpoint(id).await;
+        let checkpoint = match shared.sink.capabilities().stores_checkpoints && !split.resumable {
+            // What cannot be read again has no checkpoint that would help.
+            true => checkpoint,
+            false => shared.sink.begin(&checkpoint).await?,
+        };
+        let done = checkpoint.done;
+        position.clone_from(&checkpoint.position);
+        if !queue.send(Message::Begin(checkpoint), 0).await {
+            return Ok(false);
         }
-        loop {
-            while let Ok(checkpoints) = acked.try_recv() {
-                commit_read(reader.as_mut(), readers, id, checkpoints).await?;
-            }
-            let interruptible = reader.is_interruptible();
-            let next = tokio::select! {
-                biased;
-                () = shared.stop.cancelled() => {
-                    readers.insert(Arc::clone(id), reader);
-                    return Ok(false);
-                }
-                Some(checkpoints) = acked.recv(), if interruptible => {
-                    commit_read(reader.as_mut(), readers, id, checkpoints).await?;
-                    continue;
-                }
-                () = tokio::time::sleep(shared.options.linger), if interruptible => None,
-                next = reader.next() => Some(next),
-            };
-            let batch = match next {
-                Some(next) => match next? {
-                    Some(batch) => batch,
-                    None => break,
-                },
-                // The input pauses: what is there must not wait for more.
-                None => match reader.take_partial()? {
-                    Some(batch) => batch,
-                    None => continue,
-                },
-            };
-            let rows: usize = batch.decoded.batches.iter().map(TableBatch::rows).sum();
-            tokio::select! {
-                biased;
-                () = shared.rate.take(rows as u64, batch.bytes) => {}
-                // What was read is written; the next look at the reader ends this.
-                () = shared.stop.cancelled() => {}
-            }
-            let bytes = TableBatch::retained_together(&batch.decoded.batches);
-            let refused: usize = batch.decoded.rejects.iter().map(reject_bytes).sum();
-            if !queue.send(Message::Batch { split: Arc::clone(id), batch, bytes }, bytes + refused).await {
+        if done {
+            return Ok(queue.send(Message::End { split: Arc::clone(id), parts }, 0).await);
+        }
+    }
+    let mut reader = shared.source.open(split, position.as_ref()).await?;
+    if let Some((rows, bytes)) = shared.rate.share(shared.lanes) {
+        reader.limit_batches(rows, bytes);
+    }
+    loop {
+        while let Ok(ack) = acked.try_recv() {
+            acknowledge(Some((id, reader.as_mut())), readers, ack).await?;
+        }
+        let interruptible = reader.is_interruptible();
+        let next = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => {
+                readers.insert(Arc::clone(id), reader);
                 return Ok(false);
             }
+            Some(ack) = acked.recv(), if interruptible => {
+                acknowledge(Some((id, reader.as_mut())), readers, ack).await?;
+                continue;
+            }
+            () = tokio::time::sleep(shared.options.linger), if interruptible => None,
+            next = reader.next() => Some(next),
+        };
+        let mut batch = match next {
+            Some(next) => match next? {
+                Some(batch) => batch,
+                None => break,
+            },
+            // The input pauses: what is there must not wait for more.
+            None => match reader.take_partial()? {
+                Some(batch) => batch,
+                None => continue,
+            },
+        };
+        let assignment = std::mem::take(&mut batch.assignment);
+        let rows: usize = batch.decoded.batches.iter().map(TableBatch::rows).sum();
+        tokio::select! {
+            biased;
+            () = shared.rate.take(rows as u64, batch.bytes) => {}
+            // What was read is written; the next look at the reader ends this.
+            () = shared.stop.cancelled() => {}
         }
-        readers.insert(Arc::clone(id), reader);
+        let bytes = TableBatch::retained_together(&batch.decoded.batches);
+        let refused: usize = batch.decoded.rejects.iter().map(reject_bytes).sum();
+        let split_id = (!parts).then(|| Arc::clone(id));
+        if !queue.send(Message::Batch { split: split_id, batch, bytes }, bytes + refused).await {
+            return Ok(false);
+        }
+        if !assignment.is_empty() && !hand_over(shared, split, queue, reader.as_mut(), assignment).await? {
+            return Ok(false);
+        }
     }
-    Ok(queue.send(Message::End { split: Arc::clone(id) }, 0).await)
+    readers.insert(Arc::clone(id), reader);
+    Ok(queue.send(Message::End { split: Arc::clone(id), parts }, 0).await)
+}
+
+/// Gives parts up, and takes others over where they stand; false when the writing loop is gone.
+async fn hand_over(
+    shared: &Shared,
+    split: &Split,
+    queue: &Sender<Message>,
+    reader: &mut dyn DynReader,
+    assignment: Assignment,
+) -> Result<bool> {
+    if !assignment.released.is_empty() && !queue.send(Message::Release(assignment.released), 0).await {
+        return Ok(false);
+    }
+    let mut from = Vec::with_capacity(assignment.taken.len());
+    for part in assignment.taken {
+        let known = shared.ledger.checkpoint(&part).await;
+        let begun = match split.parts {
+            Parts::Shared => shared.sink.take_over(&known).await?,
+            _ => shared.sink.begin(&known).await?,
+        };
+        from.push((part, begun.position.clone()));
+        if !queue.send(Message::Begin(begun), 0).await {
+            return Ok(false);
+        }
+    }
+    reader.start_parts(from)?;
+    Ok(true)
 }
 
 /// Tells the reader in hand, and those that wait, what has settled.
-async fn commit_read(
-    reader: &mut dyn DynReader,
-    readers: &mut HashMap<Arc<str>, Box<dyn DynReader>>,
-    id: &Arc<str>,
-    checkpoints: Vec<Checkpoint>,
-) -> Result<()> {
-    for checkpoint in checkpoints.iter().filter(|checkpoint| checkpoint.split == *id) {
-        if let Some(position) = &checkpoint.position {
-            reader.commit(position).await?;
-        }
-    }
-    acknowledge(readers, checkpoints).await
-}
-
 async fn acknowledge(
+    mut in_hand: Option<(&Arc<str>, &mut dyn DynReader)>,
     readers: &mut HashMap<Arc<str>, Box<dyn DynReader>>,
-    checkpoints: Vec<Checkpoint>,
+    ack: Ack,
 ) -> Result<()> {
+    let checkpoints = match ack {
+        Ack::Settled(checkpoints) => checkpoints,
+        Ack::Released(parts) => {
+            if let Some((_, reader)) = in_hand {
+                reader.release_parts(&parts).await?;
+            }
+            return Ok(());
+        }
+    };
+    let mut parts = Vec::new();
     for checkpoint in checkpoints {
-        let Some(reader) = readers.get_mut(&checkpoint.split) else { continue };
+        if let Some((id, reader)) = &mut in_hand
+            && checkpoint.split == **id
+        {
+            if let Some(position) = &checkpoint.position {
+                reader.commit(position).await?;
+            }
+            continue;
+        }
+        let Some(reader) = readers.get_mut(&checkpoint.split) else {
+            parts.extend(checkpoint.position.map(|position| (checkpoint.split, position)));
+            continue;
+        };
         if let Some(position) = &checkpoint.position {
             reader.commit(position).await?;
         }
@@ -227,7 +293,16 @@ async fn acknowledge(
             reader.close().await?;
         }
     }
-    Ok(())
+    if parts.is_empty() {
+        return Ok(());
+    }
+    for reader in readers.values_mut() {
+        reader.commit_parts(&parts).await?;
+    }
+    match in_hand {
+        Some((_, reader)) => reader.commit_parts(&parts).await,
+        None => Ok(()),
+    }
 }
 
 /// A batch of the source behind all transforms.
@@ -239,12 +314,17 @@ struct Transformed {
     rows: u64,
     filtered: u64,
     read: u64,
-    position: SplitPosition,
+    /// How far each split or part has come.
+    reached: Vec<(Arc<str>, SplitPosition)>,
 }
 
 impl Transformed {
-    fn new(shared: &Shared, batch: SourceBatch) -> Result<Self> {
-        let SourceBatch { decoded, position, bytes, commit: _ } = batch;
+    fn new(shared: &Shared, split: Option<Arc<str>>, batch: SourceBatch) -> Result<Self> {
+        let SourceBatch { decoded, position, bytes, parts, commit: _, assignment: _ } = batch;
+        let reached = match split {
+            Some(split) => vec![(split, position)],
+            None => parts,
+        };
         let rows = decoded.batches.iter().map(|batch| batch.rows() as u64).sum();
         let (mut batches, mut rejects, mut filtered) = (decoded.batches, decoded.rejects, 0);
         for transform in &shared.transforms {
@@ -257,7 +337,7 @@ impl Transformed {
             }
             batches = changed;
         }
-        Ok(Self { batches, rejects, counts: decoded.counts, rows, filtered, read: bytes, position })
+        Ok(Self { batches, rejects, counts: decoded.counts, rows, filtered, read: bytes, reached })
     }
 
     /// Makes the target ready for every batch. Where a fault of the data stands in the way, as a name that the target
@@ -349,7 +429,7 @@ impl Writing {
         shared: &Shared,
         writer: &mut dyn DynWriter,
         messages: &mut Receiver<Message>,
-        acks: &mpsc::UnboundedSender<Vec<Checkpoint>>,
+        acks: &mpsc::UnboundedSender<Ack>,
         taken: &Taken,
     ) -> Result<()> {
         let options = &shared.options;
@@ -380,7 +460,7 @@ impl Writing {
                 }
                 Some(Message::Batch { split, batch, bytes }) => {
                     let commit = batch.commit;
-                    let mut batch = Transformed::new(shared, batch)?;
+                    let mut batch = Transformed::new(shared, split, batch)?;
                     if self.prepare_conflicts(shared, &batch) {
                         self.commit(shared, writer, acks, taken).await?;
                     }
@@ -392,12 +472,23 @@ impl Writing {
                         () = shared.stop.cancelled() => break,
                     };
                     prepared?;
-                    self.take(shared, writer, split, batch, bytes).await?;
+                    self.take(shared, writer, batch, bytes).await?;
                     if commit {
                         self.commit(shared, writer, acks, taken).await?;
                     }
                 }
-                Some(Message::End { split }) => {
+                Some(Message::Release(parts)) => {
+                    self.commit(shared, writer, acks, taken).await?;
+                    parts.iter().for_each(|part| drop(self.begun.remove(part)));
+                    // The reader may have gone: then nobody holds them.
+                    drop(acks.send(Ack::Released(parts)));
+                }
+                Some(Message::End { split, parts: true }) => {
+                    self.commit(shared, writer, acks, taken).await?;
+                    taken.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.id != split);
+                    Progress::add(&shared.progress.splits_done, 1);
+                }
+                Some(Message::End { split, parts: false }) => {
                     let last = self.reached.remove(&split).and_then(|(position, _)| position);
                     self.reached.insert(split, (last, true));
                     self.since.get_or_insert_with(Instant::now);
@@ -429,11 +520,10 @@ impl Writing {
         &mut self,
         shared: &Shared,
         writer: &mut dyn DynWriter,
-        split: Arc<str>,
         batch: Transformed,
         bytes: usize,
     ) -> Result<()> {
-        let Transformed { batches, rejects, counts, rows, filtered, read, position } = batch;
+        let Transformed { batches, rejects, counts, rows, filtered, read, reached } = batch;
         self.since.get_or_insert_with(Instant::now);
         self.tally.bytes += read;
         self.tally.counts += counts;
@@ -456,7 +546,7 @@ impl Writing {
             self.bytes += share;
         }
         self.rows += rows;
-        self.reached.insert(split, (Some(position), false));
+        self.reached.extend(reached.into_iter().map(|(split, position)| (split, (Some(position), false))));
         self.write(shared, writer, due).await
     }
 
@@ -497,7 +587,7 @@ impl Writing {
         &mut self,
         shared: &Shared,
         writer: &mut dyn DynWriter,
-        acks: &mpsc::UnboundedSender<Vec<Checkpoint>>,
+        acks: &mpsc::UnboundedSender<Ack>,
         taken: &Taken,
     ) -> Result<()> {
         let due = self.coalescer.drain()?;
@@ -521,7 +611,7 @@ impl Writing {
         self.settle(shared, drained)?;
         let settled = if shared.sink.capabilities().stores_checkpoints {
             shared.ledger.record(&mut self.rejects).await?;
-            let once = |checkpoint: &&Checkpoint| shared.resumable.contains(&checkpoint.split);
+            let once = |checkpoint: &&Checkpoint| !shared.unrepeatable.contains(&checkpoint.split);
             let stored: Vec<_> = all.iter().filter(once).cloned().collect();
             writer.flush_with(&stored).await?
         } else {
@@ -548,7 +638,7 @@ impl Writing {
         shared.progress.meter.commit(took);
         tracing::debug!(rows, rejects, splits = all.len(), elapsed_ms = took.as_millis() as u64, "committed");
         // The reader may have failed and gone: then nobody needs to be told.
-        let told = acks.send(all);
+        let told = acks.send(Ack::Settled(all));
         drop(told);
         Ok(())
     }

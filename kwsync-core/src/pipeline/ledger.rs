@@ -34,6 +34,7 @@ impl Ledger {
         store: Arc<dyn CheckpointStore>,
         schemas: Arc<SchemaRegistry>,
         resumable: bool,
+        continues: bool,
         options: &PipelineOptions,
         progress: Arc<Progress>,
     ) -> Result<Self> {
@@ -42,7 +43,8 @@ impl Ledger {
                 // The length belongs to the file that it was recorded of.
                 let keep = if state.rejects_path.as_ref() == Some(path) { state.rejects_len } else { 0 };
                 (state.rejects_path, state.rejects_len) = (Some(path.clone()), keep);
-                Some(RejectWriter::open(path, keep)?)
+                // A stream goes on without a state: what it refused before will not come again.
+                Some(if continues { RejectWriter::append_to(path)? } else { RejectWriter::open(path, keep)? })
             }
             _ => None,
         };

@@ -30,7 +30,7 @@ pub use report::{Progress, Report, Snapshot, Status, TableReport};
 
 use crate::{
     Backoff, BoxFuture, CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore,
-    Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
+    Parts, Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
 };
 use ledger::Ledger;
 use rate::RateLimit;
@@ -219,7 +219,10 @@ impl Pipeline {
         let (progress, job) = (Arc::clone(&self.progress), self.job.clone());
         let (keep_state, options) = (self.options.keep_state, self.options.clone());
         let (store, cancel) = (Arc::clone(&self.store), self.cancel.clone());
-        let mut error = self.run_lanes().await.err();
+        let (parts_shared, mut error) = match self.run_lanes().await {
+            Ok(parts_shared) => (parts_shared, None),
+            Err(error) => (false, Some(error)),
+        };
         if error.is_none() && cancel.is_cancelled() && !all_done(&progress) {
             error = Some(
                 Error::new(ErrorKind::Cancelled, "stopped on request").with_hint("run it again to resume"),
@@ -228,10 +231,12 @@ impl Pipeline {
         if error.is_none() {
             error = retried(&options, &cancel, || sink.finish(&job)).await.err();
         }
-        if error.is_none() && !keep_state {
+        // What other processes of the job have done is not this one's to forget.
+        let forget = !keep_state && !parts_shared;
+        if error.is_none() && forget {
             error = retried(&options, &cancel, || sink.forget(&job)).await.err();
         }
-        if error.is_none() && !keep_state {
+        if error.is_none() && forget {
             error = store.remove(&job).await.err();
         }
         let status = match &error {
@@ -243,7 +248,8 @@ impl Pipeline {
         Outcome { report: progress.report(job.as_str(), sink.capabilities().delivery, status), error }
     }
 
-    async fn run_lanes(self) -> Result<()> {
+    /// Whether the job shares parts of its input with other processes.
+    async fn run_lanes(self) -> Result<bool> {
         if self.restart {
             retried(&self.options, &self.cancel, || self.sink.forget(&self.job)).await?;
             self.store.remove(&self.job).await?;
@@ -267,11 +273,13 @@ impl Pipeline {
             saved.restore(&self.schemas)?;
         }
         let resumable = state.splits.iter().any(|split| split.resumable);
+        let redelivers = state.splits.iter().any(|split| split.redelivers);
+        let parts_shared = state.splits.iter().any(|split| split.parts == Parts::Shared);
         let (generation, fresh) = (state.generation, state.checkpoints.is_empty());
         let run = Run { job: self.job.clone(), generation, fresh, resumable };
 
-        let again =
-            state.splits.iter().filter(|split| split.resumable).map(|split| Arc::clone(&split.id)).collect();
+        let unrepeatable =
+            state.splits.iter().filter(|split| !split.resumable).map(|split| Arc::clone(&split.id)).collect();
         let open: VecDeque<_> = state
             .splits
             .iter()
@@ -288,7 +296,9 @@ impl Pipeline {
             state,
             self.store,
             self.schemas,
-            resumable,
+            // Processes that share the parts do not share a state: the target keeps it, or the broker.
+            resumable && !parts_shared,
+            parts_shared || redelivers,
             &self.options,
             Arc::clone(&self.progress),
         )
@@ -309,7 +319,7 @@ impl Pipeline {
             preparing: tokio::sync::Mutex::default(),
             prepared: RwLock::default(),
             ledger,
-            resumable: again,
+            unrepeatable,
         });
         let mut tasks = JoinSet::new();
         for index in 0..lanes {
@@ -330,8 +340,8 @@ impl Pipeline {
         match first {
             Some(error) => Err(error),
             // A share of rejects is judged by all records, which an interrupted run has not seen.
-            None if stop.is_cancelled() => Ok(()),
-            None => shared.ledger.check_budget(true),
+            None if stop.is_cancelled() => Ok(parts_shared),
+            None => shared.ledger.check_budget(true).map(|()| parts_shared),
         }
     }
 }
@@ -393,8 +403,8 @@ struct Shared {
     /// two lanes could wait for each other's transactions.
     prepared: RwLock<HashMap<TableId, Arc<Schema>>>,
     ledger: Ledger,
-    /// The splits that can be read again from a position.
-    resumable: HashSet<Arc<str>>,
+    /// The splits that cannot be read again from a position.
+    unrepeatable: HashSet<Arc<str>>,
 }
 
 impl Shared {

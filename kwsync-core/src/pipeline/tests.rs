@@ -49,7 +49,7 @@ impl Source for Numbers {
             spec: serde_json::json!(n),
             bytes: Some(self.rows),
             resumable: self.resumable,
-            redelivers: false,
+            ..Split::whole("")
         };
         Ok((0..self.splits).map(split).collect())
     }
@@ -94,12 +94,7 @@ impl Reader for NumbersReader {
         let bytes = to - self.next;
         self.next = to;
         let position = SplitPosition(serde_json::json!(to));
-        Ok(Some(SourceBatch {
-            decoded: Decoded { batches, rejects, counts },
-            position,
-            bytes,
-            commit: false,
-        }))
+        Ok(Some(SourceBatch { bytes, ..SourceBatch::of(Decoded { batches, rejects, counts }, position) }))
     }
 }
 

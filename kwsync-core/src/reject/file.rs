@@ -91,7 +91,23 @@ impl RejectWriter {
     /// # Errors
     /// When the file cannot be opened or cut.
     pub fn open(path: impl Into<PathBuf>, keep: u64) -> Result<Self> {
+        Self::open_at(path.into(), keep, keep == 0)
+    }
+
+    /// Opens `path` and keeps all rejects that it holds; a line that a crash has left unfinished is cut off.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn append_to(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
+        let whole = match whole_lines(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+            whole => whole.map_err(|error| Error::io(format!("cannot read {}", path.display()), error))?,
+        };
+        Self::open_at(path, whole, true)
+    }
+
+    fn open_at(path: PathBuf, keep: u64, check: bool) -> Result<Self> {
         let what = || format!("cannot open the reject file {}", path.display());
         let mut file = OpenOptions::new()
             .create(true)
@@ -99,7 +115,7 @@ impl RejectWriter {
             .write(true)
             .open(&path)
             .map_err(|error| Error::io(what(), error))?;
-        if keep == 0 {
+        if check {
             refuse_foreign(&path)?;
         }
         let held = file.metadata().map_err(|error| Error::io(what(), error))?.len();
@@ -151,6 +167,24 @@ impl RejectWriter {
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
+}
+
+/// Bytes of a file up to the end of its last whole line.
+fn whole_lines(path: &Path) -> std::io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut end = file.metadata()?.len();
+    let mut block = vec![0; 8192];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let part = &mut block[..(end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(part)?;
+        if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 /// A slip of the finger must not empty somebody's data: what is there must be a reject file.

@@ -68,6 +68,28 @@ pub(super) async fn claim_job(
 
 /// Takes a split over for the run of `checkpoint`, and returns where it stands here.
 pub(super) async fn claim(control: &mut Conn, table: &str, checkpoint: &Checkpoint) -> Result<Checkpoint> {
+    let begun = claim_by(control, table, checkpoint, "GREATEST(generation, VALUES(generation))").await?;
+    match begun.generation == checkpoint.generation {
+        true => Ok(begun),
+        false => Err(fenced(&checkpoint.job)),
+    }
+}
+
+/// Takes a split over from whoever has it, and returns where it stands here, with a generation that fences them off.
+pub(super) async fn take_over(
+    control: &mut Conn,
+    table: &str,
+    checkpoint: &Checkpoint,
+) -> Result<Checkpoint> {
+    claim_by(control, table, checkpoint, "GREATEST(generation + 1, VALUES(generation))").await
+}
+
+async fn claim_by(
+    control: &mut Conn,
+    table: &str,
+    checkpoint: &Checkpoint,
+    update: &str,
+) -> Result<Checkpoint> {
     let (job, split) = (literal(checkpoint.job.as_str()), split_literal(&checkpoint.split));
     let position = position_literal(checkpoint);
     let (sequence, generation, done) = (checkpoint.sequence, checkpoint.generation, checkpoint.done);
@@ -76,7 +98,7 @@ pub(super) async fn claim(control: &mut Conn, table: &str, checkpoint: &Checkpoi
     let sql = format!(
         "INSERT INTO {table} (job, split, position, sequence, generation, done) \
          VALUES ({job}, {split}, {position}, {sequence}, {generation}, {done}) \
-         ON DUPLICATE KEY UPDATE generation = GREATEST(generation, VALUES(generation))"
+         ON DUPLICATE KEY UPDATE generation = {update}"
     );
     control.query_drop(sql).await.map_err(error)?;
     let sql = format!(
@@ -84,21 +106,18 @@ pub(super) async fn claim(control: &mut Conn, table: &str, checkpoint: &Checkpoi
     );
     let found: Option<(Option<String>, u64, bool, u64)> = control.query_first(sql).await.map_err(error)?;
     control.query_drop("COMMIT").await.map_err(error)?;
-    let Some((position, sequence, done, owner)) = found else {
+    let Some((position, sequence, done, generation)) = found else {
         return Err(Error::new(
             ErrorKind::Conflict,
             format!("the checkpoint of split {} is gone", checkpoint.split),
         ));
     };
-    if owner != generation {
-        return Err(fenced(&checkpoint.job));
-    }
     let position = position.as_deref().map(serde_json::from_str).transpose().map_err(|error| {
         Error::new(ErrorKind::Config, format!("the checkpoint of split {} cannot be read", checkpoint.split))
             .with_source(error)
             .with_hint("start over with --restart")
     })?;
-    Ok(Checkpoint { position: position.map(SplitPosition), sequence, done, ..checkpoint.clone() })
+    Ok(Checkpoint { position: position.map(SplitPosition), sequence, done, generation, ..checkpoint.clone() })
 }
 
 fn position_literal(checkpoint: &Checkpoint) -> String {

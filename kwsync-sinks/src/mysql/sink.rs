@@ -180,6 +180,15 @@ impl Sink for MysqlSink {
             .await
     }
 
+    async fn take_over(&self, checkpoint: &Checkpoint) -> Result<Checkpoint> {
+        let Some(claimed) = self.shared.claimed() else { return Ok(checkpoint.clone()) };
+        let mine = Checkpoint { generation: claimed.generation, ..checkpoint.clone() };
+        self.controlled(async |control: &mut Conn| {
+            checkpoint::take_over(control, &claimed.table, &mine).await
+        })
+        .await
+    }
+
     async fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> Result<Plan> {
         let options = &self.shared.options;
         let table = target::renamed(table, options);

@@ -75,11 +75,31 @@ pub(super) async fn claim(
     table: &str,
     checkpoint: &Checkpoint,
 ) -> Result<Checkpoint> {
+    let update =
+        "SET generation = EXCLUDED.generation, updated = now() WHERE c.generation <= EXCLUDED.generation";
+    claim_by(control, table, checkpoint, update).await
+}
+
+/// Takes a split over from whoever has it, and returns where it stands here, with a generation that fences them off.
+pub(super) async fn take_over(
+    control: &mut Connection,
+    table: &str,
+    checkpoint: &Checkpoint,
+) -> Result<Checkpoint> {
+    let update = "SET generation = greatest(c.generation + 1, EXCLUDED.generation), updated = now()";
+    claim_by(control, table, checkpoint, update).await
+}
+
+async fn claim_by(
+    control: &mut Connection,
+    table: &str,
+    checkpoint: &Checkpoint,
+    update: &str,
+) -> Result<Checkpoint> {
     let sql = format!(
         "INSERT INTO {table} AS c (job, split, position, sequence, generation, done) \
          VALUES ($1, $2, $3, $4::bigint, $5::bigint, $6::boolean) \
-         ON CONFLICT (job, split) DO UPDATE SET generation = EXCLUDED.generation, updated = now() \
-         WHERE c.generation <= EXCLUDED.generation RETURNING position, sequence, done"
+         ON CONFLICT (job, split) DO UPDATE {update} RETURNING position, sequence, done, generation"
     );
     let position = checkpoint.position.as_ref().map(|position| position.0.to_string());
     let parameters = [
@@ -103,6 +123,7 @@ pub(super) async fn claim(
         position: position.map(SplitPosition),
         sequence: number(found.get(0, 1))?,
         done: found.get(0, 2) == Some("t"),
+        generation: number(found.get(0, 3))?,
         ..checkpoint.clone()
     })
 }

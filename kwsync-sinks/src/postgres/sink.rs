@@ -208,6 +208,13 @@ impl Sink for PostgresSink {
         checkpoint::claim(connected(&mut control)?, &claimed.table, &mine).await
     }
 
+    async fn take_over(&self, checkpoint: &Checkpoint) -> Result<Checkpoint> {
+        let Some(claimed) = self.shared.claimed() else { return Ok(checkpoint.clone()) };
+        let mut control = self.control().await?;
+        let mine = Checkpoint { generation: claimed.generation, ..checkpoint.clone() };
+        checkpoint::take_over(connected(&mut control)?, &claimed.table, &mine).await
+    }
+
     async fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> Result<Plan> {
         let table = target::renamed(table, &self.shared.options);
         let mut control = self.control().await?;

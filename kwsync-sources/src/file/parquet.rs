@@ -209,11 +209,8 @@ impl Reader for ParquetReader {
         self.row += rows;
         let batch = TableBatch::new(self.spec.table.clone(), schema, batch, Origin::unknown(rows as usize))?;
         let counts = DecodeCounts { records: rows, ..DecodeCounts::default() };
-        Ok(Some(SourceBatch {
-            decoded: Decoded { batches: vec![batch], rejects: Vec::new(), counts },
-            position: SplitPosition(self.row.into()),
-            bytes: self.spec.bytes * rows / self.spec.rows.max(1),
-            commit: false,
-        }))
+        let decoded = Decoded { batches: vec![batch], rejects: Vec::new(), counts };
+        let bytes = self.spec.bytes * rows / self.spec.rows.max(1);
+        Ok(Some(SourceBatch { bytes, ..SourceBatch::of(decoded, SplitPosition(self.row.into())) }))
     }
 }

@@ -196,7 +196,7 @@ impl Making {
             None => serde_json::Value::Null,
         };
         let decoded = Decoded { batches, rejects, counts };
-        Ok(SourceBatch { decoded, position: SplitPosition(position), bytes: bytes as u64, commit: false })
+        Ok(SourceBatch { bytes: bytes as u64, ..SourceBatch::of(decoded, SplitPosition(position)) })
     }
 }
 

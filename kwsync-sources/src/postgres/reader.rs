@@ -157,7 +157,7 @@ fn made(
         out.push(TableBatch::from_columns(table.clone(), Arc::clone(schema), arrays, origin)?);
     }
     let decoded = Decoded { batches: out, rejects, counts };
-    Ok(SourceBatch { decoded, position: guard.position(), bytes, commit: false })
+    Ok(SourceBatch { bytes, ..SourceBatch::of(decoded, guard.position()) })
 }
 
 /// Sees to it that rows come in an order by which reading can go on, and knows how far it has come.
