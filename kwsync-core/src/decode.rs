@@ -61,6 +61,8 @@ pub struct Metadata {
     pub key: Option<Bytes>,
     /// The message's own time: milliseconds since the Unix epoch.
     pub timestamp: Option<i64>,
+    /// What else the sender has put beside it: names, not always different ones, and values where there are some.
+    pub headers: Vec<(Box<str>, Option<Bytes>)>,
 }
 
 impl Metadata {
@@ -94,6 +96,13 @@ impl Metadata {
     #[must_use]
     pub fn with_key(mut self, key: impl Into<Bytes>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<Box<str>>, value: Option<Bytes>) -> Self {
+        self.headers.push((name.into(), value));
         self
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::Position;
+use crate::{Metadata, Position};
 
 /// One input: a file, a split of one, a topic's partition. Shared by all rows that came from it.
 pub struct Input {
@@ -13,6 +13,7 @@ pub struct Input {
     split: Arc<str>,
     topic: Option<Arc<str>>,
     partition: Option<i32>,
+    message: Option<Arc<Metadata>>,
     lines_before: OnceLock<u64>,
     count_lines: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
@@ -26,6 +27,7 @@ impl Input {
             name,
             topic: None,
             partition: None,
+            message: None,
             lines_before: OnceLock::new(),
             count_lines: None,
         }
@@ -42,6 +44,13 @@ impl Input {
     #[must_use]
     pub fn with_topic(mut self, topic: impl Into<Arc<str>>, partition: Option<i32>) -> Self {
         (self.topic, self.partition) = (Some(topic.into()), partition);
+        self
+    }
+
+    /// One message, with what it carries beside its bytes.
+    #[must_use]
+    pub fn with_message(mut self, message: Arc<Metadata>) -> Self {
+        self.message = Some(message);
         self
     }
 
@@ -65,12 +74,17 @@ impl Input {
 
     /// The topic of messages.
     pub fn topic(&self) -> Option<&str> {
-        self.topic.as_deref()
+        self.topic.as_deref().or_else(|| self.message.as_ref()?.topic.as_deref())
     }
 
     /// The topic's partition.
     pub fn partition(&self) -> Option<i32> {
-        self.partition
+        self.partition.or_else(|| self.message.as_ref()?.partition)
+    }
+
+    /// The message, where the input is one.
+    pub fn message(&self) -> Option<&Arc<Metadata>> {
+        self.message.as_ref()
     }
 
     /// Makes a position exact that a decoder counted from the start of its split.

@@ -85,6 +85,7 @@ impl Reader for NumbersReader {
                 code: "bad".into(),
                 reason: "bad number".into(),
                 raw: n.to_string().into(),
+                message: None,
                 at: None,
             })
             .collect();

@@ -3,12 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Reject, Stage};
-use crate::{Error, ErrorKind, Location, Position, Result, TableId};
+use crate::{Error, ErrorKind, Location, Metadata, Position, Result, TableId};
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -26,6 +27,90 @@ struct Line {
     raw: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     raw_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<MessageLine>,
+}
+
+/// A message: `{"topic","partition","offset","timestamp","key","headers":[["name","value"]]}`, with
+/// `{"base64": ...}` in place of a text where the bytes are not UTF-8.
+#[derive(Serialize, Deserialize)]
+struct MessageLine {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partition: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timestamp: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Shown>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(Box<str>, Option<Shown>)>,
+}
+
+/// Bytes as text where they are some.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Shown {
+    Text(String),
+    Bytes { base64: String },
+}
+
+impl From<&Bytes> for Shown {
+    fn from(bytes: &Bytes) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Bytes { base64: base64(bytes) },
+        }
+    }
+}
+
+impl TryFrom<Shown> for Bytes {
+    type Error = String;
+
+    fn try_from(shown: Shown) -> std::result::Result<Self, String> {
+        match shown {
+            Shown::Text(text) => Ok(text.into()),
+            Shown::Bytes { base64 } => {
+                Ok(unbase64(&base64).ok_or("what stands for bytes is no base64")?.into())
+            }
+        }
+    }
+}
+
+impl From<&Metadata> for MessageLine {
+    fn from(message: &Metadata) -> Self {
+        let header =
+            |(name, value): &(Box<str>, Option<Bytes>)| (name.clone(), value.as_ref().map(Shown::from));
+        Self {
+            topic: message.topic.clone(),
+            partition: message.partition,
+            offset: message.offset,
+            timestamp: message.timestamp,
+            key: message.key.as_ref().map(Shown::from),
+            headers: message.headers.iter().map(header).collect(),
+        }
+    }
+}
+
+impl TryFrom<MessageLine> for Metadata {
+    type Error = String;
+
+    fn try_from(line: MessageLine) -> std::result::Result<Self, String> {
+        let mut headers = Vec::with_capacity(line.headers.len());
+        for (name, value) in line.headers {
+            headers.push((name, value.map(Bytes::try_from).transpose()?));
+        }
+        Ok(Self {
+            topic: line.topic,
+            partition: line.partition,
+            offset: line.offset,
+            timestamp: line.timestamp,
+            key: line.key.map(Bytes::try_from).transpose()?,
+            headers,
+        })
+    }
 }
 
 impl From<&Reject> for Line {
@@ -45,6 +130,7 @@ impl From<&Reject> for Line {
             reason: reject.reason.clone(),
             raw,
             raw_base64,
+            message: reject.message.as_deref().map(MessageLine::from),
         }
     }
 }
@@ -71,6 +157,7 @@ impl TryFrom<Line> for Reject {
             code: line.code,
             reason: line.reason,
             raw,
+            message: line.message.map(Metadata::try_from).transpose()?.map(Arc::new),
             at: None,
         })
     }

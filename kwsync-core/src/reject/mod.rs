@@ -5,13 +5,15 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use file::{RejectReader, RejectWriter};
 pub use policy::{Budget, ErrorPolicy};
 
-use crate::{Error, ErrorKind, Location, Position, TableBatch, TableId, caret};
+use crate::{Error, ErrorKind, Location, Metadata, Position, TableBatch, TableId, caret};
 
 /// Where on its way a row was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,6 +52,8 @@ pub struct Reject {
     pub reason: String,
     /// The record as it stood in the input, without its line end; the row as JSON when that is gone.
     pub raw: Bytes,
+    /// The message that it is, or lies in.
+    pub message: Option<Arc<Metadata>>,
     /// Byte of `raw` that the reason speaks of, from 0; not written to the file.
     pub at: Option<u32>,
 }
@@ -101,6 +105,7 @@ impl TableBatch {
             code: code.into(),
             reason: reason.into(),
             raw,
+            message: origin.input(row).and_then(|input| input.message()).cloned(),
             at: Some(0),
         }
     }

@@ -12,6 +12,7 @@ fn reject(raw: &'static [u8]) -> Reject {
         code: "bad_integer".into(),
         reason: "not an integer".into(),
         raw: Bytes::from_static(raw),
+        message: None,
         at: None,
     }
 }
@@ -20,10 +21,21 @@ fn reject(raw: &'static [u8]) -> Reject {
 fn what_is_written_reads_back_whatever_the_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rejects.jsonl");
-    let all: Vec<_> = [&b"m f=xi"[..], b"", b"\xff", b"\xff\xfe", b"\xff\x00\x01", b"a\nb\"\\"]
+    let message = Metadata::new()
+        .with_topic("cars")
+        .with_partition(3)
+        .with_offset(17)
+        .with_timestamp(5)
+        .with_key(&b"\xff"[..])
+        .with_header("why", Some("because".into()))
+        .with_header("why", None)
+        .with_header("raw", Some(Bytes::from_static(b"\xfe")));
+    let of_message = Reject { message: Some(Arc::new(message)), ..reject(b"m") };
+    let mut all: Vec<_> = [&b"m f=xi"[..], b"", b"\xff", b"\xff\xfe", b"\xff\x00\x01", b"a\nb\"\\"]
         .into_iter()
         .map(reject)
         .collect();
+    all.push(of_message);
     let mut writer = RejectWriter::open(&path, 0).unwrap();
     let length = writer.append(&all).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
@@ -89,4 +101,19 @@ fn the_error_of_a_reject_points_at_the_column() {
         "{report}"
     );
     assert!(report.contains("    m f=xi\n        ^"), "{report}");
+}
+
+#[test]
+fn a_stream_appends_and_a_torn_line_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rejects.jsonl");
+    for (torn, lines) in [("", 1), ("{\"position", 2), ("", 3)] {
+        let mut writer = RejectWriter::append_to(&path).unwrap();
+        writer.append(&[reject(b"x")]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), lines, "{text}");
+        std::fs::write(&path, text + torn).unwrap();
+    }
+    std::fs::write(&path, "somebody's data\n").unwrap();
+    assert!(RejectWriter::append_to(&path).is_err());
 }

@@ -215,6 +215,7 @@ impl Output {
             code: code.to_owned(),
             reason: reason.into_owned(),
             raw: Bytes::copy_from_slice(raw),
+            message: self.input.message().cloned(),
             at: at.filter(|at| *at <= raw.len()).and_then(|at| u32::try_from(at).ok()),
         });
     }

@@ -149,6 +149,7 @@ impl Making {
                 code: fault.code.to_owned(),
                 reason: format!("column {column:?}: {}", fault.reason),
                 raw: Bytes::from(text.join(", ")),
+                message: None,
                 at: None,
             });
         }

@@ -7,7 +7,7 @@ use arrow_arith::boolean;
 use arrow_array::builder::StringViewBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, StringViewArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, StringViewArray, TimestampMillisecondArray};
 use arrow_ord::cmp;
 use arrow_schema::DataType as Arrow;
 
@@ -32,6 +32,9 @@ pub(super) enum Function {
     Length,
     LineNumber,
     Lower,
+    MessageKey,
+    MessageOffset,
+    MessageTime,
     Now,
     NullIf,
     Partition,
@@ -68,6 +71,9 @@ const ALL: &[(&str, Function, usize, usize)] = &[
     ("line_number", Function::LineNumber, 0, 0),
     ("lower", Function::Lower, 1, 1),
     ("ltrim", Function::TrimStart, 1, 1),
+    ("message_key", Function::MessageKey, 0, 0),
+    ("message_offset", Function::MessageOffset, 0, 0),
+    ("message_time", Function::MessageTime, 0, 0),
     ("now", Function::Now, 0, 0),
     ("nullif", Function::NullIf, 2, 2),
     ("partition", Function::Partition, 0, 0),
@@ -213,6 +219,17 @@ impl Function {
                 let partition = |row| origin.input(row).and_then(|input| input.partition());
                 let partitions: arrow_array::Int32Array = context.row_numbers().map(partition).collect();
                 Ok(Cell::rows(Arc::new(partitions)))
+            }
+            Self::MessageKey => Ok(inputs(context, |input| {
+                input.message()?.key.as_deref().and_then(|key| std::str::from_utf8(key).ok())
+            })),
+            Self::MessageOffset => {
+                let offsets: Int64Array = messages(context, |message| message.offset);
+                Ok(Cell::rows(Arc::new(offsets)))
+            }
+            Self::MessageTime => {
+                let times: TimestampMillisecondArray = messages(context, |message| message.timestamp);
+                Ok(Cell::rows(Arc::new(times.with_timezone("UTC"))))
             }
             Self::LineNumber => positions(context, |position| (position.line > 0).then_some(position.line)),
             Self::ByteOffset => positions(context, |position| Some(position.byte)),
@@ -425,6 +442,16 @@ fn inputs(context: &Context<'_>, text: impl Fn(&crate::Input) -> Option<&str>) -
         texts.append_option(origin.input(row).and_then(|input| text(input)));
     }
     Cell::rows(Arc::new(texts.finish()))
+}
+
+/// A number that each row's message has.
+fn messages<A: FromIterator<Option<i64>>>(
+    context: &Context<'_>,
+    number: impl Fn(&crate::Metadata) -> Option<i64>,
+) -> A {
+    let origin = context.batch.origin();
+    let of = |row| origin.input(row).and_then(|input| input.message()).and_then(|message| number(message));
+    context.row_numbers().map(of).collect()
 }
 
 fn positions(context: &Context<'_>, wanted: impl Fn(crate::Position) -> Option<u64>) -> Evaluation {

@@ -4,7 +4,7 @@ use arrow_array::Array;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Column, Input, Origin, Position, RecordRef, Schema, Segment, TimeUnit, Value};
+use crate::{Column, Input, Metadata, Origin, Position, RecordRef, Schema, Segment, TimeUnit, Value};
 
 /// Four rows of every kind of column.
 fn batch() -> TableBatch {
@@ -63,8 +63,10 @@ fn batch() -> TableBatch {
         ],
     ];
     let batch = TableBatch::from_rows("cpu", Arc::new(Schema::new(columns).unwrap()), &rows).unwrap();
+    let message =
+        Metadata::new().with_topic("cars").with_partition(3).with_offset(17).with_key("k").with_timestamp(5);
     let segment = Segment {
-        input: Arc::new(Input::new("metrics.lp").with_topic("cars", Some(3))),
+        input: Arc::new(Input::new("metrics.lp").with_message(Arc::new(message))),
         bytes: None,
         base: Position { byte: 100, line: 11, column: 1, record: 10 },
     };
@@ -199,6 +201,9 @@ fn to_the_letter() {
         ("input_name()", "text metrics.lp|metrics.lp|metrics.lp|metrics.lp"),
         ("topic()", "text cars|cars|cars|cars"),
         ("partition()", "i32 3|3|3|3"),
+        ("message_offset() + 1", "i64 18|18|18|18"),
+        ("message_key()", "text k|k|k|k"),
+        ("message_time() < now()", "bool true|true|true|true"),
         ("line_number()", "i64 11|12|13|14"),
         ("byte_offset()", "i64 100|110|120|130"),
         ("record_number()", "i64 10|11|12|13"),

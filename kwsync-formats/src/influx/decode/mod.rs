@@ -343,6 +343,7 @@ impl LineDecoder {
             code: code.to_owned(),
             reason,
             raw: Bytes::copy_from_slice(raw),
+            message: self.input.message().cloned(),
             at: u32::try_from(at).ok().filter(|&at| at as usize <= raw.len()),
         });
     }

@@ -263,6 +263,7 @@ impl CopyDecoder {
             code: code.to_owned(),
             reason,
             raw: Bytes::copy_from_slice(raw),
+            message: None,
             at: None,
         });
     }
