@@ -3,6 +3,7 @@
 //! | feature | source | default |
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
+//! | `kafka` | messages of Kafka | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
@@ -12,6 +13,8 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 #[cfg(feature = "mysql")]
@@ -27,12 +30,20 @@ use kwsync_core::config::Registry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "file")]
     file::register(registry);
+    #[cfg(feature = "kafka")]
+    kafka::register(registry);
     #[cfg(feature = "mqtt")]
     mqtt::register(registry);
     #[cfg(feature = "mysql")]
     mysql::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
-    #[cfg(not(any(feature = "file", feature = "mqtt", feature = "mysql", feature = "postgres")))]
+    #[cfg(not(any(
+        feature = "file",
+        feature = "kafka",
+        feature = "mqtt",
+        feature = "mysql",
+        feature = "postgres"
+    )))]
     let _ = registry;
 }

@@ -11,6 +11,7 @@ mod demo;
 mod faults;
 mod forms;
 mod json;
+mod kafka;
 mod kill;
 mod load;
 mod migrate;
