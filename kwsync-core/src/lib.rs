@@ -49,7 +49,7 @@ pub use pipeline::{Outcome, Pipeline, PipelineOptions, Progress, Report, Snapsho
 #[cfg(feature = "runtime")]
 pub use transform::{
     AddColumn, CastColumn, DropColumns, HashColumn, Mask, MaskColumn, MergeTables, NameColumns, RenameColumn,
-    RenameTable, SelectColumns, TableScope, Transform, Transformed,
+    RenameTable, SelectColumns, SetRole, TableScope, Transform, Transformed,
 };
 #[cfg(feature = "expressions")]
 pub use transform::{ComputeColumn, Evaluated, Expression, FilterRows};

@@ -67,6 +67,10 @@ impl Cluster {
         done.into_iter().for_each(|done| drop(done.unwrap()));
     }
 
+    pub(super) fn has(&self, topic: &str) -> bool {
+        self.partitions(topic) > 0
+    }
+
     fn partitions(&self, topic: &str) -> usize {
         let metadata = self.producer.client().fetch_metadata(Some(topic), Duration::from_secs(30)).unwrap();
         metadata

@@ -8,7 +8,7 @@ use super::cluster::Cluster;
 use crate::support::{Job, Place, until};
 
 /// A database, a cluster, and a place to work in; nothing where something is not installed.
-fn world() -> Option<(&'static KafkaServer, Cluster, &'static PgServer, Place, String)> {
+pub(super) fn world() -> Option<(&'static KafkaServer, Cluster, &'static PgServer, Place, String)> {
     let (broker, server) = (KafkaServer::shared()?, PgServer::shared()?);
     Some((broker, Cluster::new(broker), server, Place::new(), server.create_database()))
 }
