@@ -9,6 +9,7 @@ mod datax;
 mod datax_mysql;
 mod demo;
 mod faults;
+mod follow;
 mod forms;
 mod json;
 mod kill;

@@ -87,10 +87,15 @@ impl RowDigest {
             let by = self.columns.get(at).copied().unwrap_or(Comparable::Plain);
             self.push(&value, by);
         }
-        let hash = Sha256::digest(&self.form);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash[..16]);
-        Ok(u128::from_be_bytes(bytes))
+        Ok(Self::of_bytes(&self.form))
+    }
+
+    /// The digest of a text or of other bytes.
+    pub fn of_bytes(bytes: &[u8]) -> u128 {
+        let hash = Sha256::digest(bytes);
+        let mut half = [0; 16];
+        half.copy_from_slice(&hash[..16]);
+        u128::from_be_bytes(half)
     }
 
     /// Adds a part that cannot run into its neighbours: what it is, its length, itself.

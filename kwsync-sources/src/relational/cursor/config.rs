@@ -170,7 +170,8 @@ impl CursorOptions {
             return Err(Error::config("mode=realtime begins now, and `begin` says something else")
                 .with_hint("use lookback=10m to begin so long before now, or mode=all with begin="));
         }
-        if self.mode != Mode::Realtime && self.lookback.is_some() {
+        // Whoever reads all has looked back as far as can be.
+        if self.mode == Mode::History && self.lookback.is_some() {
             return Err(Error::config("`lookback` goes with mode=realtime")
                 .with_hint("use mode=realtime, or begin= to say where to begin"));
         }

@@ -19,8 +19,8 @@ mod position;
 mod tests;
 mod value;
 
-pub(crate) use config::{CursorOptions, Mode, with_cursor};
+pub(crate) use config::{CursorOptions, with_cursor};
 pub(crate) use database::{Clock, CursorTable, Database, Page, Window};
 pub(crate) use follow::{Follow, splits};
 pub(crate) use position::Spec;
-pub(crate) use value::{Kind, Span};
+pub(crate) use value::Kind;

@@ -124,10 +124,14 @@ impl Span {
             // Nothing is nothing in any unit.
             (Self::Number(0), _) => Ok(0),
             (Self::Time(time), None) if time.is_zero() => Ok(0),
-            (Self::Number(number), Some(_)) => Err(Error::config(format!("{name}={number}: the cursor is a time"))
-                .with_hint(format!("say how long: {name}={number}s"))),
-            (Self::Time(_), None) => Err(Error::config(format!("{name}: the cursor is a column of integers"))
-                .with_hint(format!("give a number instead of a time: {name}=1000"))),
+            (Self::Number(number), Some(_)) => {
+                Err(Error::config(format!("{name}={number}: the cursor is a time"))
+                    .with_hint(format!("say how long: {name}={number}s")))
+            }
+            (Self::Time(_), None) => {
+                Err(Error::config(format!("{name}: the cursor is a column of integers"))
+                    .with_hint(format!("give a number instead of a time: {name}=1000")))
+            }
         }
     }
 }
