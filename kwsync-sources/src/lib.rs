@@ -3,6 +3,7 @@
 //! | feature | source | default |
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
+//! | `kwdb` | time series, relational tables and queries of KWDB | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
@@ -12,6 +13,8 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "kwdb")]
+pub mod kwdb;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 #[cfg(feature = "mysql")]
@@ -27,6 +30,8 @@ use kwsync_core::config::Registry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "file")]
     file::register(registry);
+    #[cfg(feature = "kwdb")]
+    kwdb::register(registry);
     #[cfg(feature = "mqtt")]
     mqtt::register(registry);
     #[cfg(feature = "mysql")]

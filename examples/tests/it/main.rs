@@ -6,6 +6,7 @@ mod analyticdb;
 mod convert;
 mod cut;
 mod datax;
+mod datax_kwdb;
 mod datax_mysql;
 mod demo;
 mod faults;

@@ -1,6 +1,8 @@
 //! What tests of more than one crate share: real servers that start in a temporary folder and never outlive the
 //! test process. Behind the feature `testkit`; no part of the stable API.
 
+#[cfg(feature = "testkit-kwdb")]
+pub mod kwdb;
 mod mariadb;
 mod mosquitto;
 mod postgres;
