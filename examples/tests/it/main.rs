@@ -26,3 +26,4 @@ mod spec;
 mod support;
 mod transforms;
 mod watch;
+mod whole;

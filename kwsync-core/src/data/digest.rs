@@ -163,8 +163,11 @@ impl RowDigest {
             Comparable::Plain => self.part(3, text.as_bytes()),
             Comparable::Trimmed => self.part(3, text.trim_end_matches(' ').as_bytes()),
             Comparable::Json => match serde_json::from_str::<serde_json::Value>(text) {
-                // Keys come in order out of its map.
-                Ok(json) => self.part(3, json.to_string().as_bytes()),
+                Ok(json) => {
+                    let mut plain = String::with_capacity(text.len());
+                    canonical(&json, &mut plain);
+                    self.part(3, plain.as_bytes());
+                }
                 Err(_) => self.part(3, text.as_bytes()),
             },
             Comparable::Uuid => {
@@ -176,6 +179,43 @@ impl RowDigest {
 
     fn time(&mut self, kind: u8, nanos: i128) {
         self.part(kind, &nanos.to_be_bytes());
+    }
+}
+
+/// JSON as every database means it: keys in order, without blanks, 1.0 and 1 the same.
+fn canonical(json: &serde_json::Value, out: &mut String) {
+    use serde_json::Value as Json;
+    match json {
+        Json::Number(number) => {
+            let float = number.as_f64().filter(|_| !number.is_i64() && !number.is_u64());
+            // Writing into a String does not fail.
+            let _written = match float {
+                Some(float) => write!(out, "{float}"),
+                None => write!(out, "{number}"),
+            };
+        }
+        Json::Array(items) => {
+            out.push('[');
+            for item in items {
+                canonical(item, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        // Keys come in order out of its map.
+        Json::Object(members) => {
+            out.push('{');
+            for (key, value) in members {
+                canonical(&Json::from(key.as_str()), out);
+                out.push(':');
+                canonical(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        other => {
+            let _written = write!(out, "{other}");
+        }
     }
 }
 
@@ -213,7 +253,7 @@ mod tests {
             ),
             (T::Float32, Value::Float32(0.1), T::Float64, Value::Float64(f64::from(0.1_f32))),
             (T::Char(4), text("ab  "), T::Text, text("ab")),
-            (T::Jsonb, text("{\"a\": 1, \"b\": [1,2]}"), T::Text, text("{\"b\":[1, 2],\"a\":1}")),
+            (T::Jsonb, text("{\"a\": 1.0, \"b\": [1,2e0]}"), T::Text, text("{\"b\":[1, 2],\"a\":1}")),
             (
                 T::Uuid,
                 Value::Bytes((0..16).collect::<Vec<u8>>().into()),

@@ -1,7 +1,7 @@
 //! KWDB: tables of time series with their tags, relational tables, queries.
 //!
 //! KWDB has no COPY TO: rows come by the extended protocol, in binary where that is exact, and times of nine digits as
-//! text. A table of time series is read by its first column, which is a [cursor](crate::relational): in windows of time that
+//! text. A table of time series is read by its first column, which is a cursor: in windows of time that
 //! lanes share, and on from the last time when a job is resumed or goes on reading. So are relational tables by a column
 //! that is named, or by a primary key of one column.
 
