@@ -28,6 +28,8 @@ pub use data::{
     Column, DataType, Input, Origin, OriginBuilder, RecordRef, Role, Row, Schema, Segment, TableBatch,
     TableId, TimeUnit, Value,
 };
+#[cfg(feature = "runtime")]
+pub use data::{Comparable, RowDigest};
 pub use decode::{DecodeCounts, Decoded, Decoder, Metadata};
 pub use encode::Encoder;
 pub use error::{

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
 //! | `kafka` | messages of Kafka | |
+//! | `kwdb` | time series, relational tables and queries of KWDB | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
@@ -15,6 +16,8 @@
 pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "kwdb")]
+pub mod kwdb;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 #[cfg(feature = "mysql")]
@@ -32,6 +35,8 @@ pub fn register(registry: &mut Registry) {
     file::register(registry);
     #[cfg(feature = "kafka")]
     kafka::register(registry);
+    #[cfg(feature = "kwdb")]
+    kwdb::register(registry);
     #[cfg(feature = "mqtt")]
     mqtt::register(registry);
     #[cfg(feature = "mysql")]

@@ -3,6 +3,8 @@
 mod arrow;
 mod batch;
 mod data_type;
+#[cfg(feature = "runtime")]
+mod digest;
 mod origin;
 mod row;
 mod schema;
@@ -13,6 +15,8 @@ mod value;
 
 pub use batch::TableBatch;
 pub use data_type::{DataType, TimeUnit};
+#[cfg(feature = "runtime")]
+pub use digest::{Comparable, RowDigest};
 pub use origin::{Input, Origin, OriginBuilder, RecordRef, Segment};
 pub use row::Row;
 pub use schema::{Column, Role, Schema};

@@ -2,6 +2,8 @@
 //! test process. Behind the feature `testkit`; no part of the stable API.
 
 mod kafka;
+#[cfg(feature = "testkit-kwdb")]
+pub mod kwdb;
 mod mariadb;
 mod mosquitto;
 mod postgres;
