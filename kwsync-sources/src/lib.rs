@@ -5,6 +5,7 @@
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
+//! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
 //!
@@ -16,9 +17,11 @@ pub mod file;
 pub mod mqtt;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+#[cfg(feature = "odbc")]
+pub mod odbc;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(feature = "mysql", feature = "postgres"))]
+#[cfg(any(feature = "mysql", feature = "odbc", feature = "postgres"))]
 mod relational;
 
 use kwsync_core::config::Registry;
@@ -31,8 +34,16 @@ pub fn register(registry: &mut Registry) {
     mqtt::register(registry);
     #[cfg(feature = "mysql")]
     mysql::register(registry);
+    #[cfg(feature = "odbc")]
+    odbc::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
-    #[cfg(not(any(feature = "file", feature = "mqtt", feature = "mysql", feature = "postgres")))]
+    #[cfg(not(any(
+        feature = "file",
+        feature = "mqtt",
+        feature = "mysql",
+        feature = "odbc",
+        feature = "postgres"
+    )))]
     let _ = registry;
 }

@@ -3,7 +3,12 @@
 mod list;
 mod pattern;
 mod ranges;
+#[cfg(any(feature = "mysql", feature = "odbc"))]
+mod spec;
 
 pub(crate) use list::{items, one_line};
 pub(crate) use pattern::Pattern;
+#[cfg(feature = "postgres")]
 pub(crate) use ranges::{even, picked};
+#[cfg(any(feature = "mysql", feature = "odbc"))]
+pub(crate) use spec::{Range, Spec, What, after, cut_evenly};
