@@ -7,7 +7,7 @@
 //! | `kafka` | topics of Kafka | in `full` |
 //! | `postgres` | PostgreSQL, by COPY BINARY | in `full` |
 //! | `kwdb` | KWDB: time series by INSERT of literals, relational databases as `postgres` | in `full` |
-//! | `mysql` | MySQL and MariaDB, by INSERT of many rows | in `full` |
+//! | `mysql` | MySQL and MariaDB, by LOAD DATA LOCAL or INSERT of many rows | in `full` |
 //! | `tokio-postgres` | the same over a client of tokio-postgres that the caller brings | no |
 //!
 //! [`register`] adds all of them to a registry.

@@ -7,6 +7,7 @@
 //! | `kwdb` | time series, relational tables and queries of KWDB | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
+//! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
 //!
@@ -22,9 +23,11 @@ pub mod kwdb;
 pub mod mqtt;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+#[cfg(feature = "odbc")]
+pub mod odbc;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(feature = "mysql", feature = "postgres"))]
+#[cfg(any(feature = "mysql", feature = "odbc", feature = "postgres"))]
 mod relational;
 
 use kwsync_core::config::Registry;
@@ -41,6 +44,8 @@ pub fn register(registry: &mut Registry) {
     mqtt::register(registry);
     #[cfg(feature = "mysql")]
     mysql::register(registry);
+    #[cfg(feature = "odbc")]
+    odbc::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
     #[cfg(not(any(
@@ -48,6 +53,7 @@ pub fn register(registry: &mut Registry) {
         feature = "kafka",
         feature = "mqtt",
         feature = "mysql",
+        feature = "odbc",
         feature = "postgres"
     )))]
     let _ = registry;

@@ -19,6 +19,8 @@ mod load;
 mod migrate;
 mod modes;
 mod mqtt;
+#[cfg(feature = "odbc")]
+mod odbc;
 mod pgfaults;
 mod pipes;
 mod postgres;

@@ -18,6 +18,13 @@ pub static PARAMS: &[Param] = &[
     )
     .with_default("insert")
     .with_aliases(&["writeMode"]),
+    Param::choice(
+        "strategy",
+        &["auto", "insert", "load-data"],
+        "how rows are sent: INSERT of many rows, or LOAD DATA LOCAL, which takes modes insert and replace; auto: by LOAD \
+         DATA where the server allows it",
+    )
+    .with_default("auto"),
     Param::choice("create", &["missing", "never"], "make tables and columns that are missing, or refuse")
         .with_default("missing"),
     Param::list("key", "the primary key of tables that are made; default: that of the rows in their source"),
@@ -72,6 +79,18 @@ impl std::fmt::Display for Mode {
     }
 }
 
+/// How rows are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// LOAD DATA LOCAL where the server allows it and it can be exact, else INSERT.
+    #[default]
+    Auto,
+    /// INSERT of many rows.
+    Insert,
+    /// LOAD DATA LOCAL, or an error where it cannot be used.
+    LoadData,
+}
+
 /// What is promised about rows that are sent again after a fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeliveryMode {
@@ -94,6 +113,8 @@ pub struct MysqlOptions {
     pub table: Option<String>,
     /// What becomes of rows that the table has already.
     pub mode: Mode,
+    /// How rows are sent.
+    pub strategy: Strategy,
     /// Whether tables and columns that are missing are made.
     pub create: bool,
     /// The primary key of tables that are made; none: that of the rows in their source.
@@ -119,6 +140,7 @@ impl MysqlOptions {
             connect,
             table: None,
             mode: Mode::default(),
+            strategy: Strategy::default(),
             create: true,
             key: Vec::new(),
             statement_rows: 4096,
@@ -149,6 +171,11 @@ impl MysqlOptions {
             Some("replace") => Mode::Replace,
             Some("upsert") => Mode::Upsert,
             _ => Mode::Insert,
+        };
+        options.strategy = match params.choice("strategy") {
+            Some("insert") => Strategy::Insert,
+            Some("load-data") => Strategy::LoadData,
+            _ => Strategy::Auto,
         };
         options.create = params.choice("create") != Some("never");
         options.key = params.list("key").to_vec();

@@ -6,15 +6,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kwsync_core::system::mysql::catalog::CatalogColumn;
 use kwsync_core::system::mysql::session::error;
 use kwsync_core::{
-    Capabilities, Checkpoint, Delivery, Error, ErrorKind, JobId, Lane, Plan, Result, Run, Schema, Sink,
-    TableId,
+    Capabilities, Checkpoint, DataType, Delivery, Error, ErrorKind, JobId, Lane, Plan, Result, Run, Schema,
+    Sink, TableId,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::sync::Mutex;
 
 use super::checkpoint;
-use super::config::{DeliveryMode, MysqlOptions};
+use super::config::{DeliveryMode, MysqlOptions, Strategy};
+use super::load;
 use super::target;
 use super::writer::MysqlWriter;
 
@@ -32,6 +33,8 @@ pub(super) struct Shared {
 pub(super) struct Known {
     pub(super) name: String,
     pub(super) columns: Vec<CatalogColumn>,
+    /// Whether a savepoint can take back what was written.
+    pub(super) revocable: bool,
 }
 
 /// A job that this run has claimed in the target.
@@ -197,21 +200,36 @@ impl Sink for MysqlSink {
             .await?;
         let once = options.delivery != DeliveryMode::AtLeastOnce;
         let delivery = if once { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
-        let strategy = format!(
-            "INSERT of up to {} rows, mode {}, one transaction a commit",
-            options.statement_rows, options.mode
-        );
+        // Of a table that will be made, the types that it is made with.
+        let targets = match change.statements.is_empty() {
+            true => target::targets(&change.name, &change.found, schema)?,
+            false => Vec::new(),
+        };
+        let allowed = match options.strategy {
+            Strategy::Insert => false,
+            _ => self.controlled(load::is_allowed).await?,
+        };
+        let revocable = change.engine.as_deref().is_none_or(is_revocable);
+        let hindrance = load::hindrance(options, allowed, revocable, &targets);
+        let geometry = schema.columns().iter().any(|column| *column.data_type() == DataType::Geometry);
+        let hindrance = hindrance.or(geometry.then_some("it does not read geometries"));
+        let insert = format!("INSERT of up to {} rows", options.statement_rows);
+        let way = match load::chosen(options, hindrance)? {
+            true => "LOAD DATA LOCAL".to_owned(),
+            false => insert,
+        };
+        let strategy = format!("{way}, mode {}, one transaction a commit", options.mode);
         let mut plan = Plan::new(change.name.clone(), strategy, delivery);
         if once {
             plan.notes.push("delivery is exactly once where the checkpoint table may be made".to_owned());
+        }
+        if let Some(why) = hindrance.filter(|_| options.strategy == Strategy::Auto) {
+            plan.notes.push(format!("LOAD DATA LOCAL is not used: {why}"));
         }
         if let Some(engine) = change.engine.as_ref().filter(|engine| !is_transactional(engine)) {
             plan.notes.push(format!("its engine {engine} has no transactions: delivery is at least once"));
         }
         plan.casts = target::casts(&change.found, schema);
-        if change.statements.is_empty() {
-            target::targets(&change.name, &change.found, schema)?;
-        }
         plan.statements = change.statements;
         Ok(plan)
     }
@@ -245,7 +263,8 @@ impl Sink for MysqlSink {
                     tracing::warn!(table = %change.name, %engine, "no transactions: rows may be there twice after a fault");
                 }
                 target::targets(&change.name, &change.found, schema)?;
-                Ok(Known { name: change.name, columns: change.found })
+                let revocable = change.engine.as_deref().is_none_or(is_revocable);
+                Ok(Known { name: change.name, columns: change.found, revocable })
             })
             .await?;
         self.shared
@@ -266,4 +285,9 @@ fn is_transactional(engine: &str) -> bool {
         engine.to_ascii_lowercase().as_str(),
         "myisam" | "aria" | "memory" | "csv" | "archive" | "mrg_myisam"
     )
+}
+
+/// Whether a savepoint takes back what was written; of views and rare engines nobody knows.
+fn is_revocable(engine: &str) -> bool {
+    engine.eq_ignore_ascii_case("innodb")
 }

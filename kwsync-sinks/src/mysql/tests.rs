@@ -86,25 +86,35 @@ async fn what_is_made_holds_what_comes() {
         ("geometry", text("POINT(1 2)"), "POINT(1 2)"),
         ("inet", text("::1/64"), "::1/64"),
     ];
-    let columns: Vec<(String, &str)> =
-        cases.iter().enumerate().map(|(at, (t, ..))| (format!("c{at}"), *t)).collect();
-    let columns: Vec<(&str, &str)> = columns.iter().map(|(name, t)| (name.as_str(), *t)).collect();
-    let values: Vec<Value<'_>> = cases.iter().map(|(_, value, _)| value.clone()).collect();
-    let rows = [values, vec![Value::Null; cases.len()]];
-    let settled = load(options(server, &db), &[batch(&columns, &rows)]).await.unwrap();
-    assert_eq!((settled.total().written, settled.rejects.len()), (2, 0), "{:?}", settled.rejects);
-    for (at, (data_type, _, expected)) in cases.iter().enumerate() {
-        let column = match *data_type {
-            "bytes" => format!("HEX(c{at})"),
-            "bit(5)" => format!("BIN(c{at})"),
-            "geometry" => format!("ST_AsText(c{at})"),
-            _ => format!("c{at}"),
-        };
-        assert_eq!(
-            server.sql(&db, &format!("SELECT {column} FROM t")),
-            format!("{expected}\nNULL\n"),
-            "{data_type}"
-        );
+    for strategy in [Strategy::Insert, Strategy::LoadData] {
+        // LOAD DATA does not read geometries.
+        let cases: Vec<_> = cases
+            .iter()
+            .filter(|(t, ..)| strategy == Strategy::Insert || *t != "geometry")
+            .cloned()
+            .collect();
+        server.sql(&db, "DROP TABLE IF EXISTS t");
+        let columns: Vec<(String, &str)> =
+            cases.iter().enumerate().map(|(at, (t, ..))| (format!("c{at}"), *t)).collect();
+        let columns: Vec<(&str, &str)> = columns.iter().map(|(name, t)| (name.as_str(), *t)).collect();
+        let values: Vec<Value<'_>> = cases.iter().map(|(_, value, _)| value.clone()).collect();
+        let rows = [values, vec![Value::Null; cases.len()]];
+        let options = MysqlOptions { strategy, ..options(server, &db) };
+        let settled = load(options, &[batch(&columns, &rows)]).await.unwrap();
+        assert_eq!((settled.total().written, settled.rejects.len()), (2, 0), "{:?}", settled.rejects);
+        for (at, (data_type, _, expected)) in cases.iter().enumerate() {
+            let column = match *data_type {
+                "bytes" => format!("HEX(c{at})"),
+                "bit(5)" => format!("BIN(c{at})"),
+                "geometry" => format!("ST_AsText(c{at})"),
+                _ => format!("c{at}"),
+            };
+            assert_eq!(
+                server.sql(&db, &format!("SELECT {column} FROM t")),
+                format!("{expected}\nNULL\n"),
+                "{data_type} {strategy:?}"
+            );
+        }
     }
 }
 
@@ -152,16 +162,18 @@ async fn what_does_not_fit_is_a_reject_and_nothing_is_rounded() {
         ),
         ("int NOT NULL", "i32", Value::Int(1), Value::Null, "1048"),
     ];
-    for (sql, data_type, good, bad, code) in cases {
+    for ((sql, data_type, good, bad, code), strategy) in
+        cases.iter().flat_map(|case| [(case, Strategy::Insert), (case, Strategy::LoadData)])
+    {
         server.sql(&db, &format!("CREATE OR REPLACE TABLE t (id int PRIMARY KEY, c12 {sql})"));
         let rows: Vec<_> =
             (0..7).map(|id| vec![Value::Int(id), if id == 4 { bad.clone() } else { good.clone() }]).collect();
-        let settled =
-            load(options(server, &db), &[batch(&[("id", "i32"), ("c12", data_type)], &rows)]).await.unwrap();
-        assert_eq!(settled.total().written, 6, "{sql}");
+        let options = MysqlOptions { strategy, ..options(server, &db) };
+        let settled = load(options, &[batch(&[("id", "i32"), ("c12", *data_type)], &rows)]).await.unwrap();
+        assert_eq!(settled.total().written, 6, "{sql} {strategy:?}");
         let codes: Vec<_> =
             settled.rejects.iter().map(|reject| (reject.code.as_str(), reject.position.record)).collect();
-        assert_eq!(codes, [(code, 5)], "{sql}: {:?}", settled.rejects);
+        assert_eq!(codes, [(*code, 5)], "{sql} {strategy:?}: {:?}", settled.rejects);
         assert_eq!(server.sql(&db, "SELECT GROUP_CONCAT(id ORDER BY id) FROM t"), "0,1,2,3,5,6\n", "{sql}");
     }
     // Where there is no exact way at all, nothing is begun.
@@ -186,14 +198,19 @@ async fn modes_say_what_becomes_of_rows_that_are_there() {
         // A row that replaces an equal one looks to the server like a new one.
         (Mode::Replace, (3, 1, 0), 0, "1,new;2,old;3,new;4,new"),
     ] {
-        for statement_rows in [1, 100] {
+        let loads = matches!(mode, Mode::Insert | Mode::Replace);
+        let strategies =
+            if loads { vec![Strategy::Insert, Strategy::LoadData] } else { vec![Strategy::Auto] };
+        for (statement_rows, strategy) in
+            [1, 100].into_iter().flat_map(|rows| strategies.iter().map(move |strategy| (rows, *strategy)))
+        {
             let db = server.create_database();
             server.sql(&db, "CREATE TABLE t (id int PRIMARY KEY, v varchar(9)); INSERT INTO t VALUES (1, 'old'), (2, 'old')");
             let rows: Vec<_> = [(1, "new"), (2, "old"), (3, "new"), (4, "new")]
                 .map(|(id, v)| vec![Value::Int(id), text(v)])
                 .to_vec();
             let mut options = options(server, &db);
-            (options.mode, options.statement_rows) = (mode, statement_rows);
+            (options.mode, options.statement_rows, options.strategy) = (mode, statement_rows, strategy);
             let settled = load(options, &[batch(&[("id", "i32"), ("v", "text")], &rows)]).await.unwrap();
             let total = settled.total();
             assert_eq!((total.written, total.updated, total.ignored), counts, "{mode} {statement_rows}");
@@ -274,4 +291,86 @@ async fn checkpoints_go_with_the_data() {
     assert_eq!(server.sql(&db, "SELECT id FROM t ORDER BY id"), "1\n3\n");
     second.forget(&job).await.unwrap();
     assert_eq!(server.sql(&db, "SELECT COUNT(*) FROM kwsync_checkpoint"), "0\n");
+}
+
+/// What is a delimiter to LOAD DATA, or has a meaning there, is text like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn load_data_takes_any_text_and_any_bytes() {
+    let Some(server) = MariaServer::start() else { return };
+    let db = server.create_database();
+    server.sql(
+        &db,
+        "CREATE TABLE t (id int PRIMARY KEY, v longtext, w varchar(40), b longblob) CHARSET utf8mb4",
+    );
+    let pieces = [
+        "'", "\"", "\\", ",", "(", ")", "\n", "\r", "\t", "\0", "\u{1a}", "NULL", "\\N", "x'", "é", "😀", " ",
+    ];
+    let mut texts: Vec<String> = vec![String::new(), "x'00'".to_owned(), "y".repeat(3 << 20)];
+    for one in pieces {
+        texts.extend(pieces.iter().map(|other| format!("{one}{other}{one}")));
+    }
+    let rows: Vec<Vec<Value<'_>>> = texts
+        .iter()
+        .enumerate()
+        .map(|(id, all)| {
+            let short = Value::Text(if all.len() < 40 { all.as_str().into() } else { "-".into() });
+            vec![Value::Int(id as i64), text(all), short, Value::Bytes(all.as_bytes().to_vec().into())]
+        })
+        .collect();
+    let columns = [("id", "i32"), ("v", "text"), ("w", "text"), ("b", "bytes")];
+    let options = MysqlOptions { strategy: Strategy::LoadData, ..options(&server, &db) };
+    // Were it taken back and sent by INSERT, the server would have counted that; the only INSERT is that of the job.
+    let inserted = || -> u64 {
+        let told = server.sql(&db, "SHOW GLOBAL STATUS LIKE 'Com_insert'");
+        told.split_whitespace().nth(1).and_then(|count| count.parse().ok()).unwrap()
+    };
+    let before = inserted();
+    let settled = load(options, &[batch(&columns, &rows)]).await.unwrap();
+    assert_eq!((settled.total().written, settled.rejects.len()), (rows.len() as u64, 0));
+    assert_eq!(inserted() - before, 1);
+    let there = server.sql(&db, "SELECT HEX(v), HEX(b), IF(w = '-', '-', HEX(w)) FROM t ORDER BY id");
+    for (line, all) in there.lines().zip(&texts) {
+        let hex: String = all.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let short = if all.len() < 40 { hex.clone() } else { "-".to_owned() };
+        assert_eq!(line, format!("{hex}\t{hex}\t{short}"), "{:?}", all.get(..20));
+    }
+    assert_eq!(there.lines().count(), texts.len());
+}
+
+/// The plan says which way rows take, and why not the faster one.
+#[tokio::test(flavor = "multi_thread")]
+async fn load_data_is_left_where_it_cannot_be_exact() {
+    let Some(server) = MariaServer::start() else { return };
+    let db = server.create_database();
+    server.sql(&db, "CREATE TABLE plain (id int PRIMARY KEY, v varchar(3)) ENGINE=InnoDB; CREATE TABLE old (id int) ENGINE=MyISAM; CREATE TABLE place (id geometry) ENGINE=InnoDB");
+    let plan = async |table: &str, data_type: &str, mode: Mode, strategy: Strategy| {
+        let sink = MysqlSink::new(MysqlOptions { mode, strategy, ..options(&server, &db) });
+        let schema = Arc::clone(batch(&[("id", data_type)], &[]).schema());
+        sink.plan(&TableId::new(table), &schema).await.map(|plan| plan.to_string())
+    };
+    for (table, data_type, mode, words) in [
+        ("plain", "i32", Mode::Insert, "LOAD DATA LOCAL, mode insert"),
+        ("plain", "i32", Mode::Replace, "LOAD DATA LOCAL, mode replace"),
+        ("new", "i32", Mode::Insert, "LOAD DATA LOCAL, mode insert"),
+        ("plain", "i32", Mode::Upsert, "INSERT of up to 4096 rows, mode upsert"),
+        ("old", "i32", Mode::Insert, "not one of InnoDB"),
+        ("place", "geometry", Mode::Insert, "does not read geometries"),
+        ("new", "geometry", Mode::Insert, "does not read geometries"),
+    ] {
+        let told = plan(table, data_type, mode, Strategy::Auto).await.unwrap();
+        assert!(told.contains(words), "{words}: {told}");
+        let forced = plan(table, data_type, mode, Strategy::LoadData).await;
+        assert_eq!(forced.is_ok(), words.starts_with("LOAD"), "{table} {mode}: {forced:?}");
+    }
+    server.sql(&db, "SET GLOBAL local_infile = 0");
+    let told = plan("plain", "i32", Mode::Insert, Strategy::Auto).await.unwrap();
+    assert!(told.contains("LOAD DATA LOCAL is not used: the server does not allow it"), "{told}");
+    let error = error_of(plan("plain", "i32", Mode::Insert, Strategy::LoadData).await);
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    // And rows go in all the same.
+    let rows: Vec<_> = (0..200).map(|id| vec![Value::Int(id)]).collect();
+    let mut options = options(&server, &db);
+    options.table = Some("plain".to_owned());
+    let settled = load(options, &[batch(&[("id", "i32")], &rows)]).await.unwrap();
+    assert_eq!(settled.total().written, 200);
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kwsync_core::system::mysql::ddl::quote;
 use kwsync_core::system::mysql::session::error;
 use kwsync_core::{
@@ -14,8 +15,9 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::checkpoint;
-use super::config::Mode;
+use super::config::{Mode, Strategy};
 use super::literal::Target;
+use super::load;
 use super::sink::{Known, Shared};
 use super::target;
 
@@ -29,6 +31,8 @@ pub struct MysqlWriter {
     connection: Conn,
     /// The longest statement that the server takes.
     packet: usize,
+    /// Whether the server takes LOAD DATA LOCAL.
+    loads: bool,
     in_transaction: bool,
     /// A statement is under way; if a future is dropped then, the session is lost.
     busy: bool,
@@ -44,12 +48,16 @@ struct Way {
     /// What stands before the rows, and behind them.
     head: String,
     tail: String,
+    /// The LOAD DATA that reads the same rows, where that is the way.
+    load: Option<String>,
+    /// Batches that go in by INSERT before LOAD DATA is tried again.
+    patience: u32,
 }
 
 /// Rows as they stand in a statement: where each begins.
 #[derive(Debug, Default)]
 struct Rows {
-    text: Vec<u8>,
+    text: Bytes,
     /// The row of the batch, and its part of `text`.
     places: Vec<(usize, Range<usize>)>,
 }
@@ -60,7 +68,16 @@ impl MysqlWriter {
         let packet: Option<usize> =
             connection.query_first("SELECT @@max_allowed_packet").await.map_err(error)?;
         let packet = packet.unwrap_or(1 << 20).saturating_sub(1 << 10);
-        Ok(Self { shared, connection, packet, in_transaction: false, busy: false, ways: HashMap::new() })
+        let loads = shared.options.strategy != Strategy::Insert && load::is_allowed(&mut connection).await?;
+        Ok(Self {
+            shared,
+            connection,
+            packet,
+            loads,
+            in_transaction: false,
+            busy: false,
+            ways: HashMap::new(),
+        })
     }
 
     fn plan(&mut self, batch: &TableBatch) -> Result<()> {
@@ -92,46 +109,93 @@ impl MysqlWriter {
             }
             _ => String::new(),
         };
-        self.ways.insert(table.clone(), Way { schema, known, targets, head, tail });
+        let options = &self.shared.options;
+        let hindrance = load::hindrance(options, self.loads, known.revocable, &targets);
+        let load = match load::chosen(options, hindrance)? {
+            true => Some(load::statement(&known.name, options.mode, &schema, &targets)?),
+            false => None,
+        };
+        let way = Way { schema, known, targets, head, tail, load, patience: 0 };
+        self.ways.insert(table.clone(), way);
         Ok(())
     }
 
     /// The rows as text, and those that no column can hold.
     fn encode(&self, batch: &TableBatch, settled: &mut Settled) -> Result<Rows> {
-        let mut rows = Rows::default();
-        let Some(way) = self.ways.get(batch.table()) else { return Ok(rows) };
+        let Some(way) = self.ways.get(batch.table()) else { return Ok(Rows::default()) };
+        let (mut text, mut places) = (Vec::new(), Vec::with_capacity(batch.rows()));
         let truncate = self.shared.options.truncate_seconds;
         'rows: for row in 0..batch.rows() {
-            let start = rows.text.len();
-            rows.text.push(b'(');
+            let start = text.len();
+            text.push(b'(');
             let columns = batch.batch().columns().iter().zip(&way.targets).zip(way.schema.columns());
             for (at, ((array, target), column)) in columns.enumerate() {
                 if at > 0 {
-                    rows.text.push(b',');
+                    text.push(b',');
                 }
                 let value = Value::of(array.as_ref(), row)?;
-                match target.write(&value, column.data_type(), truncate, &mut rows.text) {
+                match target.write(&value, column.data_type(), truncate, &mut text) {
                     Ok(cut) => settled.coerced += u64::from(cut),
                     Err(fault) => {
-                        rows.text.truncate(start);
+                        text.truncate(start);
                         let reason = format!("column {:?}: {}", column.name(), fault.reason);
                         settled.rejects.push(batch.reject(row, Stage::Encode, fault.code, reason));
                         continue 'rows;
                     }
                 }
             }
-            rows.text.push(b')');
-            let length = rows.text.len() - start;
+            text.push(b')');
+            let length = text.len() - start;
             if length + way.head.len() + way.tail.len() > self.packet {
                 let reason =
                     format!("the row takes {length} bytes, more than the server's max_allowed_packet");
                 settled.rejects.push(batch.reject(row, Stage::Encode, "row_too_large", reason));
-                rows.text.truncate(start);
+                text.truncate(start);
                 continue;
             }
-            rows.places.push((row, start..rows.text.len()));
+            places.push((row, start..text.len()));
         }
-        Ok(rows)
+        Ok(Rows { text: text.into(), places })
+    }
+
+    /// Sends all rows by LOAD DATA, if that is the way. False if they have to go in otherwise; then nothing was left behind.
+    async fn load(&mut self, batch: &TableBatch, rows: &Rows, settled: &mut Settled) -> Result<bool> {
+        let few = self.shared.options.strategy == Strategy::Auto && rows.places.len() < load::FEW_ROWS;
+        let Some(way) = self.ways.get_mut(batch.table()) else { return Ok(false) };
+        let Some(statement) = way.load.as_ref().filter(|_| !few && !rows.places.is_empty()) else {
+            return Ok(false);
+        };
+        if way.patience > 0 {
+            way.patience -= 1;
+            return Ok(false);
+        }
+        self.busy = true;
+        let connection = &mut self.connection;
+        connection.query_drop("SAVEPOINT kwsync_load").await.map_err(error)?;
+        let count = rows.places.len() as u64;
+        let sent = match load::run(connection, statement, rows.text.clone()).await {
+            Ok(loaded) if loaded.is_exact(count) => Some(loaded),
+            Ok(loaded) => {
+                tracing::debug!(table = %batch.table(), ?loaded, "LOAD DATA is taken back: INSERT tells which rows");
+                None
+            }
+            Err(fault) if fault.kind() == ErrorKind::Data => None,
+            Err(fault) => return Err(fault.context(format!("cannot write to {}", batch.table()))),
+        };
+        // The next savepoint of the name takes the place of this one.
+        if sent.is_none() {
+            connection.query_drop("ROLLBACK TO SAVEPOINT kwsync_load").await.map_err(error)?;
+        }
+        self.busy = false;
+        let Some(loaded) = sent else {
+            way.patience = load::AFTER_FAULTS;
+            return Ok(false);
+        };
+        settled.bytes += rows.text.len() as u64;
+        let updated = loaded.deleted.min(count);
+        let counts = RowCounts { written: count - updated, updated, ..RowCounts::default() };
+        settled.add(batch.table(), counts);
+        Ok(true)
     }
 
     /// Sends some rows. What the server refuses of them is found by halves: a refused statement leaves nothing behind.
@@ -278,7 +342,10 @@ impl Writer for MysqlWriter {
         let rows = self.encode(batch, &mut settled)?;
         self.begin().await?;
         let most = self.shared.options.statement_rows;
-        let mut start = 0;
+        let mut start = match self.load(batch, &rows, &mut settled).await? {
+            true => rows.places.len(),
+            false => 0,
+        };
         while start < rows.places.len() {
             let first = rows.places.get(start).map_or(0, |(_, part)| part.start);
             let bound = STATEMENT_BYTES.min(self.packet / 2);

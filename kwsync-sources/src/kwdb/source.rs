@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::config::KwdbSourceOptions;
 use super::cursor::Cursor;
 use super::table::{Session, Table, gone};
-use crate::relational::{self, Batches, Database, Follow, Spec, Window};
+use crate::relational::{self, Batches, CursorSpec, Database, Follow, Window};
 
 /// Pieces of a table for each lane, and in all: years in windows of a minute must not become millions of queries.
 const PIECES_PER_LANE: i128 = 8;
@@ -79,12 +79,12 @@ impl KwdbSource {
     async fn pieces(&self, session: &mut Session, table: &Table, lanes: usize) -> Result<Vec<Split>> {
         let (info, options) = (&table.info, &self.cursor.options);
         let name = info.asked.to_string();
-        let spec = |range| -> Result<Spec> {
-            Ok(Spec {
+        let spec = |range| -> Result<CursorSpec> {
+            Ok(CursorSpec {
                 table: Some(info.asked.clone()),
                 range,
                 cursor: self.cursor.what()?,
-                ..Spec::default()
+                ..CursorSpec::default()
             })
         };
         if !table.ordered {
@@ -133,7 +133,7 @@ fn bounds(from: i128, to: i128, window: i128, lanes: usize) -> Vec<i128> {
 }
 
 /// Reads a table without a cursor to its end.
-async fn whole(cursor: Cursor, spec: Spec, sender: mpsc::Sender<Result<SourceBatch>>) -> Result<()> {
+async fn whole(cursor: Cursor, spec: CursorSpec, sender: mpsc::Sender<Result<SourceBatch>>) -> Result<()> {
     let mut session = cursor.session().await?;
     let tables = cursor.tables(&mut session, true).await?;
     let own = |table: &&Arc<Table>| spec.table.as_ref() == Some(&table.info.asked);
@@ -194,7 +194,7 @@ impl Source for KwdbSource {
             return Ok(splits);
         }
         let what = self.cursor.what()?;
-        let specs = known.iter().map(|split| Spec::of(split, &what)).collect::<Result<Vec<_>>>()?;
+        let specs = known.iter().map(|split| CursorSpec::of(split, &what)).collect::<Result<Vec<_>>>()?;
         let mut session = self.cursor.session().await?;
         let mut splits = known.to_vec();
         for table in self.cursor.tables(&mut session, true).await? {
@@ -208,7 +208,7 @@ impl Source for KwdbSource {
 
     async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<KwdbReader> {
         let cursor = self.cursor.clone();
-        let spec = Spec::of(split, &cursor.what()?)?;
+        let spec = CursorSpec::of(split, &cursor.what()?)?;
         if !split.resumable {
             return Ok(KwdbReader { batches: Batches::of(|sender| whole(cursor, spec, sender)) });
         }

@@ -8,8 +8,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 
 use super::config::MysqlSourceOptions;
-use super::spec::Range;
-use crate::relational::even;
+use crate::relational::{Range, cut_evenly};
 
 /// Least bytes of a piece that is cut without being asked for.
 const PIECE_BYTES: u64 = 32 << 20;
@@ -51,17 +50,5 @@ pub(super) async fn ranges(
         _ => None,
     };
     let (Some(min), Some(max)) = (number(0), number(1)) else { return Ok(vec![None]) };
-    let bounds = even(min, max, pieces);
-    if bounds.is_empty() {
-        return Ok(vec![None]);
-    }
-    let mut start = None;
-    let ends: Vec<Option<i128>> = bounds.into_iter().map(Some).chain([None]).collect();
-    Ok(ends
-        .into_iter()
-        .map(|to| {
-            let from = std::mem::replace(&mut start, to);
-            Some(Range { column: column.to_owned(), from, to, nulls: nulls && to.is_none() })
-        })
-        .collect())
+    Ok(cut_evenly(column, min, max, pieces, nulls))
 }

@@ -16,7 +16,6 @@ mod decode;
 mod reader;
 mod shape;
 mod source;
-mod spec;
 #[cfg(test)]
 mod tests;
 

@@ -12,8 +12,7 @@ use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::prelude::Queryable;
 
 use super::config::{MysqlSourceOptions, TimeAs, ZeroDates};
-use super::spec::Spec;
-use crate::relational::one_line;
+use crate::relational::{Spec, one_line};
 
 /// The character set that is none: bytes.
 const BINARY: u16 = 63;

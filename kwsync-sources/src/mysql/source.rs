@@ -14,8 +14,8 @@ use super::cursor::Cursor;
 use super::cut;
 use super::reader::{MysqlReader, Reading};
 use super::shape::{Shape, Table};
-use super::spec::{Range, Spec, What, after};
 use crate::relational::{self, Follow};
+use crate::relational::{Range, Spec, What, after};
 
 /// A session in which splits are read.
 #[derive(Debug)]
@@ -156,6 +156,11 @@ impl MysqlSource {
             notes: Mutex::default(),
             tables: Mutex::default(),
         }
+    }
+
+    fn what(&self) -> What {
+        let options = &self.options;
+        What::new(&options.columns, options.condition.as_deref(), options.query.as_deref())
     }
 
     fn note(&self, note: String) {
@@ -301,7 +306,7 @@ impl MysqlSource {
                     key: key.clone(),
                     unique,
                     range,
-                    what: What::of(&self.options),
+                    what: self.what(),
                 };
                 let id = if count == 1 { name.clone() } else { format!("{name}#{}", at + 1) };
                 spec.into_split(id, bytes.map(|bytes| bytes / count as u64))
@@ -376,7 +381,8 @@ impl Source for MysqlSource {
         if self.options.cursor.column.is_some() {
             return self.cursor_splits(known).await;
         }
-        let specs = known.iter().map(|split| Spec::of(split, &self.options)).collect::<Result<Vec<_>>>()?;
+        let specs =
+            known.iter().map(|split| Spec::of(split, "MySQL", &self.what())).collect::<Result<Vec<_>>>()?;
         if let Some(note) = self.sessions.open_all(lanes).await? {
             self.note(note);
         }
@@ -394,14 +400,14 @@ impl Source for MysqlSource {
     async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<MysqlReader> {
         if self.options.cursor.column.is_some() {
             let cursor = Cursor::new(Arc::clone(&self.options));
-            let spec = relational::Spec::of(split, &cursor.what()?)?;
+            let spec = relational::CursorSpec::of(split, &cursor.what()?)?;
             let options = self.options.cursor.clone();
             return Ok(MysqlReader::follow(
                 Follow { database: Arc::new(cursor), options, spec },
                 at.cloned(),
             ));
         }
-        let spec = Spec::of(split, &self.options)?;
+        let spec = Spec::of(split, "MySQL", &self.what())?;
         let after = after(at)?;
         if spec.key.is_empty() && after.is_some() {
             let text = format!("`{}` cannot be read on from the middle", split.id);

@@ -271,7 +271,7 @@ impl Source for PostgresSource {
     async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<PostgresReader> {
         if self.options.cursor.column.is_some() {
             let cursor = Cursor::new(Arc::clone(&self.options));
-            let spec = relational::Spec::of(split, &cursor.what()?)?;
+            let spec = relational::CursorSpec::of(split, &cursor.what()?)?;
             let options = self.options.cursor.clone();
             return Ok(PostgresReader::follow(
                 Follow { database: Arc::new(cursor), options, spec },

@@ -4,10 +4,11 @@ use super::plugin::Plugin;
 use crate::config::Dsn;
 
 /// Properties that tune the driver of Java. What they are about is either always so here, or there is no such thing.
-const IGNORED: [&str; 29] = [
+const IGNORED: [&str; 34] = [
     "allowLoadLocalInfile",
     "allowMultiQueries",
     "allowPublicKeyRetrieval",
+    "applicationName",
     "autoReconnect",
     "batchfetch",
     "binaryTransfer",
@@ -19,10 +20,14 @@ const IGNORED: [&str; 29] = [
     "maxReconnects",
     "noAccessToProcedureBodies",
     "nullCatalogMeansCurrent",
+    "packetSize",
     "preferQueryMode",
     "prepareThreshold",
+    "responseBuffering",
     "reWriteBatchedInserts",
     "rewriteBatchedStatements",
+    "selectMethod",
+    "sendStringParametersAsUnicode",
     "serverTimezone",
     "socketTimeout",
     "stringtype",
@@ -66,6 +71,9 @@ pub(super) fn carry_over(plugin: &Plugin, dsn: Dsn, reads: bool, notes: &mut Vec
             ("postgresql" | "kaiwudb", "currentSchema") => Some(("schema", value.clone())),
             ("postgresql" | "kaiwudb", "ApplicationName") => Some(("application_name", value.clone())),
             ("postgresql" | "kaiwudb", "connectTimeout" | "loginTimeout") if !text.is_empty() => {
+                Some(("connect_timeout", Some(format!("{text}s"))))
+            }
+            ("sqlserver", "loginTimeout") if !text.is_empty() => {
                 Some(("connect_timeout", Some(format!("{text}s"))))
             }
             _ => None,

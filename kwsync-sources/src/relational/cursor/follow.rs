@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::config::{CursorOptions, Mode};
 use super::database::{Bound, CursorTable, Database, Window};
 use super::pages::{Pages, Ready};
-use super::position::{At, Position, Spec};
+use super::position::{At, CursorSpec, Position};
 use super::value::{Kind, Span};
 
 /// Pages that wait to be cut; more would only take memory.
@@ -29,7 +29,7 @@ pub(crate) async fn splits<D: Database>(
     cursor: &serde_json::Value,
     known: &[Split],
 ) -> Result<(Vec<Split>, Vec<Arc<D::Table>>)> {
-    let specs = known.iter().map(|split| Spec::of(split, cursor)).collect::<Result<Vec<_>>>()?;
+    let specs = known.iter().map(|split| CursorSpec::of(split, cursor)).collect::<Result<Vec<_>>>()?;
     let mut session = database.session().await?;
     // A table that was dropped since is no reason not to go on with the others.
     let strict = known.is_empty() || !options.mode.follows();
@@ -39,15 +39,18 @@ pub(crate) async fn splits<D: Database>(
         for table in &tables {
             let info = (**table).as_ref();
             if specs.iter().all(|spec| spec.table.as_ref() != Some(&info.asked)) {
-                let spec =
-                    Spec { table: Some(info.asked.clone()), cursor: cursor.clone(), ..Spec::default() };
+                let spec = CursorSpec {
+                    table: Some(info.asked.clone()),
+                    cursor: cursor.clone(),
+                    ..CursorSpec::default()
+                };
                 splits.push(spec.into_split(info.asked.to_string(), true)?);
             }
         }
         return Ok((splits, tables));
     }
     if known.is_empty() {
-        let mut spec = Spec { cursor: cursor.clone(), ..Spec::default() };
+        let mut spec = CursorSpec { cursor: cursor.clone(), ..CursorSpec::default() };
         if options.mode == Mode::Realtime {
             // Written down before a row is read: a job that is killed then begins at the same moment again.
             let clock = database.clock(&mut session).await?;
@@ -80,7 +83,7 @@ fn units(name: &str, span: Option<Span>, kind: Kind) -> Result<Option<i128>> {
 pub(crate) struct Follow<D> {
     pub(crate) database: Arc<D>,
     pub(crate) options: CursorOptions,
-    pub(crate) spec: Spec,
+    pub(crate) spec: CursorSpec,
 }
 
 impl<D: Database> Follow<D> {

@@ -22,5 +22,5 @@ mod value;
 pub(crate) use config::{CursorOptions, with_cursor};
 pub(crate) use database::{Clock, CursorTable, Database, Page, Window};
 pub(crate) use follow::{Follow, splits};
-pub(crate) use position::Spec;
+pub(crate) use position::CursorSpec;
 pub(crate) use value::Kind;

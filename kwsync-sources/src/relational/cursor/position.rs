@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a split says to the source that opens it. Values are written as digits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Spec {
+pub(crate) struct CursorSpec {
     /// The one table that is read; none for all that the job asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) table: Option<TableId>,
@@ -24,7 +24,7 @@ pub(crate) struct Spec {
     pub(crate) cursor: serde_json::Value,
 }
 
-impl Spec {
+impl CursorSpec {
     /// Reads the spec of a split, and checks that the job still asks for the same.
     pub(crate) fn of(split: &Split, cursor: &serde_json::Value) -> Result<Self> {
         let wrong = || {
