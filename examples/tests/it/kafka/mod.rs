@@ -1,5 +1,6 @@
 //! Kafka, a real one: messages into PostgreSQL and files, and rows out into topics.
 
 mod cluster;
+mod connect;
 mod read;
 mod write;
