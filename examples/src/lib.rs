@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+pub mod connect;
 mod job;
 pub mod pipes;
 pub mod verify;

@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kwsync::connect::Connectors;
 use kwsync_core::config::Expand;
 use kwsync_core::spec::kafka_connect::{self, Worker};
 use kwsync_core::spec::{PipelineSpec, TransformSpec, Translation, datax};
 use kwsync_core::{Budget, Error, ErrorPolicy, Result};
 
+use tokio_util::sync::CancellationToken;
+
 use super::args::{ReportForm, read_text};
-use super::say;
 use super::series::{self, Closing, How};
+use super::{say, signals};
 
 /// What may be said beside a file that says all else; it wins over the file.
 #[derive(Debug, Args)]
@@ -178,7 +181,20 @@ fn definitions(params: &[String]) -> Result<Vec<(String, String)>> {
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
     /// A sink or a source of Kafka Connect: JSON as it is posted, or properties
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "listen")]
+    pub(crate) file: Option<PathBuf>,
+    /// Run connectors until stopped, and listen for the requests of Kafka Connect's REST interface
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:8083",
+        conflicts_with_all = ["transform", "jobs", "job", "restart", "dry_run", "show_spec", "errors", "max_errors", "checkpoint"]
+    )]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where connectors and their checkpoints are kept; a folder of the user's without it
+    #[arg(long, value_name = "DIR", env = "KWSYNC_CONNECTORS", requires = "listen")]
+    pub(crate) state: Option<PathBuf>,
     /// The brokers; localhost:9092 where nothing names them
     #[arg(long, value_name = "HOST:PORT,...", conflicts_with = "worker")]
     pub(crate) bootstrap_servers: Option<String>,
@@ -195,6 +211,40 @@ pub(crate) async fn connect(args: &ConnectArgs) -> Result<u8> {
         (None, Some(path)) => Worker::from_properties(&path.display().to_string(), &read_text(path)?)?,
         (None, None) => Worker::default(),
     };
-    let made = kafka_connect::read(&args.file.display().to_string(), &read_text(&args.file)?, &worker)?;
+    let Some(path) = &args.file else { return listen(args, worker, None).await };
+    let (name, text) = (path.display().to_string(), read_text(path)?);
+    if args.listen.is_some() {
+        return listen(args, worker, Some(kafka_connect::config(&name, &text)?)).await;
+    }
+    let made = kafka_connect::read(&name, &text, &worker)?;
     args.over.run(made, Closing::Plain).await
+}
+
+/// Serves connectors, that of a file among them.
+async fn listen(
+    args: &ConnectArgs,
+    worker: Worker,
+    first: Option<(String, serde_json::Map<String, serde_json::Value>)>,
+) -> Result<u8> {
+    let Some(address) = args.listen else { return Ok(0) };
+    let dir = args.state.clone().unwrap_or_else(|| kwsync::state_dir().join("connectors"));
+    let connectors = Connectors::open(dir, worker, kwsync::registry())?;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
+        Error::config(format!("cannot listen at {address}: {error}"))
+            .with_hint("another program may have the port: --listen HOST:PORT")
+    })?;
+    let address = listener.local_addr().unwrap_or(address);
+    if let Some(metrics) = args.over.metrics {
+        super::metrics::serve(metrics)?;
+    }
+    let cancel = CancellationToken::new();
+    let stopped = signals::cancel_on_signal(cancel.clone())?;
+    if let Some((name, config)) = first {
+        connectors.put(&name, config, true).await?;
+    }
+    if !args.over.quiet {
+        eprintln!("kwsync: connectors are told what to do at http://{address}/connectors");
+    }
+    connectors.serve(listener, cancel.clone()).await?;
+    Ok(if cancel.is_cancelled() { stopped.status() } else { 0 })
 }

@@ -3,4 +3,5 @@
 mod cluster;
 mod connect;
 mod read;
+mod rest;
 mod write;

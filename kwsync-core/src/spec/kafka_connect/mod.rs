@@ -71,6 +71,52 @@ pub fn read(name: &str, text: &str, worker: &Worker) -> Result<Translation> {
     Ok(Translation { specs: spec.into_iter().collect(), notes })
 }
 
+/// The name of a connector and its configuration as it would be posted, of the same texts that [`read`] takes. Whether the
+/// configuration makes sense is not looked at.
+///
+/// # Errors
+/// `Config` for a text that is neither JSON nor properties, and without a name.
+///
+/// # Examples
+/// ```
+/// use kwsync_core::spec::kafka_connect;
+///
+/// let (name, config) = kafka_connect::config("cpu.properties", "name=cpu\ntopics=a,b\n")?;
+/// assert_eq!((name.as_str(), &config["topics"]), ("cpu", &"a,b".into()));
+/// # Ok::<(), kwsync_core::Error>(())
+/// ```
+pub fn config(name: &str, text: &str) -> Result<(String, serde_json::Map<String, serde_json::Value>)> {
+    let json = name.ends_with(".json") || text.trim_start().starts_with('{');
+    let root = if json { document::parse_json(name, text)? } else { document::parse_properties(name, text)? };
+    let pairs = |node: &Node| match &node.value {
+        document::Value::Map(entries) => entries
+            .iter()
+            .map(|entry| {
+                let value = match &entry.value.value {
+                    document::Value::Flag(flag) => (*flag).into(),
+                    document::Value::Number(text) | document::Value::Text(text) => text.as_str().into(),
+                    _ => serde_json::Value::Null,
+                };
+                (entry.key.clone(), value)
+            })
+            .collect(),
+        _ => serde_json::Map::new(),
+    };
+    let outer = pairs(&root);
+    let inner = match &root.value {
+        document::Value::Map(entries) => entries.iter().find(|entry| entry.key == "config"),
+        _ => None,
+    };
+    let config = inner.map_or_else(|| outer.clone(), |entry| pairs(&entry.value));
+    let called = |from: &serde_json::Map<String, serde_json::Value>| {
+        from.get("name").and_then(|name| name.as_str()).map(str::to_owned)
+    };
+    match called(&outer).or_else(|| called(&config)) {
+        Some(called) => Ok((called, config)),
+        None => Err(crate::Error::config(format!("{name}: `name` is missing: the connector's name"))),
+    }
+}
+
 /// The pairs of a configuration, in whichever shape.
 fn connector(
     root: &Node,
