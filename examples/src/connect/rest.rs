@@ -275,7 +275,7 @@ fn refused(status: StatusCode, method: &Method, path: &str) -> Value {
 /// The object of a body. It must say that it is JSON: a page in somebody's browser cannot say that unasked.
 async fn object(request: Request<Incoming>) -> Result<Map<String, Value>> {
     let json = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !json.is_some_and(|kind| kind.split(';').next().unwrap_or("").trim() == "application/json") {
+    if json.is_none_or(|kind| kind.split(';').next().unwrap_or("").trim() != "application/json") {
         return Err(Error::config("the body must be JSON").with_hint("-H 'Content-Type: application/json'"));
     }
     let body = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), LONGEST).collect()).await;

@@ -32,6 +32,18 @@ pub static PARAMS: &[Param] = &[
         .with_default("Kafka"),
     Param::duration_or_never("timeout", Duration::from_millis(1), "end when no message comes for so long")
         .with_default("500ms"),
+    Param::duration(
+        "linger",
+        Duration::from_millis(1),
+        "commit when nothing more has come for so long: a lonely message waits no longer",
+    )
+    .with_default("20ms"),
+    Param::duration(
+        "latency",
+        Duration::from_millis(1),
+        "commit at least so often while messages keep coming; with a smaller one commits are smaller, and cost more",
+    )
+    .with_default("1s"),
     Param::choice(
         "lost_messages",
         &["fail", "skip"],
@@ -116,6 +128,10 @@ pub struct KafkaOptions {
     pub fallback: FallbackOffset,
     /// The end, when no message comes for so long; [`Duration::MAX`] is never.
     pub timeout: Duration,
+    /// How long a message waits for others before it is committed.
+    pub linger: Duration,
+    /// The longest that a message waits to be committed while others keep coming.
+    pub latency: Duration,
     /// What to do about messages that are gone.
     pub lost: LostMessages,
 }
@@ -131,6 +147,8 @@ impl KafkaOptions {
             group: None,
             fallback: FallbackOffset::Earliest,
             timeout: Duration::from_millis(500),
+            linger: Duration::from_millis(20),
+            latency: Duration::from_secs(1),
             lost: LostMessages::Fail,
         }
     }
@@ -170,6 +188,8 @@ impl KafkaOptions {
             options.fallback = fallback.parse()?;
         }
         options.timeout = params.duration("timeout").unwrap_or(options.timeout);
+        options.linger = params.duration("linger").unwrap_or(options.linger);
+        options.latency = params.duration("latency").unwrap_or(options.latency);
         if params.choice("lost_messages") == Some("skip") {
             options.lost = LostMessages::Skip;
         }

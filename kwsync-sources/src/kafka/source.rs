@@ -98,6 +98,7 @@ impl ByteSource for KafkaSource {
             messages: 0,
             bytes: 0,
             since: None,
+            waiting: None,
         })
     }
 }
@@ -184,6 +185,8 @@ pub struct KafkaReader {
     bytes: u64,
     /// When something came last, from the first assignment on.
     since: Option<Instant>,
+    /// When the first message came that no commit has been asked for.
+    waiting: Option<Instant>,
 }
 
 impl std::fmt::Debug for KafkaReader {
@@ -205,6 +208,12 @@ impl KafkaReader {
         Chunk { begin: Some((Arc::new(input), at)), ..Chunk::message(payload.slice(skip..), metadata) }
     }
 
+    /// Nothing more comes for a while, or enough has come.
+    fn ask_for_commit(&mut self) -> Chunk {
+        self.waiting = None;
+        Chunk { last_before_commit: true, ..Chunk::new(Bytes::new()) }
+    }
+
     fn tell(&self, command: Command) -> Result<()> {
         let told = self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok());
         if told {
@@ -222,20 +231,31 @@ impl ByteReader for KafkaReader {
                     return Ok(Some(self.hand_out(message)));
                 }
                 self.batch = None;
+                if self.waiting.is_some_and(|first| first.elapsed() >= self.options.latency) {
+                    return Ok(Some(self.ask_for_commit()));
+                }
             }
+            let quiet = self.options.timeout;
+            let until = match (self.since, self.waiting) {
+                (Some(since), Some(_)) => Some(since + self.options.linger.min(quiet)),
+                (Some(since), None) if quiet != Duration::MAX => Some(since + quiet),
+                _ => None,
+            };
             let next = self.events.recv();
-            let event = match (self.since, self.options.timeout) {
-                (Some(since), quiet) if quiet != Duration::MAX => match timeout_at(since + quiet, next).await
-                {
+            let event = match until {
+                None => next.await,
+                Some(until) => match timeout_at(until, next).await {
                     Ok(event) => event,
+                    Err(_) if self.waiting.is_some() => return Ok(Some(self.ask_for_commit())),
                     Err(_) => return Ok(None),
                 },
-                _ => next.await,
             };
             let assigned = |assignment| Chunk { assignment, ..Chunk::new(Bytes::new()) };
             match event {
                 Some(Event::Messages(batch)) => {
-                    self.since = Some(Instant::now());
+                    let now = Instant::now();
+                    self.since = Some(now);
+                    self.waiting.get_or_insert(now);
                     self.batch = Some(batch);
                 }
                 Some(Event::Taken(parts)) => {

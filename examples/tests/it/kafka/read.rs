@@ -247,7 +247,7 @@ fn each_fault_has_its_message() {
     let brokers = &cluster.brokers;
     let password = broker.with_password();
     let mut cases = vec![
-        (format!("kafka://127.0.0.1:1?topics=faults&connect_timeout=2s"), 5, "onnect"),
+        ("kafka://127.0.0.1:1?topics=faults&connect_timeout=2s".to_owned(), 5, "onnect"),
         (format!("kafka://{brokers}?topics=fualts"), 2, "did you mean `faults`?"),
         (format!("kafka://{brokers}?topic_partitions=faults:0..2"), 2, "no partition 2"),
         (format!("kafka://me:wrong@{password}?topics=faults&connect_timeout=3s"), 5, "uthentication"),
