@@ -73,10 +73,16 @@ fn a_database_by_my_cfg_is_the_same_on_both_sides() {
         (&t1["rows_from"], &t1["rows_to"], &t1["verdict"]),
         (&2000.into(), &1999.into(), &"different".into())
     );
+    // A table of the target that is none of these does not stand in the way.
+    server.psql(&to, "CREATE TABLE nothing ()");
     // A column that did not go over.
     server.psql(&to, "ALTER TABLE t2 DROP COLUMN day");
     let told = verify(&[]).expect(3).out();
     assert!(told.contains("the target lacks the column \"day\""), "{told}");
+    // Nothing at all went over.
+    let nowhere = server.dsn(&server.create_database());
+    let told = place.run(&["verify", "--from", &source, "--to", &nowhere]).expect(3).out();
+    assert!(told.contains("4 tables: 0 equal, 0 different, 4 missing"), "{told}");
 }
 
 #[test]
@@ -140,7 +146,8 @@ fn transforms_and_files_are_compared() {
     let (source, target) = (format!("{}?tables=*&splits=3", server.dsn(&from)), server.dsn(&to));
     let change = ["-T", "rename-table:prefix:m_", "-T", "compute:v=upper(v)"];
     place.run(&[&["run", "--from", &source, "--to", &target, "--quiet"], &change[..]].concat()).expect(0);
-    place.run(&[&["verify", "--from", &source, "--to", &target], &change[..]].concat()).expect(0);
+    let same = place.run(&[&["verify", "--from", &source, "--to", &target], &change[..]].concat()).expect(0);
+    assert!(same.out().contains("2 tables: 2 equal"), "{}", same.out());
     let told = place
         .run(&["verify", "--from", &source, "--to", &target, "-T", "rename-table:prefix:m_"])
         .expect(3)
