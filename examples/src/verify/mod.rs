@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kwsync_core::config::{Dsn, Registry};
-use kwsync_core::{Comparable, Result, Schema, TableId, Transform};
+use kwsync_core::{Comparable, Error, Result, Schema, TableId, Transform};
 
 use side::{Side, Suspects};
 pub use verdict::{TableVerdict, Verdict, Verification};
@@ -46,7 +46,7 @@ struct Shared {
 /// stands for the tables that the other side has.
 ///
 /// # Errors
-/// When a side cannot be read. That they differ is no error.
+/// When a side cannot be read, and `Config` when the source has no table. That they differ is no error.
 ///
 /// # Cancel safety
 /// Nothing is changed, so it may be dropped at any time.
@@ -58,6 +58,9 @@ pub async fn verify(
 ) -> Result<Verification> {
     let source = Side::open(from, registry, options, options.transforms.clone()).await;
     let source = source.map_err(|error| error.context("source"))?;
+    if source.tables().is_empty() {
+        return Err(Error::config("the source has no table to compare").with_hint("check its address"));
+    }
     let target = side::of_target(to, registry, options, source.tables()).await;
     let target = target.map_err(|error| error.context("target"))?;
     let mut made = Verification::default();

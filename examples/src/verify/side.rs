@@ -93,8 +93,18 @@ impl Side {
         let splits = source.splits(jobs, &[]).await?;
         let mut side = Self { source, splits, tables: Vec::new(), transforms, jobs };
         let known = side.source.tables();
-        if known.is_empty() {
-            // Files tell of their tables when they are read.
+        let mut told = !known.is_empty();
+        for (table, schema) in known {
+            let batches = side.transformed(TableBatch::empty(table, schema)?)?;
+            told &= !batches.is_empty();
+            for batch in batches {
+                if side.tables.iter().all(|(table, _)| table != batch.table()) {
+                    side.tables.push((batch.table().clone(), Arc::clone(batch.schema())));
+                }
+            }
+        }
+        if !told {
+            // Files tell of their tables when they are read, and some transforms need rows.
             let found = side.each(
                 |_| HashMap::new(),
                 |found: &mut HashMap<TableId, Arc<Schema>>, batch| {
@@ -103,20 +113,11 @@ impl Side {
                     Ok(())
                 },
             );
-            let mut tables = BTreeMap::new();
+            let mut tables: BTreeMap<_, _> = side.tables.iter().cloned().collect();
             for (found, _) in found.await? {
                 tables.extend(found);
             }
             side.tables = tables.into_iter().collect();
-        } else {
-            for (table, schema) in known {
-                for batch in side.transformed(TableBatch::empty(table, schema)?)? {
-                    let known = side.tables.iter().any(|(table, _)| table == batch.table());
-                    if !known {
-                        side.tables.push((batch.table().clone(), Arc::clone(batch.schema())));
-                    }
-                }
-            }
         }
         Ok(side)
     }
@@ -369,27 +370,35 @@ pub(super) async fn of_target(
             dsn = dsn.with_param("schema", Some("public".to_owned()));
         }
     }
-    // Which of them there are is asked first: a name that means no table would be an error.
-    let all =
-        registry.source(&dsn.clone().with_param("tables", Some("*".to_owned())), &OpenOptions::new())?;
-    let there = match all.splits(1, &[]).await {
-        Ok(_) => all.tables(),
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let mut names = Vec::new();
-    for (table, _) in tables.iter().filter(|(table, _)| there.iter().any(|(other, _)| other == table)) {
-        names.push(match table.schema() {
-            Some(schema) => format!("{}.{}", quoted(schema), quoted(table.name())),
-            None => quoted(table.name()),
-        });
+    let name = |(table, _): &(TableId, Arc<Schema>)| match table.schema() {
+        Some(schema) => format!("{}.{}", quoted(schema), quoted(table.name())),
+        None => quoted(table.name()),
+    };
+    let mut names: Vec<String> = tables.iter().map(name).collect();
+    let read = |list: &[String]| {
+        // A comma parts names; whoever has one in a name reads all tables.
+        let all = list.iter().any(|name| name.contains(','));
+        dsn.clone().with_param("tables", Some(if all { "*".to_owned() } else { list.join(",") }))
+    };
+    match Side::open(&read(&names), registry, options, Vec::new()).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        opened => return opened,
     }
-    if names.is_empty() {
-        let (source, splits) = (all.into(), Vec::new());
-        return Ok(Side { source, splits, tables: Vec::new(), transforms: Vec::new(), jobs: 1 });
+    // One is missing, which is no fault of the others.
+    let mut there = Vec::with_capacity(names.len());
+    for name in names.drain(..) {
+        let one = registry.source(&read(std::slice::from_ref(&name)), &OpenOptions::new())?;
+        match one.splits(1, &[]).await {
+            Ok(_) => there.push(name),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
-    // A comma parts names; whoever has one in a name reads all tables.
-    let list = if names.iter().any(|name| name.contains(',')) { "*".to_owned() } else { names.join(",") };
-    Side::open(&dsn.with_param("tables", Some(list)), registry, options, Vec::new()).await
+    if there.is_empty() {
+        let source: Arc<dyn DynSource> =
+            registry.source(&read(&["*".to_owned()]), &OpenOptions::new())?.into();
+        return Ok(Side { source, splits: Vec::new(), tables: Vec::new(), transforms: Vec::new(), jobs: 1 });
+    }
+    Side::open(&read(&there), registry, options, Vec::new()).await
 }

@@ -73,10 +73,16 @@ fn a_database_by_my_cfg_is_the_same_on_both_sides() {
         (&t1["rows_from"], &t1["rows_to"], &t1["verdict"]),
         (&2000.into(), &1999.into(), &"different".into())
     );
+    // A table of the target that is none of these does not stand in the way.
+    server.psql(&to, "CREATE TABLE nothing ()");
     // A column that did not go over.
     server.psql(&to, "ALTER TABLE t2 DROP COLUMN day");
     let told = verify(&[]).expect(3).out();
     assert!(told.contains("the target lacks the column \"day\""), "{told}");
+    // Nothing at all went over.
+    let nowhere = server.dsn(&server.create_database());
+    let told = place.run(&["verify", "--from", &source, "--to", &nowhere]).expect(3).out();
+    assert!(told.contains("4 tables: 0 equal, 0 different, 4 missing"), "{told}");
 }
 
 #[test]
@@ -129,4 +135,30 @@ fn my_cfg_is_a_spec_of_run() {
     place.run(&["dbsync", "--quiet"]).expect(0);
     assert_eq!(state(), "done|t\n");
     assert_eq!(server.psql(&to, "SELECT count(*), to_regclass('db_sync_status') IS NULL FROM a"), "100|t\n");
+}
+
+/// Rows that were changed on their way are compared as they were meant to be; files are a side like any other.
+#[test]
+fn transforms_and_files_are_compared() {
+    let Some(server) = PgServer::shared() else { return };
+    let (place, from, to) = (Place::new(), server.create_database(), server.create_database());
+    server.psql(&from, "CREATE TABLE a (id int PRIMARY KEY, v text, at timestamptz); INSERT INTO a SELECT n, 'x' || n, now() FROM generate_series(1, 1000) n; CREATE TABLE b AS TABLE a");
+    let (source, target) = (format!("{}?tables=*&splits=3", server.dsn(&from)), server.dsn(&to));
+    let change = ["-T", "rename-table:prefix:m_", "-T", "compute:v=upper(v)"];
+    place.run(&[&["run", "--from", &source, "--to", &target, "--quiet"], &change[..]].concat()).expect(0);
+    let same = place.run(&[&["verify", "--from", &source, "--to", &target], &change[..]].concat()).expect(0);
+    assert!(same.out().contains("2 tables: 2 equal"), "{}", same.out());
+    let told = place
+        .run(&["verify", "--from", &source, "--to", &target, "-T", "rename-table:prefix:m_"])
+        .expect(3)
+        .out();
+    assert!(told.contains("2 tables: 0 equal, 2 different, 0 missing"), "{told}");
+    place.run(&["run", "--from", &source, "--to", "file:out?format=parquet", "--quiet"]).expect(0);
+    place.run(&["verify", "--from", &source, "--to", "out"]).expect(0);
+    place.run(&["verify", "--from", "out", "--to", &source, "--jobs", "2"]).expect(0);
+    server.psql(&from, "UPDATE a SET v = NULL WHERE id = 500");
+    let told = place.run(&["verify", "--from", "out", "--to", &source]).expect(3).out();
+    assert!(told.contains("differs: id=500\n"), "{told}");
+    // A side that is not there is no difference.
+    place.run(&["verify", "--from", &source, "--to", "postgres://nobody@127.0.0.1:1/x"]).expect(1);
 }

@@ -90,9 +90,11 @@ impl Transform for ComputeColumn {
         }
         let made = rebuild(batch, columns)?;
         let gone: Vec<usize> = faults.iter().map(|(row, _)| *row).collect();
+        // One that had no row tells of its table all the same.
+        let stays = made.rows() == 0;
         let kept = if gone.is_empty() { made } else { without(made, &gone)? };
         Ok(Transformed {
-            batches: if kept.rows() > 0 { vec![kept] } else { Vec::new() },
+            batches: if stays || kept.rows() > 0 { vec![kept] } else { Vec::new() },
             rejects,
             filtered: 0,
         })
