@@ -5,7 +5,7 @@ use kwsync_core::testkit::PgServer;
 use super::support::{Place, parquet_points};
 
 /// How often to kill: 10 times, unless told otherwise; and random numbers whose seed is printed.
-fn kills() -> (u64, impl FnMut(u64) -> u64) {
+pub(crate) fn kills() -> (u64, impl FnMut(u64) -> u64) {
     let kills: u64 = std::env::var("KWSYNC_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let mut seed =
         std::env::var("KWSYNC_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {

@@ -156,6 +156,16 @@ fn each_fault_has_its_message() {
         .expect(0);
         assert!(!ran.err().contains("error"), "{}", ran.err());
     }
+    // A certificate of our own, where the broker asks for one.
+    let (port_of_certified, [ca_file, cert, key]) = broker.certified().unwrap();
+    let at = format!("mqtt://me:s3cret@localhost:{port_of_certified}");
+    let trust = format!("&ca=@{}&timeout=300", ca_file.display());
+    for version in ["3.1.1", "5"] {
+        let own = format!("{trust}&cert=@{}&cert_key=@{}&version={version}", cert.display(), key.display());
+        run(&at, &own).expect(0);
+    }
+    let ran = run(&at, &trust).expect(1);
+    assert!(ran.err().contains("MQTT broker localhost"), "{}", ran.err());
     // Another authority did not.
     let made = std::process::Command::new("openssl")
         .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=other -days 1 -keyout other.key -out other.crt".split(' '))

@@ -19,6 +19,7 @@ pub struct Mosquitto {
     dir: tempfile::TempDir,
     port: u16,
     tls_port: Option<u16>,
+    certified_port: Option<u16>,
 }
 
 impl Mosquitto {
@@ -51,11 +52,13 @@ impl Mosquitto {
             return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).into_owned()));
         }
         fs::write(dir.path().join("rights"), "user me\ntopic readwrite #\ntopic deny secret/#\n")?;
-        let mut broker = Self { keeper: Mutex::new(None), dir, port: 0, tls_port: None };
+        let mut broker =
+            Self { keeper: Mutex::new(None), dir, port: 0, tls_port: None, certified_port: None };
         // Another process may take a port between the look and the start.
         for _ in 0..8 {
             broker.port = free_port()?;
             broker.tls_port = if tls { Some(free_port()?) } else { None };
+            broker.certified_port = if tls { Some(free_port()?) } else { None };
             broker.configure()?;
             broker.run()?;
             if broker.wait().is_ok() {
@@ -81,6 +84,12 @@ impl Mosquitto {
         if let Some(port) = self.tls_port {
             text.push_str(&format!(
                 "listener {port} 127.0.0.1\ncafile {dir}/ca.crt\ncertfile {dir}/server.crt\nkeyfile {dir}/server.key\n"
+            ));
+        }
+        if let Some(port) = self.certified_port {
+            text.push_str(&format!(
+                "listener {port} 127.0.0.1\ncafile {dir}/ca.crt\ncertfile {dir}/server.crt\nkeyfile {dir}/server.key\n\
+                 require_certificate true\n"
             ));
         }
         fs::write(self.path("mosquitto.conf"), text)
@@ -134,6 +143,11 @@ impl Mosquitto {
     /// The port with TLS, and the certificate of the authority to trust.
     pub fn tls(&self) -> Option<(u16, PathBuf)> {
         Some((self.tls_port?, self.path("ca.crt")))
+    }
+
+    /// The port with TLS that asks for a certificate, and the files of one: the authority to trust, certificate, key.
+    pub fn certified(&self) -> Option<(u16, [PathBuf; 3])> {
+        Some((self.certified_port?, ["ca.crt", "client.crt", "client.key"].map(|name| self.path(name))))
     }
 
     /// What the broker has logged.

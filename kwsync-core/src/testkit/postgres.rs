@@ -371,6 +371,8 @@ pub(super) fn make_certificates(top: &Path) -> io::Result<bool> {
         "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -extfile tls.cnf \
          -extensions server -out server.crt",
     )?;
+    openssl(&format!("req {key} -subj /CN=me -keyout client.key -out client.csr"))?;
+    openssl("x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -out client.crt")?;
     Ok(true)
 }
 
