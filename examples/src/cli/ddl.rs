@@ -20,6 +20,9 @@ pub(crate) async fn run(args: &DdlArgs) -> Result<u8> {
         if made.peek().is_none() {
             text.push_str(&format!("-- {} is there already, with these columns\n", plan.table));
         }
+        for what in &plan.left_out {
+            text.push_str(&format!("-- {}, not carried over: {what}\n", plan.table));
+        }
         for cast in &plan.casts {
             if let Some(loss) = &cast.lossy {
                 text.push_str(&format!(

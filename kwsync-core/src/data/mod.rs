@@ -3,6 +3,7 @@
 mod arrow;
 mod batch;
 mod data_type;
+mod default;
 mod origin;
 mod row;
 mod schema;
@@ -13,6 +14,7 @@ mod value;
 
 pub use batch::TableBatch;
 pub use data_type::{DataType, TimeUnit};
+pub use default::ColumnDefault;
 pub use origin::{Input, Origin, OriginBuilder, RecordRef, Segment};
 pub use row::Row;
 pub use schema::{Column, Role, Schema};
