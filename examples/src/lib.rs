@@ -16,6 +16,7 @@
 
 mod job;
 pub mod pipes;
+pub mod verify;
 
 pub use job::{Job, Preview, state_dir};
 

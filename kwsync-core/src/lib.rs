@@ -28,6 +28,8 @@ pub use data::{
     Column, ColumnDefault, DataType, Input, Origin, OriginBuilder, RecordRef, Role, Row, Schema, Segment,
     TableBatch, TableId, TimeUnit, Value,
 };
+#[cfg(feature = "runtime")]
+pub use data::{Comparable, RowDigest};
 pub use decode::{DecodeCounts, Decoded, Decoder, Metadata};
 pub use encode::Encoder;
 pub use error::{
@@ -49,7 +51,7 @@ pub use pipeline::{Outcome, Pipeline, PipelineOptions, Progress, Report, Snapsho
 #[cfg(feature = "runtime")]
 pub use transform::{
     AddColumn, CastColumn, DropColumns, HashColumn, Mask, MaskColumn, MergeTables, NameColumns, RenameColumn,
-    RenameTable, SelectColumns, TableScope, Transform, Transformed,
+    RenameTable, SelectColumns, SetRole, TableScope, Transform, Transformed,
 };
 #[cfg(feature = "expressions")]
 pub use transform::{ComputeColumn, Evaluated, Expression, FilterRows};

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `file` | directories of Parquet files, JSON lines and other formats | yes |
 //! | `discard` | counts rows and drops them | yes |
+//! | `kafka` | topics of Kafka | in `full` |
 //! | `postgres` | PostgreSQL, by COPY BINARY | in `full` |
 //! | `kwdb` | KWDB: time series by INSERT of literals, relational databases as `postgres` | in `full` |
 //! | `mysql` | MySQL and MariaDB, by LOAD DATA LOCAL or INSERT of many rows | in `full` |
@@ -15,6 +16,8 @@
 pub mod discard;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "kwdb")]
 pub mod kwdb;
 #[cfg(feature = "mysql")]
@@ -30,12 +33,20 @@ pub fn register(registry: &mut Registry) {
     discard::register(registry);
     #[cfg(feature = "file")]
     file::register(registry);
+    #[cfg(feature = "kafka")]
+    kafka::register(registry);
     #[cfg(feature = "kwdb")]
     kwdb::register(registry);
     #[cfg(feature = "mysql")]
     mysql::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
-    #[cfg(not(any(feature = "discard", feature = "file", feature = "mysql", feature = "postgres")))]
+    #[cfg(not(any(
+        feature = "discard",
+        feature = "file",
+        feature = "kafka",
+        feature = "mysql",
+        feature = "postgres"
+    )))]
     let _ = registry;
 }

@@ -3,6 +3,8 @@
 //! | feature | source | default |
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
+//! | `kafka` | messages of Kafka | |
+//! | `kwdb` | time series, relational tables and queries of KWDB | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
@@ -13,6 +15,10 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(feature = "kwdb")]
+pub mod kwdb;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 #[cfg(feature = "mysql")]
@@ -30,6 +36,10 @@ use kwsync_core::config::Registry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "file")]
     file::register(registry);
+    #[cfg(feature = "kafka")]
+    kafka::register(registry);
+    #[cfg(feature = "kwdb")]
+    kwdb::register(registry);
     #[cfg(feature = "mqtt")]
     mqtt::register(registry);
     #[cfg(feature = "mysql")]
@@ -40,6 +50,7 @@ pub fn register(registry: &mut Registry) {
     postgres::register(registry);
     #[cfg(not(any(
         feature = "file",
+        feature = "kafka",
         feature = "mqtt",
         feature = "mysql",
         feature = "odbc",

@@ -7,7 +7,9 @@ use kwsync_core::config::Expand;
 use kwsync_core::spec::{PipelineSpec, Settings};
 use kwsync_core::{Error, Result};
 
+use super::dbsync::DbsyncArgs;
 use super::forms::{ConnectArgs, JobArgs};
+use super::verify::VerifyArgs;
 
 /// Moves time-series and relational data between files and databases, fast and without losing a row.
 #[derive(Debug, Parser)]
@@ -33,10 +35,14 @@ pub(crate) enum Command {
     Job(Box<JobArgs>),
     /// Run a sink or a source of Kafka Connect
     Connect(Box<ConnectArgs>),
+    /// Migrate a database as rds_dbsync's mysql2pgsql and pgsql2pgsql do, by its my.cfg
+    Dbsync(Box<DbsyncArgs>),
     /// Turn bytes of one format into another, from standard input to standard output unless named
     Convert(ConvertArgs),
     /// Print the statements that would make the tables of a migration, and what they leave out
     Ddl(DdlArgs),
+    /// Compare the tables of both sides, row by row, by value; the exit status is 3 where they differ
+    Verify(VerifyArgs),
     /// Make, start, stop, drop and show pipes, and run them; a prompt when nothing is typed
     Pipe(PipeArgs),
     /// Show every source, sink and format with its parameters
@@ -102,7 +108,7 @@ pub(crate) struct RunArgs {
     /// Where data goes
     #[arg(short, long, value_name = "DSN", allow_hyphen_values = true)]
     pub(crate) to: Option<String>,
-    /// A file with all of this, YAML or JSON; flags win over it, and it wins over variables KWSYNC_JOBS and so on
+    /// A file with all of this, YAML or JSON, or a my.cfg of rds_dbsync; flags win over it, and it wins over variables KWSYNC_JOBS and so on
     #[arg(long, value_name = "FILE")]
     pub(crate) spec: Option<PathBuf>,
     /// The parser configuration as JSON, or @FILE
@@ -180,7 +186,11 @@ impl RunArgs {
             .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
         let mut settings = Settings::new().with_environment(variables);
         if let Some(path) = &self.spec {
-            settings = settings.with_file(&path.display().to_string(), &read_text(path)?)?;
+            let (name, text) = (path.display().to_string(), read_text(path)?);
+            settings = match path.extension().is_some_and(|ending| ending == "cfg") {
+                true => settings.with_file(&name, &super::dbsync::as_json(&name, &text)?)?,
+                false => settings.with_file(&name, &text)?,
+            };
         }
         let number = |value: Option<u64>| value.map(|value| value.to_string());
         let count = |value: Option<usize>| value.map(|value| value.to_string());

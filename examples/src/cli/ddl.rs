@@ -2,12 +2,19 @@
 
 use kwsync::Job;
 use kwsync_core::Result;
+use kwsync_core::spec::PipelineSpec;
 
 use super::args::DdlArgs;
 use super::say;
 
 pub(crate) async fn run(args: &DdlArgs) -> Result<u8> {
-    let preview = Job::new(&args.spec()?, &kwsync::registry())?.preview().await?;
+    show(&args.spec()?).await?;
+    Ok(0)
+}
+
+/// Prints the statements that would make the tables of a job.
+pub(super) async fn show(spec: &PipelineSpec) -> Result<()> {
+    let preview = Job::new(spec, &kwsync::registry())?.preview().await?;
     let mut text = String::new();
     for note in &preview.notes {
         text.push_str(&format!("-- {note}\n"));
@@ -35,8 +42,7 @@ pub(crate) async fn run(args: &DdlArgs) -> Result<u8> {
             text.push_str(&format!("{};\n", statement.trim_end_matches(';')));
         }
     }
-    say(&text)?;
-    Ok(0)
+    say(&text)
 }
 
 /// The table of checkpoints is the job's, and no part of what is migrated.

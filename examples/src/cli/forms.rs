@@ -56,7 +56,7 @@ pub(crate) struct OverArgs {
 }
 
 impl OverArgs {
-    fn apply(&self, specs: &mut [PipelineSpec]) -> Result<()> {
+    pub(super) fn apply(&self, specs: &mut [PipelineSpec]) -> Result<()> {
         if self.jobs == Some(0) {
             return Err(Error::config("--jobs 0 would do nothing").with_hint("give at least 1"));
         }
@@ -89,7 +89,7 @@ impl OverArgs {
     }
 
     /// Runs what a file says, or shows it.
-    async fn run(&self, mut made: Translation, closing: Closing) -> Result<u8> {
+    pub(super) async fn run(&self, mut made: Translation, closing: Closing) -> Result<u8> {
         self.apply(&mut made.specs)?;
         if self.show_spec {
             let shown = serde_json::to_string_pretty(&made.specs).map_err(super::run::internal)?;

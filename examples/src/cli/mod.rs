@@ -3,6 +3,7 @@
 mod args;
 mod connectors;
 mod convert;
+mod dbsync;
 mod ddl;
 mod demo;
 mod forms;
@@ -13,6 +14,7 @@ mod progress;
 mod run;
 mod series;
 mod signals;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -46,8 +48,10 @@ pub(crate) fn main() -> ExitCode {
             Command::Run(args) => run::run(&args).await,
             Command::Job(args) => forms::job(&args).await,
             Command::Connect(args) => forms::connect(&args).await,
+            Command::Dbsync(args) => dbsync::run(&args).await,
             Command::Convert(args) => convert::run(&args).await,
             Command::Ddl(args) => ddl::run(&args).await,
+            Command::Verify(args) => verify::run(&args).await,
             Command::Pipe(args) => pipe::run(&args).await,
             Command::Connectors(args) => connectors::run(&args),
         }

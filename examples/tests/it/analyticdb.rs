@@ -47,7 +47,7 @@ fn mysql2pgsql() {
          CREATE TABLE t3 (id INT PRIMARY KEY)",
     );
     let words = command(
-        1,
+        2,
         &[
             ("mysql://USER:PASSWORD@HOST:3306/shop", &source.dsn(&from)),
             ("adb://USER:PASSWORD@HOST:3432/shop", &server.dsn(&database)),
@@ -61,4 +61,36 @@ fn mysql2pgsql() {
     assert_eq!(server.psql(&database, "SELECT to_regclass('t3') IS NULL").trim(), "t");
     let key = "SELECT count(*) FROM pg_index WHERE indrelid = 't1'::regclass AND indisprimary";
     assert_eq!(server.psql(&database, key).trim(), "1");
+}
+
+/// The documented `my.cfg`, and the documented list of tables.
+#[test]
+fn dbsync() {
+    let (Some(server), Some(source)) = (PgServer::shared(), MariaServer::shared()) else { return };
+    let (place, database, from) = (Place::new(), server.create_database(), source.create_database());
+    source.sql(&from, "CREATE TABLE t1 (id INT PRIMARY KEY); INSERT INTO t1 SELECT seq FROM seq_1_to_10; CREATE TABLE t2 (c1 INT); INSERT INTO t2 SELECT seq FROM seq_138880_to_138893");
+    let mut text = block("migrating/analyticdb.md", "", 0);
+    for (old, new) in [
+        ("192.168.1.1\"", "127.0.0.1\"".to_owned()),
+        ("\"3306\"", format!("\"{}\"", source.port())),
+        ("user = \"test\"", format!("user = \"{}\"", source.user())),
+        ("password = \"test\"", format!("password = \"{}\"", source.password())),
+        ("db = \"test\"", format!("db = \"{from}\"")),
+        ("host=192.168.1.2", "host=127.0.0.1".to_owned()),
+        ("dbname=test", format!("dbname={database}")),
+        ("port=3432", format!("port={}", server.port())),
+        ("user=test", format!("user={}", server.superuser())),
+        (
+            "password=pgsql",
+            format!("password='{}'", server.password().replace('\\', "\\\\").replace('\'', "\\'")),
+        ),
+    ] {
+        assert!(text.contains(old), "{old} is not in {text}");
+        text = text.replace(old, &new);
+    }
+    place.write("my.cfg", text);
+    place.write("tab_list.txt", "t1\nt2 : select * from t2 where c1 > 138888\n");
+    run(&place, &command(1, &[])).expect(0);
+    let counts = "SELECT (SELECT count(*) FROM public.t1), (SELECT count(*) FROM public.t2)";
+    assert_eq!(server.psql(&database, counts), "10|5\n");
 }

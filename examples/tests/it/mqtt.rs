@@ -1,51 +1,8 @@
 //! Messages of a real broker into files and into PostgreSQL.
 
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
-
 use kwsync_core::testkit::{Mosquitto, PgServer};
 
-use crate::support::{Place, Ran};
-
-/// A job that listens; it goes with the test.
-struct Job(Option<Child>);
-
-impl Job {
-    fn start(place: &Place, arguments: &[&str]) -> Self {
-        let mut command = place.command(arguments);
-        Self(Some(
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
-        ))
-    }
-
-    fn end(mut self) -> Ran {
-        Ran::of(self.0.take().unwrap().wait_with_output().unwrap())
-    }
-
-    fn terminate(self) -> Ran {
-        let pid = self.0.as_ref().unwrap().id().to_string();
-        assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
-        self.end()
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            // It may have ended by itself.
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what} never came");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use crate::support::{Job, Place, until};
 
 fn subscribed(broker: &Mosquitto, client: &str) -> usize {
     broker.log().matches(&format!("Sending SUBACK to {client}")).count()

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use kwsync_core::{Column, Role, Value};
 use kwsync_formats::parquet::{BatchReader, ReadOptions};
@@ -66,6 +67,61 @@ impl Ran {
     pub(crate) fn expect(self, status: i32) -> Self {
         assert_eq!(self.status(), status, "stdout: {}\nstderr: {}", self.out(), self.err());
         self
+    }
+}
+
+/// A job that listens; it goes with the test.
+pub(crate) struct Job(Option<Child>);
+
+impl Job {
+    pub(crate) fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut command = place.command(arguments);
+        Self(Some(
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
+        ))
+    }
+
+    pub(crate) fn end(mut self) -> Ran {
+        Ran::of(self.0.take().unwrap().wait_with_output().unwrap())
+    }
+
+    pub(crate) fn terminate(self) -> Ran {
+        let pid = self.0.as_ref().unwrap().id().to_string();
+        assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
+        self.end()
+    }
+}
+
+impl Job {
+    /// Kills it with SIGKILL.
+    pub(crate) fn kill(self) {}
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // It may have ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// Waits for what must come.
+#[track_caller]
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what} never came");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -59,6 +59,10 @@ pub struct Split {
     /// Whether its reader comes by parts of it while it runs.
     #[serde(default)]
     pub parts: Parts,
+    /// Whether its end is the end for this run alone, as of a table that grows: the next run of the job opens it again, at
+    /// the position behind the last row. A reader that never ends is of such a split, too.
+    #[serde(default)]
+    pub continues: bool,
 }
 
 /// What a split is made of.
@@ -85,6 +89,7 @@ impl Split {
             resumable: true,
             redelivers: false,
             parts: Parts::None,
+            continues: false,
         }
     }
 }

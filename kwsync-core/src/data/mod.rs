@@ -4,6 +4,8 @@ mod arrow;
 mod batch;
 mod data_type;
 mod default;
+#[cfg(feature = "runtime")]
+mod digest;
 mod origin;
 mod row;
 mod schema;
@@ -15,6 +17,8 @@ mod value;
 pub use batch::TableBatch;
 pub use data_type::{DataType, TimeUnit};
 pub use default::ColumnDefault;
+#[cfg(feature = "runtime")]
+pub use digest::{Comparable, RowDigest};
 pub use origin::{Input, Origin, OriginBuilder, RecordRef, Segment};
 pub use row::Row;
 pub use schema::{Column, Role, Schema};

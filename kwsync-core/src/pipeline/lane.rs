@@ -605,20 +605,27 @@ impl Writing {
             };
             checkpoints.insert(split, next);
         }
+        // What continues is done for this run, and not in what later runs find.
+        let lasting = |checkpoint: &Checkpoint| {
+            let done = checkpoint.done && !shared.continuing.contains(&checkpoint.split);
+            Checkpoint { done, ..checkpoint.clone() }
+        };
         let all: Vec<_> = checkpoints.values().cloned().collect();
+        let stored: Vec<_> = all.iter().map(lasting).collect();
         // Rejects are judged before anything around them is committed.
         let drained = writer.drain().await?;
         self.settle(shared, drained)?;
         let settled = if shared.sink.capabilities().stores_checkpoints {
             shared.ledger.record(&mut self.rejects).await?;
             let once = |checkpoint: &&Checkpoint| !shared.unrepeatable.contains(&checkpoint.split);
-            let stored: Vec<_> = all.iter().filter(once).cloned().collect();
-            writer.flush_with(&stored).await?
+            let again: Vec<_> = stored.iter().filter(once).cloned().collect();
+            writer.flush_with(&again).await?
         } else {
-            writer.flush_with(&all).await?
+            writer.flush_with(&stored).await?
         };
         self.settle(shared, settled)?;
-        shared.ledger.commit(std::mem::take(&mut self.rejects), &checkpoints).await?;
+        let done = all.iter().filter(|checkpoint| checkpoint.done).count();
+        shared.ledger.commit(std::mem::take(&mut self.rejects), stored, done).await?;
         taken
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

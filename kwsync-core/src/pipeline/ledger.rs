@@ -1,6 +1,5 @@
 //! The books of a job: rejects against the budget, and the checkpoints of its splits.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -103,27 +102,28 @@ impl Ledger {
         self.budget.check(rejected, records, finished)
     }
 
-    /// Records that everything before `checkpoints` has settled: rejects first, then the state that knows how
-    /// long their file is. A crash between the two leaves rejects that the next run cuts off and meets again.
+    /// Records that everything before `checkpoints` has settled; `done` splits are done with it. Rejects first, then the
+    /// state that knows how long their file is. A crash between the two leaves rejects that the next run cuts off and
+    /// meets again.
     pub(super) async fn commit(
         &self,
         rejects: Vec<Reject>,
-        checkpoints: &HashMap<Arc<str>, Checkpoint>,
+        checkpoints: Vec<Checkpoint>,
+        done: usize,
     ) -> Result<()> {
         let mut books = self.books.lock().await;
         let Books { state, rejects: file } = &mut *books;
         if let Some(file) = file {
             state.rejects_len = file.append(&rejects)?;
         }
-        for checkpoint in checkpoints.values() {
-            state.checkpoints.insert(Arc::clone(&checkpoint.split), checkpoint.clone());
+        for checkpoint in checkpoints {
+            state.checkpoints.insert(Arc::clone(&checkpoint.split), checkpoint);
         }
         if self.resumable {
             state.schemas =
                 self.schemas.tables().iter().map(|(table, schema)| SavedTable::of(table, schema)).collect();
             self.store.save(state).await?;
         }
-        let done = checkpoints.values().filter(|checkpoint| checkpoint.done).count();
         Progress::add(&self.progress.splits_done, done as u64);
         Ok(())
     }

@@ -280,6 +280,8 @@ impl Pipeline {
 
         let unrepeatable =
             state.splits.iter().filter(|split| !split.resumable).map(|split| Arc::clone(&split.id)).collect();
+        let continuing =
+            state.splits.iter().filter(|split| split.continues).map(|split| Arc::clone(&split.id)).collect();
         let open: VecDeque<_> = state
             .splits
             .iter()
@@ -320,6 +322,7 @@ impl Pipeline {
             prepared: RwLock::default(),
             ledger,
             unrepeatable,
+            continuing,
         });
         let mut tasks = JoinSet::new();
         for index in 0..lanes {
@@ -405,6 +408,8 @@ struct Shared {
     ledger: Ledger,
     /// The splits that cannot be read again from a position.
     unrepeatable: HashSet<Arc<str>>,
+    /// The splits that are never done for good.
+    continuing: HashSet<Arc<str>>,
 }
 
 impl Shared {

@@ -18,12 +18,13 @@ struct Numbers {
     batch: u64,
     bad: u64,
     resumable: bool,
+    continues: bool,
     pause: Duration,
 }
 
 impl Numbers {
     fn new(splits: u64, rows: u64, batch: u64) -> Self {
-        Self { splits, rows, batch, bad: u64::MAX, resumable: true, pause: Duration::ZERO }
+        Self { splits, rows, batch, bad: u64::MAX, resumable: true, continues: false, pause: Duration::ZERO }
     }
 
     fn all(&self) -> BTreeMap<i64, u64> {
@@ -45,11 +46,11 @@ impl Source for Numbers {
     async fn splits(&self, _lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
         assert!(known.is_empty() || known.len() as u64 == self.splits);
         let split = |n: u64| Split {
-            id: format!("part {n}").into(),
             spec: serde_json::json!(n),
             bytes: Some(self.rows),
             resumable: self.resumable,
-            ..Split::whole("")
+            continues: self.continues,
+            ..Split::whole(format!("part {n}"))
         };
         Ok((0..self.splits).map(split).collect())
     }
@@ -280,6 +281,26 @@ async fn stopping_on_request_commits_what_was_read() {
     source.pause = Duration::ZERO;
     let outcome = pipeline(&source, &sink).with_store(store).run().await;
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(*sink.rows.lock().unwrap(), source.all());
+}
+
+/// A split that continues is opened again by the next run of a job that keeps its state, and only what is new is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_that_continues_is_read_on_by_the_next_run() {
+    let mut source = Numbers::new(1, 1_000, 10);
+    source.continues = true;
+    let (sink, store) = (Memory::default(), Arc::new(MemoryStore::default()));
+    for (rows, read) in [(1_000, 1_000), (1_500, 500), (1_500, 0)] {
+        source.rows = rows;
+        let job = pipeline(&source, &sink)
+            .with_store(Arc::<MemoryStore>::clone(&store))
+            .with_options(PipelineOptions { keep_state: true, ..PipelineOptions::new() });
+        let progress = job.progress();
+        let outcome = job.run().await;
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        assert_eq!((outcome.report.status, outcome.report.rows_read), (Status::Done, read));
+        assert_eq!(progress.snapshot().splits_done, 1);
+    }
     assert_eq!(*sink.rows.lock().unwrap(), source.all());
 }
 

@@ -1,6 +1,7 @@
 //! One job as data: what every front end (command line, job files, pipes) is turned into.
 
 pub mod datax;
+pub mod dbsync;
 mod document;
 pub mod kafka_connect;
 mod pipe;

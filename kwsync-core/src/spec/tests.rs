@@ -55,6 +55,7 @@ fn transforms_read_as_they_are_written_and_faults_name_the_form() {
         "rename-child-table:template:{stable}_{old}",
         r"rename-super-table:replace_with_regex:^a(?<rest>\d*)::b${rest}:c",
         "name-columns:a,b",
+        "set-role:primary_tag=a,b",
         r#"name-columns:["a,b"," c"]"#,
     ] {
         let spec: TransformSpec = text.parse().unwrap();
@@ -78,6 +79,9 @@ fn transforms_read_as_they_are_written_and_faults_name_the_form() {
         ("name-columns:a,,b", "no empty one"),
         ("name-columns:a,b,a", "twice"),
         ("name-columns:[1]", "name-columns:A,B"),
+        ("set-role:tags=a", "primary_tag"),
+        ("set-role:tag", "set-role:tag=A,B"),
+        ("set-role:tag=a,,b", "no empty name"),
         ("uppercase", "add-tag"),
         ("fliter:a = 1", "did you mean `filter`?"),
         ("filter:", "filter:usage"),

@@ -10,7 +10,7 @@ use crate::config::{Expand, Secret, did_you_mean};
 use crate::{
     AddColumn, CastColumn, ComputeColumn, DataType, DropColumns, Error, Expression, FilterRows, HashColumn,
     JobId, Mask, MaskColumn, MergeTables, NameColumns, RenameColumn, RenameTable, Result, SelectColumns,
-    Transform,
+    SetRole, Transform,
 };
 
 /// A transform as text, in the form of `-T`; `Display` hides a key that is written out:
@@ -30,6 +30,7 @@ use crate::{
 /// | `mask:COLUMN=first:N`, `mask:COLUMN=last:N` | shows that many characters, and asterisks |
 /// | `hash:COLUMN`, `hash:COLUMN=${KEY}` | puts the SHA-256 in the place of every value; with a key, the HMAC |
 /// | `merge-tables:TABLE`, `merge-tables:TABLE=COLUMN` | puts all tables into one; `__dts_data_source`, or the column, says where a row came from |
+/// | `set-role:ROLE=A,B` | says what columns stand for: `timestamp`, `tag`, `primary_tag` or `field` |
 /// | `rename-table:prefix:TEXT`, `rename-table:suffix:TEXT` | puts text before or behind the name |
 /// | `rename-table:template:TEXT` | names the table; `{table}` stands for the old name |
 /// | `rename-table:replace_with_regex:REGEX::TEXT` | replaces what a regular expression finds in the name |
@@ -49,6 +50,7 @@ enum Kind {
     RenameColumn(String, String),
     Cast(String, DataType),
     NameColumns(NameColumns),
+    SetRole(SetRole),
     RenameTable(RenameTable),
     Filter(Expression),
     Compute(String, Expression),
@@ -77,6 +79,7 @@ const NAMES: &[&str] = &[
     "rename-super-table",
     "rename-table",
     "select-columns",
+    "set-role",
 ];
 
 /// What transforms are told of the job that they are made for.
@@ -109,6 +112,7 @@ impl TransformSpec {
             Kind::RenameColumn(from, to) => Arc::new(RenameColumn::new(from, to)),
             Kind::Cast(column, to) => Arc::new(CastColumn::new(column, to.clone())),
             Kind::NameColumns(names) => Arc::new(names.clone()),
+            Kind::SetRole(role) => Arc::new(role.clone()),
             Kind::RenameTable(rename) => Arc::new(rename.clone()),
             Kind::Filter(expression) => Arc::new(FilterRows::new(expression.clone())),
             Kind::Compute(name, expression) => {
@@ -177,6 +181,15 @@ impl FromStr for TransformSpec {
                 Some(names) => Kind::NameColumns(NameColumns::new(names)?),
                 None => return fault("needs the names of all columns", "name-columns:A,B"),
             },
+            "set-role" => match pair() {
+                Some((role, names)) => {
+                    let names = names.split(',').map(|name| name.trim().to_owned()).collect();
+                    Kind::SetRole(SetRole::new(role.trim().parse()?, names)?)
+                }
+                None => {
+                    return fault("needs a role and columns", "set-role:tag=A,B or set-role:timestamp=C");
+                }
+            },
             "filter" if !rest.trim().is_empty() => Kind::Filter(rest.parse()?),
             "filter" => return fault("needs an expression", "filter:usage > 0.5 AND host = 'web1'"),
             "compute" => match pair() {
@@ -244,6 +257,7 @@ impl fmt::Display for TransformSpec {
             Kind::Select(names) => write!(f, "select-columns:{}", names.join(",")),
             Kind::RenameColumn(from, to) => write!(f, "rename-column:{from}={to}"),
             Kind::Cast(column, to) => write!(f, "cast:{column}={to}"),
+            Kind::SetRole(set) => write!(f, "set-role:{}={}", set.role().as_str(), set.names().join(",")),
             Kind::NameColumns(names) => write!(f, "name-columns:{}", joined(names.names())),
             Kind::RenameTable(rename) => write!(f, "{rename}"),
             Kind::Filter(expression) => write!(f, "filter:{expression}"),

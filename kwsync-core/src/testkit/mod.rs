@@ -1,10 +1,14 @@
 //! What tests of more than one crate share: real servers that start in a temporary folder and never outlive the
 //! test process. Behind the feature `testkit`; no part of the stable API.
 
+mod kafka;
+#[cfg(feature = "testkit-kwdb")]
+pub mod kwdb;
 mod mariadb;
 mod mosquitto;
 mod postgres;
 
+pub use kafka::KafkaServer;
 pub use mariadb::MariaServer;
 pub use mosquitto::Mosquitto;
 pub use postgres::PgServer;

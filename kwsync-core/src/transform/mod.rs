@@ -8,6 +8,7 @@ mod lacking;
 mod merge;
 mod positions;
 mod privacy;
+mod roles;
 #[cfg(feature = "expressions")]
 mod rows;
 mod table;
@@ -23,6 +24,7 @@ pub use expr::{Evaluated, Expression};
 pub use merge::MergeTables;
 pub use positions::NameColumns;
 pub use privacy::{HashColumn, Mask, MaskColumn};
+pub use roles::SetRole;
 #[cfg(feature = "expressions")]
 pub use rows::{ComputeColumn, FilterRows};
 pub use table::{RenameTable, TableScope};

@@ -34,6 +34,14 @@ fn columns_are_chosen_renamed_and_added() {
     assert_eq!(names(&one(&DropColumns::new(vec!["n".into()]).unwrap())), ["host", "s"]);
     assert_eq!(names(&one(&RenameColumn::new("n", "m"))), ["host", "m", "s"]);
     assert_eq!(names(&one(&AddColumn::tag("site", "x"))), ["host", "site", "n", "s"]);
+    let tags = one(&SetRole::new(Role::Tag, vec!["s".into(), "absent".into()]).unwrap());
+    assert_eq!(names(&tags), ["host", "s", "n"]);
+    assert_eq!(tags.schema().columns()[1].role(), Role::Tag);
+    let time = one(&SetRole::new(Role::Timestamp, vec!["n".into()]).unwrap());
+    assert_eq!(names(&time), ["n", "host", "s"]);
+    assert_eq!(time.schema().columns()[0].role(), Role::Timestamp);
+    assert_eq!(time.row(1).get("n").unwrap(), Value::Int(300));
+    assert!(SetRole::new(Role::Timestamp, vec!["a".into(), "b".into()]).is_err());
     let added = one(&AddColumn::field("site", "x"));
     assert_eq!(names(&added), ["host", "n", "s", "site"]);
     assert_eq!(added.row(2).get("site").unwrap(), Value::Text("x".into()));

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use kwsync_core::config::{Dsn, Param, Params};
 use kwsync_core::system::mysql::session::ConnectConfig;
-use kwsync_core::{Error, Result};
+use kwsync_core::{Error, Result, TableId};
 
-use crate::relational::{Pattern, items};
+use crate::relational::{CursorOptions, Pattern, items, with_cursor};
 
 /// The parameters.
-pub static PARAMS: &[Param] = &[
+pub static PARAMS: &[Param] = with_cursor![
     Param::list(
         "tables",
         "the tables: TABLE, DATABASE.TABLE, patterns with *; quote a part that holds a dot",
@@ -47,6 +47,11 @@ pub static PARAMS: &[Param] = &[
         "what time columns are; those below zero or of 24 hours and more are no time of day",
     )
     .with_default("time"),
+    Param::text(
+        "timezone",
+        "the zone of the times in DATETIME columns, for reading by a cursor: an offset such as +08:00, or a zone that the server knows",
+    )
+    .with_default("+00:00"),
     Param::int("batch_rows", 1, 1 << 20, "most rows of a batch")
         .with_default("65536")
         .with_aliases(&["fetchSize", "fetch_size"]),
@@ -104,6 +109,8 @@ pub struct MysqlSourceOptions {
     pub(super) time_as: TimeAs,
     pub(super) batch_rows: usize,
     pub(super) batch_bytes: usize,
+    pub(super) timezone: String,
+    pub(super) cursor: CursorOptions,
 }
 
 impl MysqlSourceOptions {
@@ -124,6 +131,8 @@ impl MysqlSourceOptions {
             time_as: TimeAs::default(),
             batch_rows: 65_536,
             batch_bytes: 8 << 20,
+            timezone: "+00:00".to_owned(),
+            cursor: CursorOptions::default(),
         }
     }
 
@@ -160,8 +169,21 @@ impl MysqlSourceOptions {
         if let Some(bytes) = params.size("batch_size") {
             options.batch_bytes = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1 << 10, 1 << 30);
         }
+        if let Some(zone) = params.text("timezone") {
+            zone.clone_into(&mut options.timezone);
+        }
+        options.cursor = CursorOptions::from_params(params, true)?;
         options.check()?;
         Ok(options)
+    }
+
+    /// The table that the rows of a query belong to.
+    pub(super) fn query_table(&self) -> TableId {
+        match self.tables.first().and_then(|pattern| pattern.exact()) {
+            Some((Some(schema), name)) => TableId::with_schema(schema, name),
+            Some((None, name)) => TableId::new(name),
+            None => TableId::new("query"),
+        }
     }
 
     fn check(&self) -> Result<()> {

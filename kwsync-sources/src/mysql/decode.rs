@@ -118,7 +118,7 @@ impl Columns {
     }
 
     /// Adds a row, or says which column cannot have its value.
-    pub(super) fn push(&mut self, values: &[Value]) -> Result<(), (String, Fault)> {
+    pub(super) fn push(&mut self, values: &[&Value]) -> Result<(), (String, Fault)> {
         let mut fault = None;
         for ((column, own), value) in self.columns.iter_mut().zip(self.schema.columns()).zip(values) {
             if fault.is_some() {

@@ -10,6 +10,7 @@
 //! reads at a moment of its own, and the notes of the dry run say so.
 
 mod config;
+mod cursor;
 mod cut;
 mod decode;
 mod reader;

@@ -1,7 +1,9 @@
 //! Reads one split: a task drives the statement and decodes its rows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use bytes::Bytes;
 use kwsync_core::system::mysql::ddl::{bytes_literal, literal};
 use kwsync_core::system::mysql::session::error;
@@ -10,29 +12,19 @@ use kwsync_core::{
     Schema, Segment, SourceBatch, SplitPosition, Stage, TableBatch, TableId,
 };
 use mysql_async::prelude::Queryable;
-use mysql_async::{Params, Row, Value};
+use mysql_async::{Params, Value};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::config::ZeroDates;
+use super::cursor::Cursor;
 use super::decode::Columns;
 use super::source::{Lane, Sessions};
-
-/// Batches that wait for the lane; more would only take memory.
-const AHEAD: usize = 2;
+use crate::relational::{Batches, Follow};
 
 /// Reads one split of a [`MysqlSource`](super::MysqlSource).
 #[derive(Debug)]
 pub struct MysqlReader {
-    batches: mpsc::Receiver<Result<SourceBatch>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for MysqlReader {
-    fn drop(&mut self) {
-        // The session goes with the task, and the server notices.
-        self.task.abort();
-    }
+    batches: Batches,
 }
 
 /// What the task has to do.
@@ -45,6 +37,7 @@ pub(super) struct Reading {
     pub(super) table: TableId,
     pub(super) schema: Arc<Schema>,
     pub(super) input: Arc<Input>,
+    /// The last key, each part as SQL has it.
     pub(super) after: Option<Vec<String>>,
     pub(super) zero_dates: ZeroDates,
     pub(super) batch_rows: usize,
@@ -53,20 +46,18 @@ pub(super) struct Reading {
 
 impl MysqlReader {
     pub(super) fn start(reading: Reading, lane: Lane) -> Self {
-        let (sender, batches) = mpsc::channel(AHEAD);
-        let task = tokio::spawn(async move {
-            if let Err(error) = reading.run(lane, &sender).await {
-                // Nobody may listen any more; then nobody wants to know.
-                drop(sender.send(Err(error)).await);
-            }
-        });
-        Self { batches, task }
+        Self { batches: Batches::of(|sender| async move { reading.run(lane, &sender).await }) }
+    }
+
+    /// Reads what comes by a cursor.
+    pub(super) fn follow(follow: Follow<Cursor>, at: Option<SplitPosition>) -> Self {
+        Self { batches: Batches::of(|sender| async move { follow.run(at, &sender).await }) }
     }
 }
 
 impl Reader for MysqlReader {
     async fn next(&mut self) -> Result<Option<SourceBatch>> {
-        self.batches.recv().await.transpose()
+        self.batches.next().await
     }
 
     fn is_interruptible(&self) -> bool {
@@ -78,12 +69,7 @@ impl Reading {
     async fn run(mut self, mut lane: Lane, sender: &mpsc::Sender<Result<SourceBatch>>) -> Result<()> {
         let name = self.input.name().to_owned();
         let cannot = |found| error(found).context(format!("cannot read {name}"));
-        let mut making = Making {
-            columns: Columns::new(&self.schema, self.zero_dates)?,
-            rejects: Vec::new(),
-            last: self.after.take(),
-            record: 0,
-        };
+        let mut making = Making::new(&self.schema, &self.table, Arc::clone(&self.input), self.zero_dates)?;
         let mut empty = true;
         {
             let sql = std::mem::take(&mut self.sql);
@@ -91,19 +77,17 @@ impl Reading {
             let mut done = false;
             while !done {
                 match result.next().await.map_err(cannot)? {
-                    Some(row) => making.take(row, &self)?,
+                    Some(row) => self.take(&row.unwrap_raw(), &mut making)?,
                     None => done = true,
                 }
-                let full =
-                    making.columns.rows() >= self.batch_rows || making.columns.bytes() >= self.batch_bytes;
-                if !full && !done {
+                if !making.is_full(self.batch_rows, self.batch_bytes) && !done {
                     continue;
                 }
                 if making.columns.rows() == 0 && !empty {
                     continue;
                 }
                 empty = false;
-                let batch = making.batch(&self)?;
+                let batch = self.batch(making.finish()?)?;
                 if sender.send(Ok(batch)).await.is_err() {
                     return Ok(());
                 }
@@ -112,40 +96,96 @@ impl Reading {
         self.sessions.give_back(lane);
         Ok(())
     }
+
+    fn take(&mut self, values: &[Option<Value>], making: &mut Making) -> Result<()> {
+        let (own, key) = values.split_at_checked(self.schema.columns().len()).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, format!("{}: a row lacks columns", self.input.name()))
+        })?;
+        if !self.key.is_empty() {
+            let key = key.iter().map(|value| self.part(value.as_ref())).collect::<Result<Vec<_>>>()?;
+            if !self.unique && self.after.as_ref() == Some(&key) {
+                return Err(no_key(self, &format!("has a value twice: {}", key.join(", "))));
+            }
+            self.after = Some(key);
+        }
+        making.add(own);
+        Ok(())
+    }
+
+    /// A part of a key as SQL has it.
+    fn part(&self, value: Option<&Value>) -> Result<String> {
+        Ok(match value {
+            None | Some(Value::NULL) => return Err(no_key(self, "is null in some rows")),
+            Some(Value::Bytes(bytes)) => match std::str::from_utf8(bytes) {
+                Ok(text) => literal(text),
+                Err(_) => bytes_literal(bytes),
+            },
+            Some(Value::Float(_) | Value::Double(_)) => return Err(no_key(self, "is a float")),
+            Some(other) => other.as_sql(false),
+        })
+    }
+
+    fn batch(&self, made: Made) -> Result<SourceBatch> {
+        let Made { arrays, origin, rejects, rows, bytes } = made;
+        let good = rows - rejects.len();
+        let batch = TableBatch::from_columns(self.table.clone(), Arc::clone(&self.schema), arrays, origin)?;
+        let counts = DecodeCounts { records: rows as u64, ..DecodeCounts::default() };
+        // A table without rows is one, too: whoever takes it makes it.
+        let batches = if good > 0 || rows == 0 { vec![batch] } else { Vec::new() };
+        let position = match &self.after {
+            Some(key) => key.iter().map(|part| serde_json::Value::from(part.as_str())).collect(),
+            None => serde_json::Value::Null,
+        };
+        let decoded = Decoded { batches, rejects, counts };
+        Ok(SourceBatch { bytes, ..SourceBatch::of(decoded, SplitPosition(position)) })
+    }
 }
 
 /// Rows on their way into a batch.
-struct Making {
+pub(super) struct Making {
     columns: Columns,
+    table: TableId,
+    input: Arc<Input>,
     rejects: Vec<Reject>,
-    /// The last key, each part as SQL has it.
-    last: Option<Vec<String>>,
     record: u64,
 }
 
+/// Rows as columns; those that were refused are left out.
+pub(super) struct Made {
+    pub(super) arrays: Vec<ArrayRef>,
+    pub(super) origin: Origin,
+    pub(super) rejects: Vec<Reject>,
+    /// Those that were refused among them.
+    pub(super) rows: usize,
+    pub(super) bytes: u64,
+}
+
 impl Making {
-    fn take(&mut self, row: Row, reading: &Reading) -> Result<()> {
-        let values = row.unwrap_raw();
-        let values: Vec<Value> = values.into_iter().map(|value| value.unwrap_or(Value::NULL)).collect();
-        let (own, key) = values.split_at_checked(reading.schema.columns().len()).ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, format!("{}: a row lacks columns", reading.input.name()))
-        })?;
+    pub(super) fn new(
+        schema: &Arc<Schema>,
+        table: &TableId,
+        input: Arc<Input>,
+        zero_dates: ZeroDates,
+    ) -> Result<Self> {
+        let columns = Columns::new(schema, zero_dates)?;
+        Ok(Self { columns, table: table.clone(), input, rejects: Vec::new(), record: 0 })
+    }
+
+    pub(super) fn is_full(&self, rows: usize, bytes: usize) -> bool {
+        self.columns.rows() >= rows || self.columns.bytes() >= bytes
+    }
+
+    pub(super) fn add(&mut self, values: &[Option<Value>]) {
         self.record += 1;
-        if !reading.key.is_empty() {
-            let key = key.iter().map(|value| self.part(value, reading)).collect::<Result<Vec<_>>>()?;
-            if !reading.unique && self.last.as_ref() == Some(&key) {
-                return Err(no_key(reading, &format!("has a value twice: {}", key.join(", "))));
-            }
-            self.last = Some(key);
-        }
-        if let Err((column, fault)) = self.columns.push(own) {
-            let text: Vec<String> = own.iter().map(|value| value.as_sql(true)).collect();
+        let values: Vec<&Value> = values.iter().map(|value| value.as_ref().unwrap_or(&Value::NULL)).collect();
+        if let Err((column, fault)) = self.columns.push(&values) {
+            let text: Vec<String> = values.iter().map(|value| value.as_sql(true)).collect();
             self.rejects.push(Reject {
                 position: Position { record: self.record, ..Position::default() },
-                split: reading.input.split().to_owned(),
+                split: self.input.split().to_owned(),
                 stage: Stage::Decode,
                 format: "mysql".to_owned(),
-                table: Some(reading.table.clone()),
+                table: Some(self.table.clone()),
                 code: fault.code.to_owned(),
                 reason: format!("column {column:?}: {}", fault.reason),
                 raw: Bytes::from(text.join(", ")),
@@ -153,51 +193,22 @@ impl Making {
                 at: None,
             });
         }
-        Ok(())
     }
 
-    /// A part of a key as SQL has it.
-    fn part(&self, value: &Value, reading: &Reading) -> Result<String> {
-        Ok(match value {
-            Value::NULL => return Err(no_key(reading, "is null in some rows")),
-            Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => literal(text),
-                Err(_) => bytes_literal(bytes),
-            },
-            Value::Float(_) | Value::Double(_) => return Err(no_key(reading, "is a float")),
-            other => other.as_sql(false),
-        })
-    }
-
-    fn batch(&mut self, reading: &Reading) -> Result<SourceBatch> {
-        let (rows, bytes) = (self.columns.rows(), self.columns.bytes());
+    pub(super) fn finish(&mut self) -> Result<Made> {
+        let (rows, bytes) = (self.columns.rows(), self.columns.bytes() as u64);
         let arrays = self.columns.finish()?;
         let rejects = std::mem::take(&mut self.rejects);
-        let good = rows - rejects.len();
         // The records of the good rows: those between that were refused are left out.
         let first = self.record - rows as u64 + 1;
-        let refused: Vec<u64> = rejects.iter().map(|reject| reject.position.record).collect();
+        let refused: HashSet<u64> = rejects.iter().map(|reject| reject.position.record).collect();
         let refs: Vec<RecordRef> = (0..rows as u32)
             .filter(|at| !refused.contains(&(first + u64::from(*at))))
             .map(|record| RecordRef { record, ..RecordRef::default() })
             .collect();
         let base = Position { record: first, ..Position::default() };
-        let segment = Segment { input: Arc::clone(&reading.input), bytes: None, base };
-        let batch = TableBatch::from_columns(
-            reading.table.clone(),
-            Arc::clone(&reading.schema),
-            arrays,
-            Origin::new([segment], refs),
-        )?;
-        let counts = DecodeCounts { records: rows as u64, ..DecodeCounts::default() };
-        // A table without rows is one, too: whoever takes it makes it.
-        let batches = if good > 0 || rows == 0 { vec![batch] } else { Vec::new() };
-        let position = match &self.last {
-            Some(key) => key.iter().map(|part| serde_json::Value::from(part.as_str())).collect(),
-            None => serde_json::Value::Null,
-        };
-        let decoded = Decoded { batches, rejects, counts };
-        Ok(SourceBatch { bytes: bytes as u64, ..SourceBatch::of(decoded, SplitPosition(position)) })
+        let segment = Segment { input: Arc::clone(&self.input), bytes: None, base };
+        Ok(Made { arrays, origin: Origin::new([segment], refs), rejects, rows, bytes })
     }
 }
 

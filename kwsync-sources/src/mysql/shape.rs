@@ -12,7 +12,8 @@ use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::prelude::Queryable;
 
 use super::config::{MysqlSourceOptions, TimeAs, ZeroDates};
-use crate::relational::{Spec, one_line};
+use crate::relational::one_line;
+use crate::relational::ranged::Spec;
 
 /// The character set that is none: bytes.
 const BINARY: u16 = 63;
@@ -214,6 +215,32 @@ impl Shape {
             sql.push_str(&format!(" ORDER BY {}", key.join(", ")));
         }
         Ok(sql)
+    }
+
+    /// The statement whose rows come in the order of a column, quoted already, which stands behind the others under a
+    /// name of its own.
+    pub(super) fn ordered(&self, column: &str, called: &str, conditions: &[String]) -> Result<String> {
+        Ok(format!(
+            "SELECT {}, {column} AS {} FROM {} WHERE {} ORDER BY {column}",
+            self.list,
+            quote(called)?,
+            self.from,
+            conditions.join(" AND ")
+        ))
+    }
+
+    /// What a column is that can be selected.
+    pub(super) async fn type_of(
+        &self,
+        connection: &mut Conn,
+        options: &MysqlSourceOptions,
+        column: &str,
+    ) -> Result<DataType> {
+        let sql = format!("SELECT {} FROM {}", quote(column)?, self.from);
+        let statement = connection.prep(sql).await.map_err(error)?;
+        let fields = statement.columns();
+        connection.close(statement).await.map_err(error)?;
+        Ok(fields.first().map_or(DataType::Text, |field| result_type(field, options)))
     }
 
     /// A column that comes out of the selection.

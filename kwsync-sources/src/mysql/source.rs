@@ -10,10 +10,12 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::config::MysqlSourceOptions;
+use super::cursor::Cursor;
 use super::cut;
 use super::reader::{MysqlReader, Reading};
 use super::shape::{Shape, Table};
-use crate::relational::{Range, Spec, What, after};
+use crate::relational::ranged::{Range, Spec, What, after};
+use crate::relational::{self, Follow};
 
 /// A session in which splits are read.
 #[derive(Debug)]
@@ -175,57 +177,13 @@ impl MysqlSource {
         }
     }
 
-    /// The tables that the options ask for.
-    async fn asked(&self, connection: &mut Conn) -> Result<Vec<CatalogTable>> {
-        let default = self.options.connect.database.as_deref();
-        let all = catalog::tables(connection, None, None).await?;
-        let mut found: Vec<CatalogTable> = Vec::new();
-        for pattern in &self.options.tables {
-            let before = found.len();
-            for table in &all {
-                let is = match pattern.exact() {
-                    Some((schema, name)) => schema.or(default) == Some(&table.schema) && name == table.name,
-                    None => {
-                        !table.view
-                            && table.name != "kwsync_checkpoint"
-                            && pattern.matches(default, &table.schema, &table.name)
-                    }
-                };
-                let out = self
-                    .options
-                    .exclude
-                    .iter()
-                    .any(|other| other.matches(default, &table.schema, &table.name));
-                let twice =
-                    found.iter().any(|known| known.schema == table.schema && known.name == table.name);
-                if is && !out && !twice {
-                    found.push(table.clone());
-                }
-            }
-            if found.len() == before && (pattern.exact().is_some() || self.options.exclude.is_empty()) {
-                return Err(gone(&pattern, default));
-            }
-        }
-        Ok(found)
-    }
-
-    async fn look(&self, connection: &mut Conn, id: &TableId) -> Result<Table> {
-        let schema = id.schema().unwrap_or_default();
-        let columns = catalog::columns(connection, schema, id.name()).await?;
-        if columns.is_empty() {
-            return Err(gone(id, None));
-        }
-        let unique = catalog::unique_indexes(connection, schema, id.name()).await?;
-        Ok(Table { columns, unique })
-    }
-
     async fn shape(&self, connection: &mut Conn, asked: Option<&TableId>) -> Result<Arc<Shape>> {
         if let Some(shape) = self.shapes.lock().await.get(&asked.cloned()) {
             return Ok(Arc::clone(shape));
         }
         let shape = match asked {
             Some(id) => {
-                let table = self.look(connection, id).await?;
+                let table = look(connection, id).await?;
                 Shape::of_table(connection, &self.options, id, &table).await?
             }
             None => {
@@ -241,11 +199,7 @@ impl MysqlSource {
 
     async fn query_splits(&self, connection: &mut Conn) -> Result<Vec<Split>> {
         let shape = self.shape(connection, None).await?;
-        let table = match self.options.tables.first().and_then(|pattern| pattern.exact()) {
-            Some((Some(schema), name)) => TableId::with_schema(schema, name),
-            Some((None, name)) => TableId::new(name),
-            None => TableId::new("query"),
-        };
+        let table = self.options.query_table();
         self.tell(&table, &shape.schema);
         let (key, ranges) = match &self.options.split_by {
             Some(name) => {
@@ -269,12 +223,12 @@ impl MysqlSource {
 
     async fn table_splits(&self, connection: &mut Conn, lanes: usize, known: &[Spec]) -> Result<Vec<Split>> {
         let mut splits = Vec::new();
-        for found in self.asked(connection).await? {
+        for found in asked(connection, &self.options, true).await? {
             let id = TableId::with_schema(found.schema.as_str(), found.name.as_str());
             if known.iter().any(|spec| spec.asked.as_ref() == Some(&id)) {
                 continue;
             }
-            let table = self.look(connection, &id).await?;
+            let table = look(connection, &id).await?;
             let shape = self.shape(connection, Some(&id)).await?;
             let (mut key, mut unique) = (table.key(), true);
             let pieces = cut::count(&self.options, &found, lanes);
@@ -318,6 +272,18 @@ impl MysqlSource {
         Ok(splits)
     }
 
+    /// The splits of tables that are read by a cursor.
+    async fn cursor_splits(&self, known: &[Split]) -> Result<Vec<Split>> {
+        let cursor = Cursor::new(Arc::clone(&self.options));
+        let (splits, tables) =
+            relational::splits(&cursor, &self.options.cursor, &cursor.what()?, known).await?;
+        for table in tables {
+            self.tell(&table.info.table, &table.info.schema);
+            table.notes().into_iter().for_each(|note| self.note(note));
+        }
+        Ok(splits)
+    }
+
     /// The splits of one table or query.
     fn made(
         &self,
@@ -349,6 +315,50 @@ impl MysqlSource {
     }
 }
 
+/// The tables that the options ask for. `strict` makes an error of a name or pattern that means none.
+pub(super) async fn asked(
+    connection: &mut Conn,
+    options: &MysqlSourceOptions,
+    strict: bool,
+) -> Result<Vec<CatalogTable>> {
+    let default = options.connect.database.as_deref();
+    let all = catalog::tables(connection, None, None).await?;
+    let mut found: Vec<CatalogTable> = Vec::new();
+    for pattern in &options.tables {
+        let before = found.len();
+        for table in &all {
+            let is = match pattern.exact() {
+                Some((schema, name)) => schema.or(default) == Some(&table.schema) && name == table.name,
+                None => {
+                    !table.view
+                        && table.name != "kwsync_checkpoint"
+                        && pattern.matches(default, &table.schema, &table.name)
+                }
+            };
+            let out = options.exclude.iter().any(|other| other.matches(default, &table.schema, &table.name));
+            let twice = found.iter().any(|known| known.schema == table.schema && known.name == table.name);
+            if is && !out && !twice {
+                found.push(table.clone());
+            }
+        }
+        if strict && found.len() == before && (pattern.exact().is_some() || options.exclude.is_empty()) {
+            return Err(gone(&pattern, default));
+        }
+    }
+    Ok(found)
+}
+
+/// A table as the catalog has it.
+pub(super) async fn look(connection: &mut Conn, id: &TableId) -> Result<Table> {
+    let schema = id.schema().unwrap_or_default();
+    let columns = catalog::columns(connection, schema, id.name()).await?;
+    if columns.is_empty() {
+        return Err(gone(id, None));
+    }
+    let unique = catalog::unique_indexes(connection, schema, id.name()).await?;
+    Ok(Table { columns, unique })
+}
+
 fn gone(name: &dyn std::fmt::Display, database: Option<&str>) -> Error {
     let place = database.map(|name| format!(" in database {name:?}")).unwrap_or_default();
     Error::new(ErrorKind::NotFound, format!("there is no table {name}{place} to read")).with_hint(
@@ -368,6 +378,9 @@ impl Source for MysqlSource {
     }
 
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
+        if self.options.cursor.column.is_some() {
+            return self.cursor_splits(known).await;
+        }
         let specs =
             known.iter().map(|split| Spec::of(split, "MySQL", &self.what())).collect::<Result<Vec<_>>>()?;
         if let Some(note) = self.sessions.open_all(lanes).await? {
@@ -385,6 +398,15 @@ impl Source for MysqlSource {
     }
 
     async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<MysqlReader> {
+        if self.options.cursor.column.is_some() {
+            let cursor = Cursor::new(Arc::clone(&self.options));
+            let spec = relational::Spec::of(split, &cursor.what()?)?;
+            let options = self.options.cursor.clone();
+            return Ok(MysqlReader::follow(
+                Follow { database: Arc::new(cursor), options, spec },
+                at.cloned(),
+            ));
+        }
         let spec = Spec::of(split, "MySQL", &self.what())?;
         let after = after(at)?;
         if spec.key.is_empty() && after.is_some() {

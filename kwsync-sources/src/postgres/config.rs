@@ -5,12 +5,12 @@ use std::time::Duration;
 use kwsync_core::config::{Dsn, Param, Params};
 use kwsync_core::system::postgres::profile::Server;
 use kwsync_core::system::postgres::wire::ConnectConfig;
-use kwsync_core::{Error, Result};
+use kwsync_core::{Error, Result, TableId};
 
-use crate::relational::{Pattern, items};
+use crate::relational::{CursorOptions, Pattern, items, with_cursor};
 
 /// The parameters.
-pub static PARAMS: &[Param] = &[
+pub static PARAMS: &[Param] = with_cursor![
     Param::list("tables", "the tables: TABLE, SCHEMA.TABLE, patterns with *; quote a part that holds a dot")
         .with_aliases(&["table"]),
     Param::list("exclude", "tables to leave out, as tables="),
@@ -98,6 +98,7 @@ pub struct PostgresSourceOptions {
     pub(super) timezone: String,
     pub(super) batch_rows: usize,
     pub(super) batch_bytes: usize,
+    pub(super) cursor: CursorOptions,
 }
 
 impl PostgresSourceOptions {
@@ -121,6 +122,7 @@ impl PostgresSourceOptions {
             timezone: "UTC".to_owned(),
             batch_rows: 65_536,
             batch_bytes: 8 << 20,
+            cursor: CursorOptions::default(),
         }
     }
 
@@ -165,8 +167,18 @@ impl PostgresSourceOptions {
         if let Some(bytes) = params.size("batch_size") {
             options.batch_bytes = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1 << 10, 1 << 30);
         }
+        options.cursor = CursorOptions::from_params(params, true)?;
         options.check()?;
         Ok(options)
+    }
+
+    /// The table that the rows of a query belong to.
+    pub(super) fn query_table(&self) -> TableId {
+        match self.tables.first().and_then(|pattern| pattern.exact()) {
+            Some((Some(schema), name)) => TableId::with_schema(schema, name),
+            Some((None, name)) => TableId::new(name),
+            None => TableId::new("query"),
+        }
     }
 
     fn check(&self) -> Result<()> {

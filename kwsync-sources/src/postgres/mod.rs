@@ -19,6 +19,7 @@
 //! distinct: without one, they cannot be read on from the middle.
 
 mod config;
+mod cursor;
 mod cut;
 mod reader;
 mod relation;

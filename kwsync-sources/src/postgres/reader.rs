@@ -12,27 +12,17 @@ use kwsync_core::{
 };
 use kwsync_formats::pgcopy::CopyDecoder;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
+use super::cursor::Cursor;
 use super::session::{Lane, Sessions};
 use super::spec::Order;
 use super::statement::Statement;
-
-/// Batches that wait for the lane; more would only take memory.
-const AHEAD: usize = 2;
+use crate::relational::{Batches, Follow};
 
 /// Reads one split of a [`PostgresSource`](super::PostgresSource).
 #[derive(Debug)]
 pub struct PostgresReader {
-    batches: mpsc::Receiver<Result<SourceBatch>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for PostgresReader {
-    fn drop(&mut self) {
-        // The session goes with the task, and the server notices.
-        self.task.abort();
-    }
+    batches: Batches,
 }
 
 /// What the task has to do.
@@ -51,20 +41,18 @@ pub(super) struct Reading {
 
 impl PostgresReader {
     pub(super) fn start(reading: Reading) -> Self {
-        let (sender, batches) = mpsc::channel(AHEAD);
-        let task = tokio::spawn(async move {
-            if let Err(error) = reading.run(&sender).await {
-                // Nobody may listen any more; then nobody wants to know.
-                drop(sender.send(Err(error)).await);
-            }
-        });
-        Self { batches, task }
+        Self { batches: Batches::of(|sender| async move { reading.run(&sender).await }) }
+    }
+
+    /// Reads what comes by a cursor.
+    pub(super) fn follow(follow: Follow<Cursor>, at: Option<SplitPosition>) -> Self {
+        Self { batches: Batches::of(|sender| async move { follow.run(at, &sender).await }) }
     }
 }
 
 impl Reader for PostgresReader {
     async fn next(&mut self) -> Result<Option<SourceBatch>> {
-        self.batches.recv().await.transpose()
+        self.batches.next().await
     }
 
     fn is_interruptible(&self) -> bool {

@@ -26,10 +26,12 @@ pub(super) struct Asked {
 /// The table of checkpoints of the sink, which no pattern means.
 const CHECKPOINTS: &str = "kwsync_checkpoint";
 
-/// The tables that the options ask for, in the order of the options, those of a pattern by name.
+/// The tables that the options ask for, in the order of the options, those of a pattern by name. `strict` makes an error
+/// of a name or pattern that means none.
 pub(super) async fn asked(
     connection: &mut Connection,
     options: &PostgresSourceOptions,
+    strict: bool,
 ) -> Result<Vec<Relation>> {
     let default = options.schema.as_deref();
     let mut all = None;
@@ -46,7 +48,11 @@ pub(super) async fn asked(
         match pattern.exact() {
             Some((schema, name)) => {
                 let table = relations::named(connection, schema.or(default), name).await?;
-                add(&table.ok_or_else(|| gone(pattern, options))?);
+                match table {
+                    Some(table) => add(&table),
+                    None if strict => return Err(gone(pattern, options)),
+                    None => {}
+                }
                 continue;
             }
             None => {
@@ -60,7 +66,7 @@ pub(super) async fn asked(
                 });
             }
         }
-        if found.len() == before && options.exclude.is_empty() {
+        if strict && found.len() == before && options.exclude.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, format!("no table is called as {pattern} says"))
                 .with_hint("patterns mean tables, not views; case counts; check database and schema"));
         }

@@ -101,12 +101,8 @@ impl Sessions {
     async fn open_coordinator(&self, number: u64) -> Result<Coordinator> {
         let mut connection = Connection::connect(&self.options.connect).await?;
         let profile = Arc::new(Profile::probe(&mut connection).await?);
-        if matches!(profile.server, Server::Kwdb | Server::KwdbTimeSeries | Server::Cockroach) {
-            let text = format!("the server is {}, which this source does not read", profile.server);
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
-        let begin = self.begin(None);
-        connection.simple_query(&begin).await?;
+        refuse(&profile)?;
+        connection.simple_query(&begin(&self.options, None)).await?;
         let shared = self.options.shared_snapshot && profile.server == Server::PostgreSql;
         let id = match shared {
             true => Some(first(&mut connection, "SELECT pg_catalog.pg_export_snapshot()").await?),
@@ -120,37 +116,6 @@ impl Sessions {
         };
         let snapshot = Arc::new(Snapshot { id, xmin, number });
         Ok(Coordinator { connection, snapshot, profile })
-    }
-
-    /// What begins a transaction, in a snapshot or in one of its own.
-    fn begin(&self, snapshot: Option<&str>) -> String {
-        let options = &self.options;
-        let mut sql = String::from("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;");
-        if let Some(id) = snapshot {
-            sql.push_str(&format!("SET TRANSACTION SNAPSHOT {};", literal(id)));
-        }
-        for (name, value) in [
-            ("statement_timeout", "0"),
-            ("idle_in_transaction_session_timeout", "0"),
-            ("DateStyle", "ISO"),
-            ("IntervalStyle", "postgres"),
-            ("extra_float_digits", "3"),
-            // Several scans must not begin in the middle of a table, nor share one among processes: the order of rows
-            // would not be that of their places.
-            ("synchronize_seqscans", "off"),
-            ("max_parallel_workers_per_gather", "0"),
-            ("timezone", options.timezone.as_str()),
-            // Off means: an error rather than rows left out silently.
-            ("row_security", if options.row_security { "on" } else { "off" }),
-        ] {
-            // Through a function, which does nothing for what an older server does not know.
-            sql.push_str(&format!(
-                "SELECT pg_catalog.set_config(name, {}, true) FROM pg_catalog.pg_settings WHERE name = {};",
-                literal(value),
-                literal(name)
-            ));
-        }
-        sql
     }
 
     /// A session in the snapshot.
@@ -167,7 +132,7 @@ impl Sessions {
             }
         }
         let mut connection = Connection::connect(&self.options.connect).await?;
-        connection.simple_query(&self.begin(snapshot.id.as_deref())).await?;
+        connection.simple_query(&begin(&self.options, snapshot.id.as_deref())).await?;
         Ok(Lane { connection, snapshot })
     }
 
@@ -181,6 +146,49 @@ impl Sessions {
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses servers that have no COPY TO.
+pub(super) fn refuse(profile: &Profile) -> Result<()> {
+    if matches!(profile.server, Server::Kwdb | Server::KwdbTimeSeries | Server::Cockroach) {
+        let text = format!("the server is {}, which this source does not read", profile.server);
+        let error = Error::new(ErrorKind::Unsupported, text);
+        return Err(match profile.server {
+            Server::Cockroach => error,
+            _ => error.with_hint("use kwdb:// instead of postgres://"),
+        });
+    }
+    Ok(())
+}
+
+/// What begins a transaction, in a snapshot or in one of its own.
+pub(super) fn begin(options: &PostgresSourceOptions, snapshot: Option<&str>) -> String {
+    let mut sql = String::from("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;");
+    if let Some(id) = snapshot {
+        sql.push_str(&format!("SET TRANSACTION SNAPSHOT {};", literal(id)));
+    }
+    for (name, value) in [
+        ("statement_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+        ("DateStyle", "ISO"),
+        ("IntervalStyle", "postgres"),
+        ("extra_float_digits", "3"),
+        // Several scans must not begin in the middle of a table, nor share one among processes: the order of rows
+        // would not be that of their places.
+        ("synchronize_seqscans", "off"),
+        ("max_parallel_workers_per_gather", "0"),
+        ("timezone", options.timezone.as_str()),
+        // Off means: an error rather than rows left out silently.
+        ("row_security", if options.row_security { "on" } else { "off" }),
+    ] {
+        // Through a function, which does nothing for what an older server does not know.
+        sql.push_str(&format!(
+            "SELECT pg_catalog.set_config(name, {}, true) FROM pg_catalog.pg_settings WHERE name = {};",
+            literal(value),
+            literal(name)
+        ));
+    }
+    sql
 }
 
 /// The first value of the first row.

@@ -8,12 +8,14 @@ use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
 
 use super::config::{PostgresSourceOptions, Qualified};
+use super::cursor::Cursor;
 use super::cut::{self, Pieces};
 use super::reader::{PostgresReader, Reading, unmoved};
 use super::relation::{Asked, Shape, asked, gone};
 use super::session::Sessions;
 use super::spec::{Order, Spec, Taken, What, after};
 use super::statement;
+use crate::relational::{self, Follow};
 
 /// Tables and queries of a PostgreSQL server.
 ///
@@ -80,22 +82,12 @@ impl PostgresSource {
         }
     }
 
-    /// The table that the rows of a query belong to.
-    fn query_table(&self) -> TableId {
-        let named = self.options.tables.first().and_then(|pattern| pattern.exact());
-        match named {
-            Some((Some(schema), name)) => TableId::with_schema(schema, name),
-            Some((None, name)) => TableId::new(name),
-            None => TableId::new("query"),
-        }
-    }
-
     async fn query_splits(&self, query: &str, lanes: usize) -> Result<Vec<Split>> {
         let mut held = self.sessions.coordinator().await?;
         let own = held.get()?;
         let shape = Shape::of_query(&mut own.connection, query).await?;
         shape.notes.iter().for_each(|note| self.note(note.clone()));
-        self.tell(&self.query_table(), &shape.schema);
+        self.tell(&self.options.query_table(), &shape.schema);
         let column = match &self.options.split_by {
             Some(name) => {
                 let column = shape.column(name, &"the query")?;
@@ -108,7 +100,7 @@ impl PostgresSource {
         }
         let pieces = cut::query(own, &self.options, &shape.from, column).await?;
         let taken = own.snapshot.taken(0);
-        self.made(pieces, &self.query_table(), None, None, &taken, None)
+        self.made(pieces, &self.options.query_table(), None, None, &taken, None)
     }
 
     async fn table_splits(&self, lanes: usize, known: &[Spec]) -> Result<Vec<Split>> {
@@ -117,7 +109,7 @@ impl PostgresSource {
         if !own.snapshot.is_shared() {
             self.note("each piece is read at a moment of its own, not all at one".to_owned());
         }
-        let found = asked(&mut own.connection, &self.options).await?;
+        let found = asked(&mut own.connection, &self.options, true).await?;
         let schemas: HashSet<&str> = found.iter().map(|relation| relation.schema.as_str()).collect();
         let qualified = match self.options.qualified {
             Qualified::Auto => schemas.len() > 1,
@@ -153,6 +145,18 @@ impl PostgresSource {
                     Some(stored.bytes),
                 )?);
             }
+        }
+        Ok(splits)
+    }
+
+    /// The splits of tables that are read by a cursor.
+    async fn cursor_splits(&self, known: &[Split]) -> Result<Vec<Split>> {
+        let cursor = Cursor::new(Arc::clone(&self.options));
+        let (splits, tables) =
+            relational::splits(&cursor, &self.options.cursor, &cursor.what()?, known).await?;
+        for table in tables {
+            self.tell(&table.info.table, &table.info.schema);
+            table.notes().into_iter().for_each(|note| self.note(note));
         }
         Ok(splits)
     }
@@ -251,6 +255,9 @@ impl Source for PostgresSource {
     }
 
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
+        if self.options.cursor.column.is_some() {
+            return self.cursor_splits(known).await;
+        }
         let specs = known.iter().map(|split| Spec::of(split, &self.options)).collect::<Result<Vec<_>>>()?;
         let mut splits = known.to_vec();
         match &self.options.query {
@@ -262,6 +269,15 @@ impl Source for PostgresSource {
     }
 
     async fn open(&self, split: &Split, at: Option<&SplitPosition>) -> Result<PostgresReader> {
+        if self.options.cursor.column.is_some() {
+            let cursor = Cursor::new(Arc::clone(&self.options));
+            let spec = relational::Spec::of(split, &cursor.what()?)?;
+            let options = self.options.cursor.clone();
+            return Ok(PostgresReader::follow(
+                Follow { database: Arc::new(cursor), options, spec },
+                at.cloned(),
+            ));
+        }
         let spec = Spec::of(split, &self.options)?;
         let after = after(at)?;
         if spec.order == Order::None && after.is_some() {

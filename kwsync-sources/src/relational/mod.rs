@@ -1,14 +1,18 @@
 //! What the sources of relational databases share: how tables and columns are written down, and how ranges are cut.
 
+mod batches;
+mod cursor;
 mod list;
 mod pattern;
-mod ranges;
 #[cfg(any(feature = "mysql", feature = "odbc"))]
-mod spec;
+pub(crate) mod ranged;
+mod ranges;
 
+pub(crate) use batches::Batches;
+pub(crate) use cursor::{
+    Clock, CursorOptions, CursorTable, Database, Follow, Kind, Page, Spec, Window, splits, with_cursor,
+};
 pub(crate) use list::{items, one_line};
 pub(crate) use pattern::Pattern;
 #[cfg(feature = "postgres")]
 pub(crate) use ranges::{even, picked};
-#[cfg(any(feature = "mysql", feature = "odbc"))]
-pub(crate) use spec::{Range, Spec, What, after, cut_evenly};

@@ -80,6 +80,8 @@ pub enum ParamType {
     Choice(&'static [&'static str]),
     /// Texts between commas or line ends; blanks around them and empty ones are dropped. May be given several times.
     List,
+    /// Any text, under any name that begins with the declared one.
+    Prefix,
 }
 
 impl Param {
@@ -125,6 +127,11 @@ impl Param {
     /// Several texts.
     pub const fn list(name: &'static str, help: &'static str) -> Self {
         Self::new(name, ParamType::List, help)
+    }
+
+    /// Any number of texts whose names begin with `name`, as `kafka.`: what is passed on to somebody else.
+    pub const fn prefix(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, ParamType::Prefix, help)
     }
 
     /// Other names that mean the same.
@@ -204,7 +211,10 @@ impl Param {
 
     /// Whether `name` is its name or one of its aliases.
     pub fn is_called(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
+        match self.kind {
+            ParamType::Prefix => name.starts_with(self.name),
+            _ => self.name == name || self.aliases.contains(&name),
+        }
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
@@ -374,6 +384,16 @@ impl Params {
         }
     }
 
+    /// What was given under names that begin with `prefix`: the rest of the name, and the value.
+    pub fn prefixed(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        let items: &[(String, String)] = match self.value(prefix) {
+            Some(Value::Pairs(pairs)) => pairs,
+            Some(other) => mismatch(prefix, other).unwrap_or_default(),
+            None => &[],
+        };
+        items.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// Where the value of `name` comes from; `None` where it has none.
     pub fn provenance(&self, name: &str) -> Option<Provenance> {
         self.slot(name).filter(|slot| slot.value.is_some()).map(|slot| slot.provenance)
@@ -411,6 +431,9 @@ impl fmt::Debug for Params {
 impl Slot {
     fn give(&mut self, name: &str, text: Option<&str>) -> Result<()> {
         let param = self.param;
+        if param.kind == ParamType::Prefix {
+            return self.give_pair(name, text);
+        }
         let value = if param.ignored {
             Value::Text(text.unwrap_or_default().to_owned())
         } else {
@@ -444,6 +467,23 @@ impl Slot {
         }
         self.value = Some(value);
         self.text = text.unwrap_or("true").to_owned();
+        self.provenance = Provenance::Given;
+        Ok(())
+    }
+
+    fn give_pair(&mut self, name: &str, text: Option<&str>) -> Result<()> {
+        let (Some(rest), Some(text)) =
+            (name.strip_prefix(self.param.name).filter(|rest| !rest.is_empty()), text)
+        else {
+            return Err(Error::config(format!("`{name}` is wrong"))
+                .with_hint(format!("write {}NAME=VALUE", self.param.name)));
+        };
+        let pair = (rest.to_owned(), text.to_owned());
+        match &mut self.value {
+            Some(Value::Pairs(pairs)) => pairs.push(pair),
+            value => *value = Some(Value::Pairs(vec![pair])),
+        }
+        self.text = if self.text.is_empty() { rest.to_owned() } else { format!("{},{rest}", self.text) };
         self.provenance = Provenance::Given;
         Ok(())
     }

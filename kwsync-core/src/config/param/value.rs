@@ -14,6 +14,7 @@ pub(super) enum Value {
     Duration(Duration),
     Choice(&'static str),
     List(Vec<String>),
+    Pairs(Vec<(String, String)>),
 }
 
 /// The value of `text`, or what would be one. `None` is a key alone.
@@ -27,7 +28,8 @@ pub(super) fn parse(kind: ParamType, text: Option<&str>) -> Result<Value, String
     };
     let text_or_trimmed = if kind == ParamType::Text { text } else { text.trim() };
     let parsed = match kind {
-        ParamType::Text => Some(Value::Text(text_or_trimmed.to_owned())),
+        // The rest of a prefix's name is not known here.
+        ParamType::Text | ParamType::Prefix => Some(Value::Text(text_or_trimmed.to_owned())),
         ParamType::Flag => flag(text_or_trimmed).map(Value::Flag),
         ParamType::Int { min, max } => {
             let number = text_or_trimmed.replace('_', "").parse().ok();
@@ -58,7 +60,7 @@ pub(super) fn parse(kind: ParamType, text: Option<&str>) -> Result<Value, String
 /// What a parameter takes, in words.
 fn describe(kind: ParamType) -> String {
     match kind {
-        ParamType::Text => "any text".to_owned(),
+        ParamType::Text | ParamType::Prefix => "any text".to_owned(),
         ParamType::Flag => "true or false".to_owned(),
         ParamType::Int { min: i64::MIN, max: i64::MAX } => "a whole number".to_owned(),
         ParamType::Int { min, max: i64::MAX } => format!("a whole number from {min}"),

@@ -45,6 +45,7 @@ pub(super) fn read(common: &Common<'_>, notes: &mut Vec<String>) -> Option<Pipel
         return None;
     }
     let mut from = database?;
+    let name = from.object().map(str::to_owned);
     for (key, value) in [
         ("follow", Some("true".to_owned())),
         ("begin", begin),
@@ -60,6 +61,7 @@ pub(super) fn read(common: &Common<'_>, notes: &mut Vec<String>) -> Option<Pipel
     for (key, value) in [
         ("topic_prefix", prefix),
         ("topic_delimiter", Some(delimiter)),
+        ("topic_database", name),
         ("topic_per_table", Some(per_table.to_string())),
         ("topic_ignore_database", Some(ignore_database.to_string())),
         ("topic_format_suffix", Some(suffix.to_string())),

@@ -186,7 +186,7 @@ fn sources_and_their_defaults() {
         (spec.from.dsn().unwrap().to_string(), spec.to.dsn().unwrap().to_string()),
         (
             "kwdb://me:***@k:26257/db?connect_attempts=3&connect_backoff=5000ms&follow=true&poll_interval=5000ms&query_interval=1000ms&fetch_rows=100".to_owned(),
-            "kafka://b1:9092,b2:9092?topic_delimiter=-&topic_per_table=true&topic_ignore_database=false&topic_format_suffix=false&format=line_influxdb&dialect=kwdb".to_owned(),
+            "kafka://b1:9092,b2:9092?topic_delimiter=-&topic_database=db&topic_per_table=true&topic_ignore_database=false&topic_format_suffix=false&format=line_influxdb&dialect=kwdb".to_owned(),
         )
     );
     let spec = only(read(

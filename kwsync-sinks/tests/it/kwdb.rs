@@ -1,18 +1,15 @@
 //! Time series into a stand-in that is as strict as KWDB.
 
-mod server;
-
 use std::sync::Arc;
 
 use kwsync_core::system::postgres::wire::ConnectConfig;
+use kwsync_core::testkit::kwdb::{Kwdb, Literal};
 use kwsync_core::{
     Column, DataType, Delivery, ErrorKind, JobId, Lane, Result, Role, Schema, Settled, Sink, TableBatch,
     TimeUnit, Value, Writer,
 };
 use kwsync_sinks::kwdb::KwdbSink;
 use kwsync_sinks::postgres::{Create, Mode, PostgresOptions};
-
-use self::server::{Kwdb, Literal};
 
 fn options(kwdb: &Kwdb) -> PostgresOptions {
     PostgresOptions::new(ConnectConfig::new("127.0.0.1", kwdb.port, "root", "benchmark"))

@@ -1,0 +1,11 @@
+//! Kafka: addresses, properties and errors of the client, which is librdkafka.
+
+mod client;
+mod context;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use client::{ClientOptions, params};
+pub use context::KafkaContext;
+pub use error::{code_error, error};

@@ -1,0 +1,176 @@
+//! A producer, and what became of its messages.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kwsync_core::system::kafka::{KafkaContext, error};
+use kwsync_core::{Error, ErrorKind, Result};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::Notify;
+
+use super::KafkaSinkOptions;
+
+/// How long the brokers may take to begin or to end a transaction.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for room in the client's queue before asking again.
+const FULL: Duration = Duration::from_millis(2);
+
+/// A message's number, as its writer counts.
+pub(super) type Number = usize;
+
+/// What has been told of messages, on the client's own thread.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    kafka: KafkaContext,
+    /// Messages of which nothing is known yet.
+    open: AtomicUsize,
+    failed: Mutex<Vec<(Number, KafkaError)>>,
+    settled: Notify,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.kafka.log(level, facility, message);
+    }
+
+    fn error(&self, fault: KafkaError, reason: &str) {
+        self.kafka.error(fault, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Number;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: Number) {
+        if let Err((fault, _)) = result {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).push((number, fault.clone()));
+        }
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.settled.notify_one();
+        }
+    }
+}
+
+/// A producer of one writer.
+#[derive(Clone)]
+pub(super) struct Producer {
+    inner: Arc<ThreadedProducer<Deliveries>>,
+}
+
+impl Producer {
+    pub(super) fn new(options: &KafkaSinkOptions, transactional_id: Option<&str>) -> Result<Self> {
+        let mut config = options.client.config(&[
+            ("enable.idempotence", "true"),
+            ("linger.ms", "5"),
+            ("batch.num.messages", "10000"),
+            ("queue.buffering.max.messages", "100000"),
+            ("queue.buffering.max.kbytes", "65536"),
+            // A commit that takes longer has failed, and is made again.
+            ("message.timeout.ms", "60000"),
+        ]);
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+        }
+        let inner = config.create_with_context(Deliveries::default()).map_err(error)?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Hands a message to the client; waits while its queue is full.
+    ///
+    /// # Errors
+    /// The fault, for a message that can never be sent; nothing is sent then.
+    pub(super) async fn send(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        payload: &[u8],
+        number: Number,
+    ) -> std::result::Result<(), KafkaError> {
+        let mut record = BaseRecord::<[u8], [u8], Number>::with_opaque_to(topic, number).payload(payload);
+        record.key = key;
+        loop {
+            let context = self.inner.context();
+            // Before it is sent: its delivery may be told at once.
+            context.open.fetch_add(1, Ordering::AcqRel);
+            match self.inner.send(record) {
+                Ok(()) => return Ok(()),
+                Err((fault, back)) => {
+                    context.open.fetch_sub(1, Ordering::AcqRel);
+                    if fault.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                        return Err(fault);
+                    }
+                    record = back;
+                    tokio::time::sleep(FULL).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until the fate of every message is known; returns those that failed.
+    pub(super) async fn settle(&self) -> Vec<(Number, KafkaError)> {
+        let context = self.inner.context();
+        loop {
+            let settled = context.settled.notified();
+            if context.open.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            settled.await;
+        }
+        std::mem::take(&mut *context.failed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The error of a fault, with what the connection failed of.
+    pub(super) fn explained(&self, fault: KafkaError) -> Error {
+        let fatal = self.inner.client().fatal_error();
+        let fault = self.inner.context().kafka.explained(error(fault));
+        match fatal {
+            Some((code, reason)) if fault.kind() != ErrorKind::Fenced => {
+                fault.context(format!("the producer cannot go on: {code}: {reason}"))
+            }
+            _ => fault,
+        }
+    }
+
+    async fn blocking(
+        &self,
+        what: &'static str,
+        call: impl FnOnce(&ThreadedProducer<Deliveries>) -> std::result::Result<(), KafkaError> + Send + 'static,
+    ) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || call(&inner)).await.map_err(|fault| {
+            Error::new(ErrorKind::Internal, "a call of the Kafka client broke off").with_source(fault)
+        })?;
+        done.map_err(|fault| self.explained(fault).context(what))
+    }
+
+    /// Waits until the brokers answer and know the topics; with a transactional id, fences off whoever had it.
+    pub(super) async fn connect(&self, patience: Duration, transactional: bool) -> Result<()> {
+        if transactional {
+            return self
+                .blocking("transactions cannot begin", |inner| inner.init_transactions(PATIENCE))
+                .await;
+        }
+        self.blocking("the brokers do not answer", move |inner| {
+            // Any topic will do: what counts is that there is an answer.
+            inner.client().fetch_metadata(Some("kwsync"), patience).map(drop)
+        })
+        .await
+    }
+
+    pub(super) fn begin(&self) -> Result<()> {
+        self.inner.begin_transaction().map_err(|fault| self.explained(fault))
+    }
+
+    pub(super) async fn commit(&self) -> Result<()> {
+        self.blocking("the transaction cannot be committed", |inner| inner.commit_transaction(PATIENCE)).await
+    }
+
+    pub(super) async fn abort(&self) -> Result<()> {
+        self.blocking("the transaction cannot be taken back", |inner| inner.abort_transaction(PATIENCE)).await
+    }
+}

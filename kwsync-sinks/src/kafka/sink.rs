@@ -1,0 +1,390 @@
+//! The sink and its writers.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kwsync_core::config::EncoderFactory;
+use kwsync_core::system::kafka::{KafkaContext, code_error, error};
+use kwsync_core::{
+    Capabilities, Checkpoint, Delivered, Delivery, Encoder, Error, ErrorKind, Lane, Plan, Reject, Result,
+    Role, RowCounts, Schema, Settled, Sink, Stage, TableBatch, TableId, Value, Writer,
+};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::producer::Producer;
+use super::{KafkaSinkOptions, MessageKey};
+
+/// Writes rows as messages.
+///
+/// # Examples
+/// See `examples/kafka.rs` of package `kwsync`.
+#[derive(Clone)]
+pub struct KafkaSink {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: KafkaSinkOptions,
+    encoder: EncoderFactory,
+    /// Topics that are there.
+    known: Mutex<HashSet<String>>,
+}
+
+impl std::fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSink").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+impl KafkaSink {
+    /// A sink with the options given, whose messages are written by the encoders that `encoder` makes. Nothing is connected
+    /// yet.
+    pub fn new(options: KafkaSinkOptions, encoder: EncoderFactory) -> Self {
+        Self { shared: Arc::new(Shared { options, encoder, known: Mutex::default() }) }
+    }
+}
+
+impl Shared {
+    fn topic(&self, table: &TableId) -> String {
+        self.options.naming.topic(table)
+    }
+
+    fn place(&self) -> String {
+        format!("Kafka {}", self.options.client.brokers())
+    }
+
+    /// Makes the topic where it is missing.
+    async fn make(&self, topic: &str) -> Result<()> {
+        let options = &self.options;
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !options.create || known().contains(topic) {
+            return Ok(());
+        }
+        let config = options.client.config(&[]);
+        let admin: AdminClient<KafkaContext> =
+            config.create_with_context(KafkaContext::default()).map_err(error)?;
+        let new = NewTopic::new(topic, options.partitions, TopicReplication::Fixed(options.replication));
+        let patience = AdminOptions::new()
+            .request_timeout(Some(options.client.connect_timeout()))
+            .operation_timeout(Some(options.client.connect_timeout()));
+        let made = admin
+            .create_topics(&[new], &patience)
+            .await
+            .map_err(|fault| admin.inner().context().explained(error(fault)).context(self.place()))?;
+        for made in made {
+            match made {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                // Somebody else may make it, or the brokers by themselves.
+                Err((
+                    _,
+                    RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
+                )) => {
+                    tracing::info!(topic, "the topic may not be made");
+                }
+                Err((_, code)) => {
+                    return Err(code_error(code)
+                        .context(format!("the topic {topic} cannot be made"))
+                        .context(self.place()));
+                }
+            }
+        }
+        known().insert(topic.to_owned());
+        Ok(())
+    }
+}
+
+impl Sink for KafkaSink {
+    type Writer = KafkaWriter;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("kafka").with_delivery(Delivery::AtLeastOnce)
+    }
+
+    async fn plan(&self, table: &TableId, _schema: &Arc<Schema>) -> Result<Plan> {
+        let options = &self.shared.options;
+        let format = (self.shared.encoder)()?.format();
+        let strategy = format!("messages of {} rows at most as {format}", options.message_rows);
+        let mut plan = Plan::new(table.to_string(), strategy, Delivery::AtLeastOnce);
+        let make = if options.create { ", made where it is missing" } else { "" };
+        plan.notes.push(format!("topic {}{make}", self.shared.topic(table)));
+        plan.notes.push(match &options.key {
+            MessageKey::None => "no key: messages go to all partitions in turn".to_owned(),
+            MessageKey::Table => "key: the table's name".to_owned(),
+            MessageKey::Tags => "key: the values of the tags".to_owned(),
+            MessageKey::Columns(columns) => format!("key: {}", columns.join(", ")),
+        });
+        if let Some(id) = &options.transactional_id {
+            plan.notes.push(format!("each commit is one transaction of {id}"));
+        }
+        Ok(plan)
+    }
+
+    async fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> Result<()> {
+        if let MessageKey::Columns(columns) = &self.shared.options.key
+            && let Some(missing) = columns.iter().find(|column| schema.index_of(column).is_none())
+        {
+            let text = format!("table {table} has no column {missing:?}, which the key is made of");
+            return Err(Error::new(ErrorKind::Data, text)
+                .with_code("no_key_column")
+                .with_hint("mend key=, or leave the table out"));
+        }
+        self.shared.make(&self.shared.topic(table)).await
+    }
+
+    async fn open(&self, lane: &Lane) -> Result<KafkaWriter> {
+        let options = &self.shared.options;
+        // A lane has the same id in every run, so that a run that hangs is fenced off by the next.
+        let id = options.transactional_id.as_ref().map(|id| format!("{id}-{}", lane.index));
+        let producer = Producer::new(options, id.as_deref())?;
+        producer
+            .connect(options.client.connect_timeout(), id.is_some())
+            .await
+            .map_err(|fault| fault.context(self.shared.place()))?;
+        Ok(KafkaWriter {
+            shared: Arc::clone(&self.shared),
+            producer,
+            encoder: (self.shared.encoder)()?,
+            transaction: None,
+            batches: Vec::new(),
+            messages: Vec::new(),
+            pending: Settled::default(),
+            buffer: Vec::new(),
+            broken: false,
+        })
+    }
+}
+
+/// Writes the messages of one lane.
+///
+/// # Cancel safety
+/// As [`Writer`] says; messages of a call that was dropped may have gone out, and are sent again: at least once. In a
+/// transaction they are taken back.
+pub struct KafkaWriter {
+    shared: Arc<Shared>,
+    producer: Producer,
+    encoder: Box<dyn Encoder>,
+    /// Whether a transaction is open; `None` where there are none yet.
+    transaction: Option<()>,
+    /// What has been sent since the last commit, for the rejects.
+    batches: Vec<TableBatch>,
+    /// Which rows each message has: the batch, the first row, and the number of rows.
+    messages: Vec<(u32, u32, u32)>,
+    /// What the commit will settle.
+    pending: Settled,
+    buffer: Vec<u8>,
+    /// Whether a call was broken off.
+    broken: bool,
+}
+
+impl std::fmt::Debug for KafkaWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaWriter").field("batches", &self.batches.len()).finish_non_exhaustive()
+    }
+}
+
+impl KafkaWriter {
+    fn refuse(&mut self, batch: usize, row: usize, stage: Stage, code: &str, reason: &str) {
+        let Some(batch) = self.batches.get(batch) else { return };
+        let reject: Reject = batch.reject(row, stage, code, reason);
+        self.pending.add(batch.table(), RowCounts { rejected: 1, ..RowCounts::default() });
+        self.pending.rejects.push(reject);
+    }
+
+    async fn send_batch(&mut self, batch: &TableBatch) -> Result<()> {
+        if self.shared.options.transactional_id.is_some() && self.transaction.is_none() {
+            self.producer.begin()?;
+            self.transaction = Some(());
+        }
+        let index = self.batches.len();
+        self.batches.push(batch.clone());
+        let topic = self.shared.topic(batch.table());
+        let (mut row, most) = (0, self.shared.options.message_rows);
+        let mut keys = Keys::new(&self.shared.options.key, batch);
+        // Rows that are sent one by one, because one of them cannot be written.
+        let mut single = 0;
+        while row < batch.rows() {
+            let rows = if single > row { 1 } else { most.min(batch.rows() - row) };
+            self.buffer.clear();
+            let encoded = self
+                .encoder
+                .begin(&mut self.buffer)
+                .and_then(|()| self.encoder.encode(batch, row..row + rows, &mut self.buffer))
+                .and_then(|()| self.encoder.end(&mut self.buffer));
+            match encoded {
+                Ok(()) => {}
+                Err(fault) if !matches!(fault.kind(), ErrorKind::Data | ErrorKind::Unsupported) => {
+                    return Err(fault);
+                }
+                Err(_) if rows > 1 => {
+                    single = row + rows;
+                    continue;
+                }
+                Err(fault) => {
+                    let code = fault.code().unwrap_or("cannot_encode").to_owned();
+                    self.refuse(index, row, Stage::Encode, &code, &fault.to_string());
+                    row += 1;
+                    continue;
+                }
+            }
+            // A line's end ends a record in a stream; a message ends by itself.
+            let payload = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
+            let number = self.messages.len();
+            let key = keys.of(row);
+            match self.producer.send(&topic, key, payload, number).await {
+                Ok(()) => {
+                    self.pending.bytes += payload.len() as u64;
+                    self.messages.push((index as u32, row as u32, rows as u32));
+                }
+                Err(fault) => {
+                    let fault = self.producer.explained(fault);
+                    if fault.kind() != ErrorKind::Data {
+                        return Err(fault.context(format!("topic {topic}")));
+                    }
+                    if rows > 1 {
+                        single = row + rows;
+                        continue;
+                    }
+                    self.refuse(index, row, Stage::Write, "message_too_large", &fault.to_string());
+                }
+            }
+            row += rows;
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<()> {
+        let failed = self.producer.settle().await;
+        for (number, fault) in failed {
+            let fault = self.producer.explained(fault);
+            if fault.kind() != ErrorKind::Data || self.transaction.is_some() {
+                let (batch, ..) = self.messages.get(number).copied().unwrap_or_default();
+                let table = self.batches.get(batch as usize).map(|batch| batch.table().clone());
+                let fault = match table {
+                    Some(table) => fault.context(format!("topic {}", self.shared.topic(&table))),
+                    None => fault,
+                };
+                return Err(fault.context(self.shared.place()).with_delivered(Delivered::InDoubt));
+            }
+            let Some(message) = self.messages.get_mut(number) else { continue };
+            let (batch, row, rows) = std::mem::take(message);
+            for row in row..row + rows {
+                self.refuse(
+                    batch as usize,
+                    row as usize,
+                    Stage::Write,
+                    "message_too_large",
+                    &fault.to_string(),
+                );
+            }
+        }
+        for (batch, _, rows) in self.messages.drain(..) {
+            if let Some(batch) = self.batches.get(batch as usize) {
+                let counts = RowCounts { written: u64::from(rows), ..RowCounts::default() };
+                self.pending.add(batch.table(), counts);
+            }
+        }
+        self.batches.clear();
+        if self.transaction.is_some() {
+            self.producer.commit().await?;
+            self.transaction = None;
+        }
+        Ok(())
+    }
+
+    /// Ends what a call that was dropped or failed has left.
+    async fn mend(&mut self) -> Result<()> {
+        if !std::mem::replace(&mut self.broken, true) {
+            return Ok(());
+        }
+        drop(self.producer.settle().await);
+        if self.transaction.take().is_some() {
+            self.producer.abort().await?;
+        }
+        self.messages.clear();
+        self.batches.clear();
+        self.pending = Settled::default();
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "a call was broken off: the rows since the last commit are sent again",
+        )
+        .with_delivered(Delivered::InDoubt))
+    }
+}
+
+impl Writer for KafkaWriter {
+    async fn write(&mut self, batch: &TableBatch) -> Result<Settled> {
+        self.mend().await?;
+        self.send_batch(batch).await?;
+        self.broken = false;
+        Ok(Settled::default())
+    }
+
+    async fn flush(&mut self) -> Result<Settled> {
+        self.mend().await?;
+        self.settle().await?;
+        self.broken = false;
+        Ok(std::mem::take(&mut self.pending))
+    }
+
+    async fn flush_with(&mut self, _checkpoints: &[Checkpoint]) -> Result<Settled> {
+        self.flush().await
+    }
+}
+
+/// The keys of a batch's rows.
+struct Keys<'a> {
+    batch: &'a TableBatch,
+    /// The columns and their names; without names where there is one alone.
+    columns: Vec<(usize, Option<&'a str>)>,
+    key: Option<String>,
+    fixed: bool,
+}
+
+impl<'a> Keys<'a> {
+    fn new(key: &MessageKey, batch: &'a TableBatch) -> Self {
+        let all = batch.schema().columns();
+        let named = |index: usize| all.get(index).map(|column| (index, Some(column.name())));
+        let columns: Vec<_> = match key {
+            MessageKey::None | MessageKey::Table => Vec::new(),
+            MessageKey::Tags => (0..all.len())
+                .filter(|index| matches!(all[*index].role(), Role::Tag | Role::PrimaryTag))
+                .filter_map(named)
+                .collect(),
+            MessageKey::Columns(names) => match &**names {
+                [name] => batch.schema().index_of(name).map(|index| (index, None)).into_iter().collect(),
+                names => names.iter().filter_map(|name| named(batch.schema().index_of(name)?)).collect(),
+            },
+        };
+        let fixed = matches!(key, MessageKey::None | MessageKey::Table);
+        let key = (*key == MessageKey::Table).then(|| batch.table().name().to_owned());
+        Self { batch, columns, key, fixed }
+    }
+
+    /// The key of a row; none where all its parts are null.
+    fn of(&mut self, row: usize) -> Option<&[u8]> {
+        if !self.fixed {
+            let row = self.batch.row(row);
+            let mut key = String::new();
+            let mut any = false;
+            for (index, name) in &self.columns {
+                // A value that cannot be shown is none of a key.
+                let Ok(value) = row.at(*index) else { continue };
+                if matches!(value, Value::Null) {
+                    continue;
+                }
+                if any {
+                    key.push(',');
+                }
+                if let Some(name) = name {
+                    key.push_str(name);
+                    key.push('=');
+                }
+                key.push_str(&value.to_string());
+                any = true;
+            }
+            self.key = any.then_some(key);
+        }
+        self.key.as_deref().map(str::as_bytes)
+    }
+}

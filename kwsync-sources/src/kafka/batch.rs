@@ -1,0 +1,161 @@
+//! Messages on their way from the client's thread to the reader: many in one buffer.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kwsync_core::{Error, Metadata, Result, SplitPosition};
+use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use serde::{Deserialize, Serialize};
+
+/// Bytes after which a batch is handed over.
+const BATCH_BYTES: usize = 512 << 10;
+/// Messages after which it is.
+const BATCH_MESSAGES: usize = 8192;
+
+/// A partition of this reader.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Under which its checkpoint is kept.
+    pub(super) id: Arc<str>,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+}
+
+impl Part {
+    pub(super) fn new(topic: &str, partition: i32) -> Self {
+        Self { id: format!("kafka:{topic}[{partition}]").into(), topic: topic.into(), partition }
+    }
+}
+
+/// Where reading goes on in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// The message.
+    pub(super) offset: i64,
+    /// Bytes of it that have been read already.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) skip: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Place {
+    pub(super) fn position(self) -> SplitPosition {
+        // Two numbers can always be written.
+        SplitPosition(serde_json::to_value(self).unwrap_or_default())
+    }
+
+    pub(super) fn of(position: &SplitPosition) -> Result<Self> {
+        Self::deserialize(&position.0).map_err(|fault| {
+            Error::config(format!("a checkpoint of Kafka cannot be read: {}", position.0))
+                .with_source(fault)
+                .with_hint("start over with --restart")
+        })
+    }
+}
+
+/// A message, as ranges of its batch's bytes.
+#[derive(Debug)]
+struct Raw {
+    part: Arc<Part>,
+    offset: i64,
+    timestamp: Option<i64>,
+    skip: usize,
+    payload: Range<usize>,
+    key: Option<Range<usize>>,
+    headers: Vec<(Box<str>, Option<Range<usize>>)>,
+}
+
+/// Messages in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Batch {
+    bytes: Bytes,
+    messages: std::vec::IntoIter<Raw>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) part: Arc<Part>,
+    pub(super) offset: i64,
+    /// Bytes of the payload that were read before.
+    pub(super) skip: usize,
+    pub(super) payload: Bytes,
+    pub(super) metadata: Metadata,
+}
+
+impl Iterator for Batch {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        let raw = self.messages.next()?;
+        let mut metadata = Metadata::new();
+        metadata.topic = Some(Arc::clone(&raw.part.topic));
+        metadata.partition = Some(raw.part.partition);
+        metadata.offset = Some(raw.offset);
+        metadata.timestamp = raw.timestamp;
+        metadata.key = raw.key.map(|key| self.bytes.slice(key));
+        metadata.headers = raw
+            .headers
+            .into_iter()
+            .map(|(name, value)| (name, value.map(|value| self.bytes.slice(value))))
+            .collect();
+        let payload = self.bytes.slice(raw.payload);
+        Some(Message {
+            part: raw.part,
+            offset: raw.offset,
+            skip: raw.skip.min(payload.len()),
+            payload,
+            metadata,
+        })
+    }
+}
+
+/// Puts a batch together.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    bytes: Vec<u8>,
+    messages: Vec<Raw>,
+}
+
+impl Builder {
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES || self.messages.len() >= BATCH_MESSAGES
+    }
+
+    pub(super) fn push(&mut self, part: &Arc<Part>, message: &BorrowedMessage<'_>, skip: u64) {
+        let mut add = |bytes: &[u8]| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(bytes);
+            start..self.bytes.len()
+        };
+        let payload = add(message.payload().unwrap_or_default());
+        let key = message.key().map(&mut add);
+        let headers = message.headers().map_or_else(Vec::new, |headers| {
+            headers.iter().map(|header| (header.key.into(), header.value.map(&mut add))).collect()
+        });
+        self.messages.push(Raw {
+            part: Arc::clone(part),
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis(),
+            skip: usize::try_from(skip).unwrap_or(usize::MAX),
+            payload,
+            key,
+            headers,
+        });
+    }
+
+    /// What is there, and a builder for what follows.
+    pub(super) fn take(&mut self) -> Batch {
+        let (bytes, messages) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.messages));
+        (self.bytes, self.messages) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(messages.len()));
+        Batch { bytes: bytes.into(), messages: messages.into_iter() }
+    }
+}

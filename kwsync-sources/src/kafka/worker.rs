@@ -1,0 +1,546 @@
+//! The client's thread. It asks the client for messages, and serves it when the group assigns partitions anew: the client
+//! waits then until the rows of what is given up are committed, or until the target has said where to begin.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kwsync_core::system::kafka::{KafkaContext, error};
+use kwsync_core::{Error, ErrorKind, Result, Retry};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::base_consumer::BaseConsumer;
+use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::Message as _;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::batch::{Batch, Builder, Part, Place};
+use super::{FallbackOffset, KafkaOptions, LostMessages};
+
+/// How long one look for messages takes; what the reader wants meanwhile waits.
+const POLL: Duration = Duration::from_millis(20);
+/// How long the reader may be busy before the client is told to fetch no more.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How long what was read of a partition may take to be committed before somebody else gets it.
+const HAND_OVER: Duration = Duration::from_secs(60);
+/// How long the brokers may take to say where a group stands.
+const QUESTION: Duration = Duration::from_secs(30);
+
+/// What the thread tells the reader.
+#[derive(Debug)]
+pub(super) enum Event {
+    Messages(Batch),
+    /// Partitions that it may have. The thread waits for [`Command::Start`], unless there are none.
+    Taken(Vec<Arc<Part>>),
+    /// Where partitions begin that have no checkpoint: to be remembered, though nothing has come yet.
+    At(Vec<(Arc<str>, i64)>),
+    /// Partitions that go away. The thread waits for [`Command::Released`].
+    Released(Vec<Arc<str>>),
+    Fault(Error),
+}
+
+/// What the reader tells the thread. It ends when nobody can tell it anything any more.
+#[derive(Debug)]
+pub(super) enum Command {
+    Start(Vec<(Arc<str>, Option<Place>)>),
+    Commit(Vec<(Arc<str>, i64)>),
+    Released,
+}
+
+/// Which partitions to read.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// What the group assigns of these topics.
+    Group(Vec<String>),
+    /// These.
+    Own(Vec<(String, i32)>),
+}
+
+/// Reads until the reader is gone, or to the first fault that the client cannot mend by itself.
+pub(super) fn run(
+    options: &Arc<KafkaOptions>,
+    wanted: Wanted,
+    events: Sender<Event>,
+    commands: Receiver<Command>,
+) {
+    if let Err(fault) = try_run(options, wanted, events.clone(), commands) {
+        // Nobody may be left who wants to know.
+        drop(
+            events.blocking_send(Event::Fault(fault.context(format!("Kafka {}", options.client.brokers())))),
+        );
+    }
+}
+
+fn try_run(
+    options: &Arc<KafkaOptions>,
+    wanted: Wanted,
+    events: Sender<Event>,
+    commands: Receiver<Command>,
+) -> Result<()> {
+    let reset = match options.lost {
+        LostMessages::Fail => "error",
+        LostMessages::Skip => "earliest",
+    };
+    let mut config = options.client.config(&[
+        ("enable.partition.eof", "false"),
+        ("queued.max.messages.kbytes", "32768"),
+        ("fetch.queue.backoff.ms", "20"),
+        ("topic.metadata.refresh.interval.ms", "60000"),
+        ("allow.auto.create.topics", "false"),
+    ]);
+    // These are not the user's to set: what was read counts when its rows are committed.
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", reset)
+        // A client without a group gets no messages; nothing is asked of or told to this one.
+        .set("group.id", options.group.as_deref().unwrap_or("kwsync-alone"));
+    let desk = Desk {
+        options: Arc::clone(options),
+        events,
+        commands,
+        outbox: None,
+        builder: Builder::default(),
+        parts: HashMap::new(),
+        last: None,
+        skips: HashMap::new(),
+        told: HashMap::new(),
+        assigned: false,
+        fault: None,
+    };
+    let context = Context { kafka: KafkaContext::default(), desk: Mutex::new(desk) };
+    let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(error)?;
+    let context = consumer.context();
+    match &wanted {
+        Wanted::Group(topics) => {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            consumer.subscribe(&topics).map_err(error)?;
+        }
+        Wanted::Own(partitions) => {
+            let Some(list) = context.desk().take(&consumer, partitions)? else { return Ok(()) };
+            consumer.assign(&list).map_err(error)?;
+        }
+    }
+    let ended = read(&consumer);
+    let last = context.desk().commit_last(&consumer);
+    ended.and(last)
+}
+
+fn read(consumer: &BaseConsumer<Context>) -> Result<()> {
+    let context = consumer.context();
+    let mut stalled: Option<(Instant, bool)> = None;
+    loop {
+        let mut desk = context.desk();
+        if let Some(fault) = desk.fault.take() {
+            return Err(fault);
+        }
+        loop {
+            match desk.commands.try_recv() {
+                Ok(Command::Commit(places)) => desk.commit(consumer, places, CommitMode::Async),
+                Ok(_) => {}
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Ok(()),
+            }
+        }
+        if let (true, Some((_, paused))) = (std::mem::take(&mut desk.assigned), &mut stalled) {
+            // What is assigned is not paused.
+            *paused = false;
+        }
+        if !desk.offer() {
+            // The target is slower. The client must be asked all the same, or the group would take it for dead.
+            let (since, paused) = *stalled.get_or_insert_with(|| (Instant::now(), false));
+            drop(desk);
+            if paused {
+                match consumer.poll(POLL) {
+                    // Partitions may have been assigned just now.
+                    Some(Ok(message)) => context.desk().push(&message),
+                    Some(Err(fault)) => judge(context, fault)?,
+                    None => {}
+                }
+            } else if since.elapsed() >= PATIENCE {
+                let all = consumer.assignment().map_err(error)?;
+                consumer.pause(&all).map_err(error)?;
+                stalled = Some((since, true));
+            } else {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            continue;
+        }
+        if let Some((_, true)) = stalled.take() {
+            let all = consumer.assignment().map_err(error)?;
+            consumer.resume(&all).map_err(error)?;
+        }
+        let pending = !desk.builder.is_empty();
+        drop(desk);
+        // Who has something in hand does not wait for more.
+        match consumer.poll(if pending { Duration::ZERO } else { POLL }) {
+            Some(Ok(message)) => {
+                let mut desk = context.desk();
+                desk.push(&message);
+                if desk.builder.is_full() {
+                    desk.seal();
+                }
+            }
+            Some(Err(fault)) => judge(context, fault)?,
+            None => context.desk().seal(),
+        }
+    }
+}
+
+/// The client mends by itself what may be mended.
+fn judge(context: &Context, fault: KafkaError) -> Result<()> {
+    let gone = matches!(
+        fault.rdkafka_error_code(),
+        Some(
+            rdkafka::types::RDKafkaErrorCode::AutoOffsetReset
+                | rdkafka::types::RDKafkaErrorCode::OffsetOutOfRange
+        )
+    );
+    let fault = context.kafka.explained(error(fault));
+    if gone {
+        return Err(fault.context("messages that were to be read next are not there"));
+    }
+    if fault.retry() == Retry::Never {
+        return Err(fault);
+    }
+    tracing::debug!(error = %fault, "the Kafka client goes on trying");
+    Ok(())
+}
+
+/// What the client calls, on this thread while it is asked for messages.
+struct Context {
+    kafka: KafkaContext,
+    desk: Mutex<Desk>,
+}
+
+/// What there is to do, and to tell. Only this thread is ever at it.
+struct Desk {
+    options: Arc<KafkaOptions>,
+    events: Sender<Event>,
+    commands: Receiver<Command>,
+    /// A batch that waits for the reader.
+    outbox: Option<Event>,
+    builder: Builder,
+    parts: HashMap<(String, i32), Arc<Part>>,
+    /// The partition of the last message.
+    last: Option<Arc<Part>>,
+    /// Where the first message of a partition has been read in part.
+    skips: HashMap<Arc<str>, Place>,
+    /// Offsets that the group is yet to be told, or was told without waiting for an answer.
+    told: HashMap<Arc<str>, i64>,
+    /// Whether partitions have been assigned since this was looked at.
+    assigned: bool,
+    fault: Option<Error>,
+}
+
+impl Context {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
+    fn push(&mut self, message: &rdkafka::message::BorrowedMessage<'_>) {
+        let is = |part: &&Arc<Part>| part.partition == message.partition() && *part.topic == *message.topic();
+        // Looking a text up copies it, and the next message is most often of the same partition.
+        let part = match self.last.as_ref().filter(is) {
+            Some(part) => part,
+            None => {
+                let key = (message.topic().to_owned(), message.partition());
+                let Some(part) = self.parts.get(&key) else { return };
+                self.last.insert(Arc::clone(part))
+            }
+        };
+        let skip = match self.skips.remove(&part.id) {
+            Some(place) if place.offset == message.offset() => place.skip,
+            _ => 0,
+        };
+        self.builder.push(part, message, skip);
+    }
+
+    /// What has come together is to be handed over.
+    fn seal(&mut self) {
+        if !self.builder.is_empty() {
+            debug_assert!(self.outbox.is_none(), "a batch would be lost");
+            self.outbox = Some(Event::Messages(self.builder.take()));
+        }
+    }
+
+    /// Whether nothing waits for the reader any more.
+    fn offer(&mut self) -> bool {
+        let Some(event) = self.outbox.take() else { return true };
+        match self.events.try_send(event) {
+            // Where the reader is gone, the commands tell.
+            Ok(()) | Err(TrySendError::Closed(_)) => true,
+            Err(TrySendError::Full(event)) => {
+                self.outbox = Some(event);
+                false
+            }
+        }
+    }
+
+    /// Tells the reader behind all that it is to get before; false when it is gone.
+    fn tell(&mut self, event: Event) -> bool {
+        let waiting = self.outbox.take();
+        self.seal();
+        let all = waiting.into_iter().chain(self.outbox.take()).chain([event]);
+        all.into_iter().all(|event| self.events.blocking_send(event).is_ok())
+    }
+
+    /// Asks where to begin with these partitions; `None` when the reader is gone.
+    fn take(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        partitions: &[(String, i32)],
+    ) -> Result<Option<TopicPartitionList>> {
+        let mut list = TopicPartitionList::new();
+        let mut taken = Vec::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            list.add_partition(topic, *partition);
+            let part = Arc::new(Part::new(topic, *partition));
+            self.parts.insert((topic.clone(), *partition), Arc::clone(&part));
+            taken.push(part);
+        }
+        let none = taken.is_empty();
+        if !self.tell(Event::Taken(taken)) {
+            return Ok(None);
+        }
+        if none {
+            return Ok(Some(list));
+        }
+        let places: HashMap<Arc<str>, Place> = loop {
+            match self.commands.recv() {
+                Ok(Command::Start(places)) => {
+                    break places.into_iter().filter_map(|(id, place)| Some((id, place?))).collect();
+                }
+                Ok(Command::Commit(places)) => self.commit(consumer, places, CommitMode::Async),
+                Ok(Command::Released) => {}
+                Err(_) => return Ok(None),
+            }
+        };
+        self.begin(consumer, &mut list, &places)?;
+        Ok(Some(list))
+    }
+
+    /// Sets the offsets of `list`: behind the checkpoint or what the group has committed, whichever is further on.
+    fn begin(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        list: &mut TopicPartitionList,
+        places: &HashMap<Arc<str>, Place>,
+    ) -> Result<()> {
+        let committed = match self.options.group {
+            Some(_) => Some(
+                consumer
+                    .committed_offsets(list.clone(), QUESTION)
+                    .map_err(|fault| error(fault).context("the group does not say where it stands"))?,
+            ),
+            None => None,
+        };
+        let (mut begun, mut behind) = (Vec::new(), Vec::new());
+        for ((topic, partition), _) in list.to_topic_map() {
+            let Some(part) = self.parts.get(&(topic.clone(), partition)) else { continue };
+            let known = places.get(&part.id).copied();
+            let group = committed.as_ref().and_then(|list| list.find_partition(&topic, partition));
+            let group = group.and_then(|found| match found.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            });
+            let offset = match (known, group) {
+                (Some(place), group) if group.is_none_or(|offset| offset <= place.offset) => {
+                    if group != Some(place.offset) {
+                        behind.push((Arc::clone(&part.id), place.offset));
+                    }
+                    if place.skip > 0 {
+                        self.skips.insert(Arc::clone(&part.id), place);
+                    }
+                    Offset::Offset(place.offset)
+                }
+                (_, Some(offset)) => Offset::Offset(offset),
+                (_, None) => {
+                    let offset = fallback(consumer, self.options.fallback, &topic, partition)?;
+                    if let Offset::Offset(offset) = offset {
+                        begun.push((Arc::clone(&part.id), offset));
+                    }
+                    offset
+                }
+            };
+            list.set_partition_offset(&topic, partition, offset).map_err(error)?;
+        }
+        // Whoever looks at the group's lag wants to see what the target knows.
+        self.commit(consumer, behind, CommitMode::Async);
+        if !begun.is_empty() {
+            self.tell(Event::At(begun));
+        }
+        Ok(())
+    }
+
+    /// Waits until what was read of these partitions is committed.
+    fn give_up(&mut self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) {
+        let keys: Vec<_> = list.to_topic_map().into_keys().collect();
+        let parts: Vec<_> = keys.iter().filter_map(|key| self.parts.remove(key)).collect();
+        self.last = None;
+        let ids: Vec<_> = parts.iter().map(|part| Arc::clone(&part.id)).collect();
+        if ids.is_empty() || !self.tell(Event::Released(ids.clone())) {
+            return;
+        }
+        let until = Instant::now() + HAND_OVER;
+        loop {
+            match self.commands.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Command::Released) => break,
+                Ok(Command::Commit(places)) => {
+                    // They are gone from the desk, but not yet from the group.
+                    let list = offsets(&parts, &places);
+                    if self.options.group.is_some() && list.count() > 0 {
+                        log(consumer.commit(&list, CommitMode::Sync));
+                    }
+                    let others = places.into_iter().filter(|(id, _)| !ids.contains(id)).collect();
+                    self.commit(consumer, others, CommitMode::Async);
+                }
+                Ok(Command::Start(_)) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    tracing::warn!("partitions are given up before what was read of them is committed");
+                    break;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        for id in ids {
+            self.told.remove(&id);
+            self.skips.remove(&id);
+        }
+    }
+
+    /// Tells the group how far it is.
+    fn commit(&mut self, consumer: &BaseConsumer<Context>, places: Vec<(Arc<str>, i64)>, mode: CommitMode) {
+        if self.options.group.is_none() || places.is_empty() {
+            return;
+        }
+        let parts: Vec<_> = self.parts.values().cloned().collect();
+        let list = offsets(&parts, &places);
+        self.told.extend(places);
+        if list.count() > 0 {
+            log(consumer.commit(&list, mode));
+        }
+    }
+
+    /// Waits until the group knows where this reader stopped.
+    fn commit_last(&mut self, consumer: &BaseConsumer<Context>) -> Result<()> {
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Commit(places) = command {
+                self.told.extend(places);
+            }
+        }
+        let parts: Vec<_> = self.parts.values().cloned().collect();
+        let list = offsets(&parts, &self.told.drain().collect::<Vec<_>>());
+        self.parts.clear();
+        if list.count() == 0 || self.options.group.is_none() {
+            return Ok(());
+        }
+        consumer
+            .commit(&list, CommitMode::Sync)
+            .map_err(|fault| error(fault).context("the group was not told what has been read last"))
+    }
+}
+
+/// Where a partition begins that nobody has read.
+fn fallback(
+    consumer: &BaseConsumer<Context>,
+    fallback: FallbackOffset,
+    topic: &str,
+    partition: i32,
+) -> Result<Offset> {
+    let about = |fault| error(fault).context(format!("{topic}[{partition}] does not say what it holds"));
+    let end = || consumer.fetch_watermarks(topic, partition, QUESTION).map(|(_, end)| end).map_err(about);
+    match fallback {
+        FallbackOffset::Earliest => Ok(Offset::Beginning),
+        // By number: whoever gets the partition before a message has come must begin there too.
+        FallbackOffset::Latest => Ok(Offset::Offset(end()?)),
+        FallbackOffset::ByTime(ms) => {
+            let mut asked = TopicPartitionList::new();
+            asked.add_partition_offset(topic, partition, Offset::Offset(ms)).map_err(about)?;
+            let found = consumer.offsets_for_times(asked, QUESTION).map_err(about)?;
+            match found.find_partition(topic, partition).map(|found| found.offset()) {
+                Some(Offset::Offset(offset)) => Ok(Offset::Offset(offset)),
+                _ => Ok(Offset::Offset(end()?)),
+            }
+        }
+    }
+}
+
+fn offsets(parts: &[Arc<Part>], places: &[(Arc<str>, i64)]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (id, offset) in places {
+        if let Some(part) = parts.iter().find(|part| part.id == *id) {
+            // Only an offset below zero would be refused.
+            drop(list.add_partition_offset(&part.topic, part.partition, Offset::Offset(*offset)));
+        }
+    }
+    list
+}
+
+/// What the group was not told now it will be with the next commit; the target knows better where it keeps positions.
+fn log(told: KafkaResult<()>) {
+    if let Err(fault) = told {
+        tracing::warn!(error = %error(fault), "the group was not told what has been committed");
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.kafka.log(level, facility, message);
+    }
+
+    fn error(&self, fault: KafkaError, reason: &str) {
+        self.kafka.error(fault, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let mut desk = self.desk();
+        let by_parts = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let done = match what {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                let partitions: Vec<_> = list.to_topic_map().into_keys().collect();
+                tracing::info!(partitions = partitions.len(), "the group assigns partitions");
+                desk.assigned = true;
+                match desk.take(consumer, &partitions) {
+                    Ok(Some(list)) => {
+                        let assigned = match by_parts {
+                            true => consumer.incremental_assign(&list),
+                            false => consumer.assign(&list),
+                        };
+                        // A partition that was paused when it went away would come back so.
+                        assigned.and_then(|()| consumer.resume(&list)).map_err(error)
+                    }
+                    Ok(None) => consumer.unassign().map_err(error),
+                    Err(fault) => consumer.unassign().map_err(error).and(Err(fault)),
+                }
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                tracing::info!(partitions = list.count(), "the group takes partitions away");
+                desk.give_up(consumer, list);
+                match by_parts {
+                    true => consumer.incremental_unassign(list).map_err(error),
+                    false => consumer.unassign().map_err(error),
+                }
+            }
+            code => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the group cannot be divided anew: {:?}", code),
+            )),
+        };
+        if let Err(fault) = done {
+            desk.fault.get_or_insert(fault);
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        log(result);
+    }
+}
