@@ -25,8 +25,8 @@ pub use checkpoint::{Checkpoint, JobId, JobState, Parts, SavedTable, Split, Spli
 #[cfg(feature = "runtime")]
 pub use checkpoint::{CheckpointStore, FileStore, MemoryStore};
 pub use data::{
-    Column, DataType, Input, Origin, OriginBuilder, RecordRef, Role, Row, Schema, Segment, TableBatch,
-    TableId, TimeUnit, Value,
+    Column, ColumnDefault, DataType, Input, Origin, OriginBuilder, RecordRef, Role, Row, Schema, Segment,
+    TableBatch, TableId, TimeUnit, Value,
 };
 #[cfg(feature = "runtime")]
 pub use data::{Comparable, RowDigest};

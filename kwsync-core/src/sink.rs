@@ -118,6 +118,8 @@ pub struct Plan {
     pub delivery: Delivery,
     /// What else the reader should know.
     pub notes: Vec<String>,
+    /// What the columns are in their source, and will not be here: defaults, lists of values, a key.
+    pub left_out: Vec<String>,
 }
 
 impl Plan {
@@ -130,6 +132,7 @@ impl Plan {
             casts: Vec::new(),
             delivery,
             notes: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 }
@@ -147,6 +150,7 @@ impl fmt::Display for Plan {
                 None => writeln!(f)?,
             }
         }
+        self.left_out.iter().try_for_each(|what| writeln!(f, "  not carried over: {what}"))?;
         self.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
     }
 }

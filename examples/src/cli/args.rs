@@ -64,6 +64,9 @@ pub(crate) struct DdlArgs {
     /// Where they would be made
     #[arg(short, long, value_name = "DSN")]
     pub(crate) to: String,
+    /// The schema that the tables would be made in, as schema= in the target's address
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) schema: Option<String>,
     /// Change tables and columns on their way; repeat it, they apply in order (see docs/transforms.md)
     #[arg(short = 'T', long, value_name = "T")]
     pub(crate) transform: Vec<String>,
@@ -71,11 +74,13 @@ pub(crate) struct DdlArgs {
 
 impl DdlArgs {
     pub(crate) fn spec(&self) -> Result<PipelineSpec> {
-        let mut settings = Settings::new().with_flag("from", "--from", self.from.as_str()).with_flag(
-            "to",
-            "--to",
-            self.to.as_str(),
-        );
+        let mut to = self.to.clone();
+        if let Some(schema) = &self.schema {
+            let encoded: String = schema.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            to.push_str(&format!("{}schema={encoded}", if to.contains('?') { '&' } else { '?' }));
+        }
+        let mut settings = Settings::new().with_flag("from", "--from", self.from.as_str());
+        settings = settings.with_flag("to", "--to", to.as_str());
         for transform in &self.transform {
             settings = settings.with_flag("transforms", "--transform", transform.as_str());
         }

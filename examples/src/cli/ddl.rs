@@ -27,6 +27,9 @@ pub(super) async fn show(spec: &PipelineSpec) -> Result<()> {
         if made.peek().is_none() {
             text.push_str(&format!("-- {} is there already, with these columns\n", plan.table));
         }
+        for what in &plan.left_out {
+            text.push_str(&format!("-- {}, not carried over: {what}\n", plan.table));
+        }
         for cast in &plan.casts {
             if let Some(loss) = &cast.lossy {
                 text.push_str(&format!(

@@ -25,6 +25,8 @@ mod pgfaults;
 mod pipes;
 mod postgres;
 mod rejects;
+mod round_trip;
+mod source_faults;
 mod spec;
 mod support;
 mod transforms;

@@ -20,6 +20,11 @@ pub(crate) const COMMENT_KEY: &str = "kwsync.comment";
 /// Metadata key of a field: its place in the primary key, and how many parts that has: `1/2`.
 pub(crate) const PRIMARY_KEY: &str = "kwsync.key";
 
+/// Metadata key of a field: its default.
+pub(crate) const DEFAULT_KEY: &str = "kwsync.default";
+/// Metadata key of a field: the values that it takes, a list of JSON.
+pub(crate) const VALUES_KEY: &str = "kwsync.values";
+
 impl From<TimeUnit> for ArrowUnit {
     fn from(unit: TimeUnit) -> Self {
         match unit {
@@ -182,6 +187,13 @@ impl Column {
         if let Some((place, parts)) = self.key() {
             metadata.insert(PRIMARY_KEY.to_owned(), format!("{place}/{parts}"));
         }
+        if let Some(default) = self.default() {
+            metadata.insert(DEFAULT_KEY.to_owned(), default.to_string());
+        }
+        if let Some(values) = self.values() {
+            let list: serde_json::Value = values.iter().map(|value| &**value).collect();
+            metadata.insert(VALUES_KEY.to_owned(), list.to_string());
+        }
         Field::new(self.name(), arrow, self.is_nullable()).with_metadata(metadata)
     }
 
@@ -220,6 +232,13 @@ impl Column {
         let key = field.metadata().get(PRIMARY_KEY).and_then(|text| text.split_once('/'));
         if let Some((Ok(place), Ok(parts))) = key.map(|(place, parts)| (place.parse(), parts.parse())) {
             column = column.with_key(place, parts);
+        }
+        if let Some(default) = field.metadata().get(DEFAULT_KEY) {
+            column = column.with_default(default.parse()?);
+        }
+        let values = field.metadata().get(VALUES_KEY);
+        if let Some(values) = values.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok()) {
+            column = column.with_values(values);
         }
         Ok(match field.metadata().get(COMMENT_KEY) {
             Some(comment) => column.with_comment(comment.as_str()),

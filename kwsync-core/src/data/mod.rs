@@ -3,6 +3,7 @@
 mod arrow;
 mod batch;
 mod data_type;
+mod default;
 #[cfg(feature = "runtime")]
 mod digest;
 mod origin;
@@ -15,6 +16,7 @@ mod value;
 
 pub use batch::TableBatch;
 pub use data_type::{DataType, TimeUnit};
+pub use default::ColumnDefault;
 #[cfg(feature = "runtime")]
 pub use digest::{Comparable, RowDigest};
 pub use origin::{Input, Origin, OriginBuilder, RecordRef, Segment};

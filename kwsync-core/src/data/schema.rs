@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
-use super::DataType;
+use super::{ColumnDefault, DataType};
 use crate::{Error, ErrorKind, Result};
 
 /// What a column is for in a time-series table. Relational tables have only fields.
@@ -60,12 +60,23 @@ pub struct Column {
     nullable: bool,
     comment: Option<Arc<str>>,
     key: Option<(u16, u16)>,
+    default: Option<ColumnDefault>,
+    values: Option<Arc<[Arc<str>]>>,
 }
 
 impl Column {
     /// A nullable field.
     pub fn new(name: impl Into<Arc<str>>, data_type: DataType) -> Self {
-        Self { name: name.into(), data_type, role: Role::Field, nullable: true, comment: None, key: None }
+        Self {
+            name: name.into(),
+            data_type,
+            role: Role::Field,
+            nullable: true,
+            comment: None,
+            key: None,
+            default: None,
+            values: None,
+        }
     }
 
     /// Sets the role.
@@ -103,10 +114,33 @@ impl Column {
         self
     }
 
-    /// Sets the type.
+    /// Sets the type. A default and listed values are of the type that it had, and go with that.
     #[must_use]
-    pub fn with_data_type(mut self, data_type: DataType) -> Self {
-        self.data_type = data_type;
+    pub fn with_data_type(self, data_type: DataType) -> Self {
+        if self.data_type == data_type {
+            return self;
+        }
+        Self { data_type, ..self.without_definition() }
+    }
+
+    /// Sets what the server fills in where a row leaves the column out.
+    #[must_use]
+    pub fn with_default(mut self, default: ColumnDefault) -> Self {
+        self.default = Some(default);
+        self
+    }
+
+    /// Sets the only values that the column takes, in the order that they have: an enum.
+    #[must_use]
+    pub fn with_values(mut self, values: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        self.values = Some(values.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Forgets default and listed values, as where the values become others.
+    #[must_use]
+    pub fn without_definition(mut self) -> Self {
+        (self.default, self.values) = (None, None);
         self
     }
 
@@ -133,6 +167,16 @@ impl Column {
     /// The comment, where there is one.
     pub fn comment(&self) -> Option<&str> {
         self.comment.as_deref()
+    }
+
+    /// What the server fills in where a row leaves the column out, as far as that is known.
+    pub fn default(&self) -> Option<&ColumnDefault> {
+        self.default.as_ref()
+    }
+
+    /// The only values that the column takes, where there is such a list.
+    pub fn values(&self) -> Option<&[Arc<str>]> {
+        self.values.as_deref()
     }
 
     /// Which part of its table's primary key it is, counted from 1, and how many parts there are.
@@ -203,6 +247,15 @@ impl Schema {
     /// A column by its name with its case.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.get(self.index_of(name)?)
+    }
+
+    /// The same columns, without defaults and lists of values.
+    #[must_use]
+    pub fn without_definitions(&self) -> Self {
+        let columns: Vec<_> = self.columns.iter().map(|column| column.clone().without_definition()).collect();
+        let fields: Vec<_> = columns.iter().map(Column::to_field).collect();
+        let arrow = Arc::new(arrow_schema::Schema::new(fields));
+        Self { columns, arrow, ..self.clone() }
     }
 
     /// The columns of the primary key that the rows have in their source, in the order of the key. None where the

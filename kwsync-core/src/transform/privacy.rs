@@ -157,7 +157,7 @@ fn changed(
     change(texts.as_ref(), &mut new);
     let mut columns = pairs(&batch);
     if let Some((column, array)) = columns.get_mut(index) {
-        *column = column.clone().with_data_type(DataType::Text);
+        *column = column.clone().with_data_type(DataType::Text).without_definition();
         *array = Arc::new(new.finish()) as ArrayRef;
     }
     // What the value was must not come back by way of a reject: its record is forgotten.

@@ -82,8 +82,9 @@ impl Transform for ComputeColumn {
         match batch.schema().index_of(&self.name).and_then(|index| columns.get_mut(index)) {
             Some((column, old)) => {
                 let nullable = column.is_nullable() || array.null_count() > faults.len();
+                let nullable = nullable || !faults.is_empty();
                 *column =
-                    column.clone().with_data_type(data_type).with_nullable(nullable || !faults.is_empty());
+                    column.clone().with_data_type(data_type).without_definition().with_nullable(nullable);
                 *old = array;
             }
             None => columns.push((Column::new(Arc::clone(&self.name), data_type), array)),

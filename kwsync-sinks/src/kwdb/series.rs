@@ -122,7 +122,8 @@ impl Series {
                 return Err(at(Error::new(ErrorKind::NotFound, format!("there is no table {name}"))
                     .with_hint("create it, or let it be created: create=missing")));
             }
-            let create = ddl::create_ts_table(&name, schema, &self.options.primary_tags).map_err(at)?;
+            let create = ddl::create_ts_table(&name, schema, &self.options.primary_tags, &self.options.tags)
+                .map_err(at)?;
             return Ok(Ready { statements: vec![create], found: None });
         };
         let mut statements = Vec::new();
@@ -198,6 +199,17 @@ impl Series {
             && statements.is_empty()
         {
             self.encoder(found, schema)?;
+        }
+        if !statements.is_empty() {
+            let key = schema.key();
+            plan.left_out.extend((!key.is_empty()).then(|| {
+                format!(
+                    "the primary key ({}): a series is told by its primary tags, a row by its time",
+                    key.join(", ")
+                )
+            }));
+            let defined = schema.columns().iter().filter(|c| c.default().is_some() || c.values().is_some());
+            plan.left_out.extend(defined.map(|column| format!("default and values of {:?}", column.name())));
         }
         plan.statements = statements;
         for column in schema.columns() {

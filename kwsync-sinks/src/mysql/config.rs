@@ -27,6 +27,12 @@ pub static PARAMS: &[Param] = &[
     .with_default("auto"),
     Param::choice("create", &["missing", "never"], "make tables and columns that are missing, or refuse")
         .with_default("missing"),
+    Param::choice(
+        "definitions",
+        &["full", "columns"],
+        "what tables that are made have: also the defaults, AUTO_INCREMENT and enums of their source, or columns and key only",
+    )
+    .with_default("full"),
     Param::list("key", "the primary key of tables that are made; default: that of the rows in their source"),
     Param::int("statement_rows", 1, 100_000, "the most rows of one INSERT").with_default("4096").with_aliases(&["batchSize"]),
     Param::choice(
@@ -117,6 +123,8 @@ pub struct MysqlOptions {
     pub strategy: Strategy,
     /// Whether tables and columns that are missing are made.
     pub create: bool,
+    /// Whether tables that are made have the defaults and enums of their source.
+    pub definitions: bool,
     /// The primary key of tables that are made; none: that of the rows in their source.
     pub key: Vec<String>,
     /// The most rows of one INSERT.
@@ -142,6 +150,7 @@ impl MysqlOptions {
             mode: Mode::default(),
             strategy: Strategy::default(),
             create: true,
+            definitions: true,
             key: Vec::new(),
             statement_rows: 4096,
             delivery: DeliveryMode::default(),
@@ -178,6 +187,7 @@ impl MysqlOptions {
             _ => Strategy::Auto,
         };
         options.create = params.choice("create") != Some("never");
+        options.definitions = params.choice("definitions") != Some("columns");
         options.key = params.list("key").to_vec();
         if let Some(rows) = params.int("statement_rows").and_then(|rows| usize::try_from(rows).ok()) {
             options.statement_rows = rows;

@@ -231,6 +231,7 @@ impl Sink for MysqlSink {
         }
         plan.casts = target::casts(&change.found, schema);
         plan.statements = change.statements;
+        plan.left_out = change.left_out;
         Ok(plan)
     }
 

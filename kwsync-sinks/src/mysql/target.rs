@@ -14,6 +14,8 @@ pub(super) struct Change {
     /// The table as SQL names it.
     pub(super) name: String,
     pub(super) statements: Vec<String>,
+    /// What of the source a table that is made does not have.
+    pub(super) left_out: Vec<String>,
     /// The columns that are there.
     pub(super) found: Vec<CatalogColumn>,
     /// The engine; none of a table that will be made.
@@ -39,7 +41,7 @@ pub(super) async fn look(
     let name = ddl::table_name(table, default).map_err(at)?;
     let database = table.schema().or(default).unwrap_or_default();
     let found = catalog::columns(control, database, table.name()).await?;
-    let mut change = Change { name, statements: Vec::new(), found, engine: None };
+    let mut change = Change { name, statements: Vec::new(), left_out: Vec::new(), found, engine: None };
     if change.found.is_empty() {
         if !options.create {
             return Err(at(Error::new(ErrorKind::NotFound, format!("there is no table {}", change.name))
@@ -49,7 +51,17 @@ pub(super) async fn look(
             [] => schema.key().into_iter().map(str::to_owned).collect(),
             key => key.to_vec(),
         };
-        change.statements.push(ddl::create_table(&change.name, schema, &key).map_err(at)?);
+        let plain;
+        let schema = match options.definitions {
+            true => schema,
+            false => {
+                plain = schema.without_definitions();
+                &plain
+            }
+        };
+        let (sql, left_out) = ddl::create_table(&change.name, schema, &key).map_err(at)?;
+        change.statements.push(sql);
+        change.left_out = left_out;
         return Ok(change);
     }
     let tables = catalog::tables(control, Some(database), Some(table.name())).await?;

@@ -35,6 +35,12 @@ pub static PARAMS: &[Param] = &[
          INSERT of arrays",
     )
     .with_default("auto"),
+    Param::choice(
+        "definitions",
+        &["full", "columns"],
+        "what tables that are made have: also the defaults, identities and enums of their source, or columns and key only",
+    )
+    .with_default("full"),
     Param::list("key", "the columns that tell rows apart; default: those of the table's primary key"),
     Param::choice("duplicates", &["last", "first", "error"], "which row of a batch stays among those with one key")
         .with_default("last"),
@@ -51,6 +57,7 @@ pub static PARAMS: &[Param] = &[
     .with_default("missing"),
     Param::int("statement_rows", 1, 100_000, "KWDB's time series: the most rows of one INSERT").with_default("10000"),
     Param::list("primary_tags", "KWDB: the tags that tell series apart; default: all, if there are no more than four"),
+    Param::list("tags", "KWDB: columns of relational rows that are tags, beside those of primary_tags"),
     Param::list("distributed_by", "Greenplum: the columns by which new tables are spread, or RANDOMLY"),
     Param::text("table_options", "Greenplum: what new tables have in WITH (...), as APPENDONLY=true"),
     Param::flag("unlogged", "make tables without a write-ahead log: faster, and empty after a crash of the server")
@@ -253,6 +260,10 @@ pub struct PostgresOptions {
     pub create: Create,
     /// KWDB: the tags that tell series apart.
     pub primary_tags: Vec<String>,
+    /// KWDB: columns of relational rows that are tags.
+    pub tags: Vec<String>,
+    /// Whether tables that are made have the defaults, identities and enums of their source.
+    pub definitions: bool,
     /// Greenplum: the columns by which new tables are spread; one that is called RANDOMLY, alone, means just that.
     pub distributed_by: Vec<String>,
     /// Greenplum: what new tables have in `WITH (...)`.
@@ -290,6 +301,8 @@ impl PostgresOptions {
             post_sql: None,
             create: Create::default(),
             primary_tags: Vec::new(),
+            tags: Vec::new(),
+            definitions: true,
             distributed_by: Vec::new(),
             table_options: None,
             unlogged: false,
@@ -320,6 +333,8 @@ impl PostgresOptions {
             _ => Create::Missing,
         };
         options.primary_tags = params.list("primary_tags").to_vec();
+        options.tags = params.list("tags").to_vec();
+        options.definitions = params.choice("definitions") != Some("columns");
         options.distributed_by = params.list("distributed_by").to_vec();
         options.table_options = params.text("table_options").map(str::to_owned);
         options.unlogged = params.flag("unlogged");

@@ -33,6 +33,11 @@ fn successor(table: &TableId) -> String {
 }
 
 impl Lifecycle {
+    /// The job of the run.
+    pub(super) fn job(&self) -> Option<&JobId> {
+        self.job.as_ref()
+    }
+
     /// A run begins.
     pub(super) async fn start(
         &mut self,

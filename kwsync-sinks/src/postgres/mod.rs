@@ -10,6 +10,7 @@
 
 mod checkpoint;
 mod config;
+mod identity;
 mod key;
 mod lifecycle;
 mod loader;

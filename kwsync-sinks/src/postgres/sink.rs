@@ -14,7 +14,8 @@ use kwsync_formats::pgcopy::CopyEncoder;
 use tokio::sync::Mutex;
 
 use super::checkpoint;
-use super::config::{DeliveryMode, Mode, PostgresOptions, TimestampNs};
+use super::config::{Create, DeliveryMode, Mode, PostgresOptions, TimestampNs};
+use super::identity::Identities;
 use super::key;
 use super::lifecycle::Lifecycle;
 use super::shared::{Claimed, Idle, Shared};
@@ -38,6 +39,7 @@ pub struct PostgresSink {
     /// The session for looking at the catalog and for DDL; it never holds a transaction.
     control: Arc<Mutex<Option<Connection>>>,
     lifecycle: Mutex<Lifecycle>,
+    identities: Mutex<Identities>,
     /// Sessions for those that this sink is shared with.
     idle: Arc<Idle>,
 }
@@ -49,6 +51,7 @@ impl PostgresSink {
             shared: Arc::new(Shared::new(options)),
             control: Arc::default(),
             lifecycle: Mutex::default(),
+            identities: Mutex::default(),
             idle: Arc::default(),
         }
     }
@@ -74,6 +77,20 @@ impl PostgresSink {
         Ok((found, change))
     }
 
+    /// The statement that makes the schema of the options, where it is missing and may be made.
+    async fn missing_schema(&self, control: &mut Connection) -> Result<Option<String>> {
+        let options = &self.shared.options;
+        let Some(schema) = options.schema.as_deref().filter(|_| options.create != Create::Never) else {
+            return Ok(None);
+        };
+        let sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
+        let there = !control.query(sql, &[Some(schema)]).await?.rows.is_empty();
+        if there {
+            return Ok(None);
+        }
+        Ok(Some(format!("CREATE SCHEMA IF NOT EXISTS {}", ddl::quote(schema)?)))
+    }
+
     /// The table of the checkpoints as SQL names it.
     fn checkpoint_table(&self) -> Result<String> {
         let options = &self.shared.options;
@@ -84,7 +101,10 @@ impl PostgresSink {
     async fn plan_checkpoints(&self, control: &mut Connection, plan: &mut Plan) -> Result<()> {
         let table = self.checkpoint_table()?;
         let there = checkpoint::exists(control, &table).await?;
-        if !there && self.shared.options.delivery == DeliveryMode::Auto {
+        if let Some(statement) = self.missing_schema(control).await? {
+            // Whoever may make it may make a table in it.
+            plan.statements.push(statement);
+        } else if !there && self.shared.options.delivery == DeliveryMode::Auto {
             let schema = self.shared.options.schema.as_deref();
             let may = control
                 .query("SELECT has_schema_privilege(coalesce($1, current_schema()), 'CREATE')", &[schema])
@@ -139,6 +159,7 @@ impl Sink for PostgresSink {
             shared: Arc::new(self.shared.share(&self.idle)),
             control: Arc::clone(&self.control),
             lifecycle: Mutex::default(),
+            identities: Mutex::default(),
             idle: Arc::clone(&self.idle),
         })
     }
@@ -149,6 +170,13 @@ impl Sink for PostgresSink {
         let control = connected(&mut control)?;
         let mut fresh = run.fresh;
         let profile = self.shared.profile(control).await?;
+        if let Some(statement) = self.missing_schema(control).await? {
+            tracing::info!("{statement}");
+            control
+                .simple_query(&statement)
+                .await
+                .map_err(|error| error.context("cannot make the schema"))?;
+        }
         let can = profile.transactions && profile.on_conflict;
         if options.delivery == DeliveryMode::ExactlyOnce && !can {
             let text = format!("delivery=exactly-once is not possible on {}", profile.server);
@@ -175,9 +203,10 @@ impl Sink for PostgresSink {
         self.lifecycle.lock().await.start(control, options, &run.job, fresh, claimed).await
     }
 
-    async fn finish(&self, _job: &JobId) -> Result<()> {
+    async fn finish(&self, job: &JobId) -> Result<()> {
         let mut control = self.control().await?;
         let claimed = self.shared.claimed();
+        self.identities.lock().await.advance(connected(&mut control)?, claimed.as_ref(), Some(job)).await?;
         let mut lifecycle = self.lifecycle.lock().await;
         lifecycle.finish(connected(&mut control)?, &self.shared.options, claimed.as_ref()).await
     }
@@ -245,6 +274,7 @@ impl Sink for PostgresSink {
             _ => {}
         }
         plan.statements.extend(change.statements);
+        plan.left_out = change.left_out;
         let known: Vec<_> = schema
             .columns()
             .iter()
@@ -316,6 +346,10 @@ impl Sink for PostgresSink {
         CopyEncoder::try_new(schema, &columns, options.copy_options(&profile))
             .map_err(|error| error.context(format!("cannot write to {}", change.name)))?;
         Way::new(&found, schema, key.as_ref(), options, &profile, 1)?;
+        let claimed = self.shared.claimed();
+        let lifecycle = self.lifecycle.lock().await;
+        let mut identities = self.identities.lock().await;
+        identities.note(control, claimed.as_ref(), lifecycle.job(), &found, schema).await?;
         self.shared.learn(table, found);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use kwsync_core::system::kwdb;
 use kwsync_core::system::postgres::catalog::{CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl;
+use kwsync_core::system::postgres::defaults;
 use kwsync_core::system::postgres::profile::{Profile, Server};
 use kwsync_core::system::postgres::types::{PgType, oid, sql_type};
 use kwsync_core::{Column, DataType, Error, ErrorKind, Result, Schema, TableId, TimeUnit, widen};
@@ -17,6 +18,10 @@ pub(super) struct Change {
     /// The table as SQL names it.
     pub(super) name: String,
     pub(super) statements: Vec<String>,
+    /// What of the source a table that is made does not have.
+    pub(super) left_out: Vec<String>,
+    /// Columns of it whose numbers count on by an identity.
+    pub(super) identities: Vec<String>,
     /// The type that each column of the schema is created with, where it is created.
     pub(super) created: Vec<Option<String>>,
     /// The columns that tell rows apart.
@@ -48,8 +53,14 @@ pub(super) fn change(
         None => ddl::table_name(table, options.schema.as_deref()),
     }
     .map_err(at)?;
-    let mut change =
-        Change { name, statements: Vec::new(), created: vec![None; schema.columns().len()], key: None };
+    let mut change = Change {
+        name,
+        statements: Vec::new(),
+        left_out: Vec::new(),
+        identities: Vec::new(),
+        created: vec![None; schema.columns().len()],
+        key: None,
+    };
     let Some(found) = found else {
         if options.create == Create::Never {
             return Err(at(Error::new(ErrorKind::NotFound, format!("there is no table {}", change.name))
@@ -58,9 +69,10 @@ pub(super) fn change(
         if profile.tags {
             change.created =
                 schema.columns().iter().map(|column| Some(column.data_type().to_string())).collect();
-            change
-                .statements
-                .push(kwdb::ddl::create_ts_table(&change.name, schema, &options.primary_tags).map_err(at)?);
+            change.statements.push(
+                kwdb::ddl::create_ts_table(&change.name, schema, &options.primary_tags, &options.tags)
+                    .map_err(at)?,
+            );
             return Ok(change);
         }
         let columns: Vec<_> =
@@ -71,8 +83,19 @@ pub(super) fn change(
             [] => schema.key().into_iter().map(str::to_owned).collect(),
             key => key.to_vec(),
         };
-        let create = ddl::create_table(&change.name, columns, &key, options.unlogged).map_err(at)?;
-        change.statements.push(create + &storage(options, profile)?);
+        let mut defined = Vec::with_capacity(columns.len());
+        for (column, data_type) in columns {
+            let clause = match options.definitions {
+                true => defaults::clause(column, &data_type, profile).map_err(at)?,
+                false => defaults::Clause::default(),
+            };
+            change.statements.extend(clause.before);
+            change.left_out.extend(clause.left_out);
+            change.identities.extend(clause.identity.then(|| column.name().to_owned()));
+            defined.push((column, data_type + &clause.sql));
+        }
+        let create = ddl::create_table(&change.name, defined, &key, options.unlogged).map_err(at)?;
+        change.statements.push(create + &storage(schema, &key, options, profile)?);
         if matches!(profile.server, Server::PostgreSql | Server::Greenplum) {
             for (column, comment) in schema.columns().iter().filter_map(|c| Some((c, c.comment()?))) {
                 let column = ddl::quote(column.name()).map_err(at)?;
@@ -130,7 +153,10 @@ fn is_lacking(known: &CatalogColumn, schema: &Schema) -> bool {
 }
 
 /// What stands behind CREATE TABLE: how rows are stored, and spread over nodes.
-fn storage(options: &PostgresOptions, profile: &Profile) -> Result<String> {
+fn storage(schema: &Schema, key: &[String], options: &PostgresOptions, profile: &Profile) -> Result<String> {
+    let list = |names: &[String]| -> Result<String> {
+        Ok(names.iter().map(|name| ddl::quote(name)).collect::<Result<Vec<_>>>()?.join(", "))
+    };
     let mut text = String::new();
     if !profile.distributed {
         return match (&options.table_options, options.distributed_by.is_empty()) {
@@ -146,12 +172,20 @@ fn storage(options: &PostgresOptions, profile: &Profile) -> Result<String> {
         text.push_str(&format!(" WITH ({with})"));
     }
     match options.distributed_by.as_slice() {
-        [] => {}
+        // As the server would by itself, and said.
+        [] if key.is_empty() => {}
+        [] => text.push_str(&format!(" DISTRIBUTED BY ({})", list(key)?)),
         [one] if one == "RANDOMLY" => text.push_str(" DISTRIBUTED RANDOMLY"),
-        columns => {
-            let columns: Vec<_> = columns.iter().map(|name| ddl::quote(name)).collect::<Result<_>>()?;
-            text.push_str(&format!(" DISTRIBUTED BY ({})", columns.join(", ")));
+        // Of several tables some may have other columns: those go by their key.
+        columns if columns.iter().any(|name| schema.column(name).is_none()) => {
+            let by = if key.is_empty() {
+                " DISTRIBUTED RANDOMLY".to_owned()
+            } else {
+                format!(" DISTRIBUTED BY ({})", list(key)?)
+            };
+            text.push_str(&by);
         }
+        columns => text.push_str(&format!(" DISTRIBUTED BY ({})", list(columns)?)),
     }
     Ok(text)
 }

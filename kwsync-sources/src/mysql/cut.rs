@@ -8,7 +8,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 
 use super::config::MysqlSourceOptions;
-use crate::relational::{Range, cut_evenly};
+use crate::relational::ranged::{Range, cut_evenly};
 
 /// Least bytes of a piece that is cut without being asked for.
 const PIECE_BYTES: u64 = 32 << 20;

@@ -12,7 +12,8 @@ use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::prelude::Queryable;
 
 use super::config::{MysqlSourceOptions, TimeAs, ZeroDates};
-use crate::relational::{Spec, one_line};
+use crate::relational::one_line;
+use crate::relational::ranged::Spec;
 
 /// The character set that is none: bytes.
 const BINARY: u16 = 63;
@@ -31,14 +32,19 @@ impl Table {
 
     /// What of the table does not go with its rows.
     pub(super) fn left_behind(&self, id: &TableId) -> Vec<String> {
-        let filled = self.columns.iter().filter(|column| column.has_default || column.generated);
-        let filled: Vec<_> = filled.map(|column| column.name.as_str()).collect();
         let unique = self.unique.iter().filter(|index| index.name != "PRIMARY");
         let unique: Vec<_> = unique.map(|index| index.name.as_str()).collect();
         let mut notes = Vec::new();
-        if !filled.is_empty() {
-            let names = filled.join(", ");
-            notes.push(format!("defaults of {id} are not carried over, the values are: {names}"));
+        for column in &self.columns {
+            let name = &column.name;
+            if column.generated {
+                notes.push(format!(
+                    "column {name:?} of {id} is generated: its values are carried over, its expression is not"
+                ));
+            }
+            if let Some(what) = column.default.on_update() {
+                notes.push(format!("column {name:?} of {id}: {what} is not carried over"));
+            }
         }
         if !unique.is_empty() {
             notes.push(format!("unique indexes of {id} are not carried over: {}", unique.join(", ")));
@@ -124,7 +130,7 @@ impl Shape {
                 .or(of_geometry)
                 .and_then(|known| known.declared.clone())
                 .unwrap_or_else(|| result_type(field, options));
-            if let Some(known) = known.filter(|known| matches!(known.type_name.as_str(), "enum" | "set")) {
+            if let Some(known) = known.filter(|known| known.type_name == "set") {
                 notes.push(format!(
                     "column {name:?} of {what} is {}, which is read as text",
                     known.column_type
@@ -141,6 +147,16 @@ impl Shape {
                 );
                 let made_null = options.zero_dates == ZeroDates::Null && dates;
                 column = column.with_nullable(known.nullable || made_null);
+                match known.default.parse(column.data_type()) {
+                    Ok(Some(default)) if !known.generated => column = column.with_default(default),
+                    Err(expression) if !known.generated => {
+                        notes.push(left_default(&known.name, &what, &expression))
+                    }
+                    _ => {}
+                }
+                if let Some(values) = &known.values {
+                    column = column.with_values(values.iter().map(String::as_str));
+                }
                 if let Some(at) = key.iter().position(|name| *name == known.name) {
                     column = column.with_key(at as u16 + 1, key.len() as u16);
                 }
@@ -235,6 +251,10 @@ impl Shape {
                 .with_hint(format!("it has {}", there.join(", ")))
         })
     }
+}
+
+fn left_default(name: &str, what: &dyn std::fmt::Display, expression: &str) -> String {
+    format!("the default of column {name:?} of {what} is not carried over: {expression}")
 }
 
 fn all_columns(table: &Table) -> Result<String> {

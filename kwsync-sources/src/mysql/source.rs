@@ -14,8 +14,8 @@ use super::cursor::Cursor;
 use super::cut;
 use super::reader::{MysqlReader, Reading};
 use super::shape::{Shape, Table};
+use crate::relational::ranged::{Range, Spec, What, after};
 use crate::relational::{self, Follow};
-use crate::relational::{Range, Spec, What, after};
 
 /// A session in which splits are read.
 #[derive(Debug)]

@@ -152,7 +152,7 @@ async fn every_type_is_read() {
         assert_eq!(read.column(&name), [*expected, "null"], "{sql}");
     }
     let notes = source.notes().join("\n");
-    for words in ["is enum('a','b''c'), which is read as text", "as WKT", "cannot be read on from the middle"]
+    for words in ["is set('x','y','z'), which is read as text", "as WKT", "cannot be read on from the middle"]
     {
         assert!(notes.contains(words), "{words}: {notes}");
     }

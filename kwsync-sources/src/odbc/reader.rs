@@ -18,7 +18,7 @@ use super::fetch::{Bounds, Failed, Fetched, Rows, blocks, next_block};
 use super::session::Session;
 use super::shape::Shape;
 use super::source;
-use crate::relational::Spec;
+use crate::relational::ranged::Spec;
 
 /// Batches that wait for the lane; more would only take memory.
 const AHEAD: usize = 2;

@@ -11,7 +11,8 @@ use super::convert;
 use super::dialect::Dialect;
 use super::session::{Found, Known, Session};
 use super::types::{Described, Fetch, Rules, Way};
-use crate::relational::{Spec, one_line};
+use crate::relational::one_line;
+use crate::relational::ranged::Spec;
 
 /// What a table is called in statements, so that `*` can stand beside other columns.
 const ALIAS: &str = "kwsync_rows";

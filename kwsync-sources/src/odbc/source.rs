@@ -10,7 +10,7 @@ use super::dialect::Server;
 use super::reader::{OdbcReader, Reading};
 use super::session::{Found, Session};
 use super::shape::Shape;
-use crate::relational::{Range, Spec, What, after, cut_evenly};
+use crate::relational::ranged::{Range, Spec, What, after, cut_evenly};
 
 /// Least width of a range that is cut without being asked for.
 const PIECE_WIDTH: i128 = 50_000;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use kwsync_core::system::postgres::catalog::{self, CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl::{quote, table_name};
+use kwsync_core::system::postgres::defaults;
 use kwsync_core::system::postgres::relations::{self, Relation, RelationKind};
 use kwsync_core::system::postgres::types::{PgType, oid};
 use kwsync_core::system::postgres::wire::Connection;
-use kwsync_core::{Column, DataType, Error, ErrorKind, Location, Result, Schema, TableId};
+use kwsync_core::{Column, ColumnDefault, DataType, Error, ErrorKind, Location, Result, Schema, TableId};
 use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder};
 
 use super::config::PostgresSourceOptions;
@@ -107,21 +108,19 @@ impl Asked {
     /// What of the table does not go with its rows.
     pub(super) fn left_behind(&self) -> Vec<String> {
         let name = self.relation.to_string_id();
-        let of = |is: fn(&CatalogColumn) -> bool| -> Vec<&str> {
-            self.catalog
-                .columns
-                .iter()
-                .filter(|column| is(column))
-                .map(|column| column.name.as_str())
-                .collect()
-        };
-        let filled = of(|column| column.has_default || column.generated);
         let mut notes = Vec::new();
-        if !filled.is_empty() {
-            notes.push(format!(
-                "defaults of {name} are not carried over, the values are: {}",
-                filled.join(", ")
-            ));
+        for column in &self.catalog.columns {
+            match default_of(column, &column.pg_type.data_type()) {
+                Err(expression) if column.generated => notes.push(format!(
+                    "column {:?} of {name} is generated: its values are carried over, its expression is not: {expression}",
+                    column.name
+                )),
+                Err(expression) => notes.push(format!(
+                    "the default of column {:?} of {name} is not carried over: {expression}",
+                    column.name
+                )),
+                Ok(_) => {}
+            }
         }
         let unique: Vec<_> = self.catalog.unique.iter().filter(|index| !index.primary).collect();
         if !unique.is_empty() {
@@ -138,6 +137,15 @@ impl Asked {
             Some(index) if index.primary && whole => &index.columns,
             _ => &[],
         }
+    }
+}
+
+/// What the server fills into a column, as far as it means something elsewhere; else the expression.
+fn default_of<'a>(column: &'a CatalogColumn, data_type: &DataType) -> Result<Option<ColumnDefault>, &'a str> {
+    match &column.default {
+        Some(expression) if column.generated => Err(expression),
+        Some(expression) => defaults::parse(expression, data_type),
+        None => Ok(column.identity.then_some(ColumnDefault::Identity)),
     }
 }
 
@@ -197,11 +205,20 @@ impl Shape {
         };
         let mut shape = Self::described(connection, list, from, &asked.relation.to_string_id()).await?;
         let key = asked.key();
+        let enums = catalog::enum_values(connection, &asked.catalog).await?;
         let described = std::mem::take(&mut shape.described);
         let columns = shape.shape.schema.columns().iter().zip(described).map(|(column, (table, number))| {
             let known = (table == catalog.oid).then(|| catalog.columns.iter().find(|c| c.number == number));
             let Some(known) = known.flatten() else { return column.clone() };
             let mut column = column.clone().with_nullable(!known.not_null);
+            if let Some(known) = asked.catalog.column(&known.name) {
+                if let Ok(Some(default)) = default_of(known, column.data_type()) {
+                    column = column.with_default(default);
+                }
+                if let Some(values) = enums.get(&known.pg_type.oid) {
+                    column = column.with_values(values.iter().map(String::as_str));
+                }
+            }
             if let Some(at) = key.iter().position(|name| *name == known.name) {
                 column = column.with_key(at as u16 + 1, key.len() as u16);
             }

@@ -4,9 +4,9 @@ mod batches;
 mod cursor;
 mod list;
 mod pattern;
-mod ranges;
 #[cfg(any(feature = "mysql", feature = "odbc"))]
-mod spec;
+pub(crate) mod ranged;
+mod ranges;
 
 pub(crate) use batches::Batches;
 pub(crate) use cursor::{
@@ -16,5 +16,3 @@ pub(crate) use list::{items, one_line};
 pub(crate) use pattern::Pattern;
 #[cfg(feature = "postgres")]
 pub(crate) use ranges::{even, picked};
-#[cfg(any(feature = "mysql", feature = "odbc"))]
-pub(crate) use spec::{Range, Spec, What, after, cut_evenly};

@@ -79,16 +79,23 @@ pub fn primary_tags<'a>(schema: &'a Schema, chosen: &[String]) -> Result<Vec<&'a
     Ok(tags)
 }
 
-/// `CREATE TABLE` for a time-series database: the timestamp first, then the fields, then tags; `table` is quoted already.
+/// `CREATE TABLE` for a time-series database: the timestamp first, then the fields, then tags; `table` is quoted already. Tags are
+/// the columns of that role, those of `chosen` ([`primary_tags`]) and those of `tags`.
 ///
 /// # Errors
 /// `Config` for a schema that such a table cannot have: no timestamp, too few columns, wrong primary tags; `Schema` with
 /// the code `no_exact_cast` for a type without a counterpart; and as [`quote`].
-pub fn create_ts_table(table: &str, schema: &Schema, chosen: &[String]) -> Result<String> {
+pub fn create_ts_table(table: &str, schema: &Schema, chosen: &[String], tags: &[String]) -> Result<String> {
+    if let Some(name) = tags.iter().find(|name| schema.column(name).is_none()) {
+        return Err(Error::config(format!("tags names {name:?}, which the rows do not have")));
+    }
     let primary = primary_tags(schema, chosen)?;
     let is_primary = |column: &Column| primary.iter().any(|tag| tag.name() == column.name());
-    let is_tag =
-        |column: &Column| matches!(column.role(), Role::Tag | Role::PrimaryTag) || is_primary(column);
+    let is_tag = |column: &Column| {
+        matches!(column.role(), Role::Tag | Role::PrimaryTag)
+            || is_primary(column)
+            || tags.iter().any(|name| name == column.name())
+    };
     let columns = || schema.columns().iter().filter(|column| !is_tag(column));
     let is_time =
         |column: &&Column| matches!(column.data_type(), DataType::Timestamp(_) | DataType::TimestampTz(_));
@@ -202,15 +209,35 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_names_the_tags_of_relational_rows() {
+        let columns = [("id", DataType::Int32), ("at", DataType::Timestamp(TimeUnit::Millisecond))];
+        let more =
+            [("v", DataType::Float64), ("site", DataType::VarChar(Some(20))), ("floor", DataType::Int16)];
+        let columns = columns.into_iter().chain(more).map(|(name, data_type)| Column::new(name, data_type));
+        let schema = Schema::new(columns.collect()).unwrap();
+        let (primary, tags) = (["site".to_owned()], ["floor".to_owned()]);
+        assert_eq!(
+            create_ts_table("t", &schema, &primary, &tags).unwrap(),
+            "CREATE TABLE IF NOT EXISTS t (\"at\" TIMESTAMP(3) NOT NULL, \"id\" INT4, \"v\" FLOAT8) \
+             TAGS (\"site\" VARCHAR(20) NOT NULL, \"floor\" INT2) PRIMARY TAGS (\"site\")"
+        );
+        let error = create_ts_table("t", &schema, &primary, &["none".to_owned()]).unwrap_err();
+        assert!(error.to_string().contains("none"), "{error}");
+    }
+
+    #[test]
     fn tables_of_time_series() {
         assert_eq!(
-            create_ts_table("\"cpu\"", &schema(2), &[]).unwrap(),
+            create_ts_table("\"cpu\"", &schema(2), &[], &[]).unwrap(),
             "CREATE TABLE IF NOT EXISTS \"cpu\" (\"k_timestamp\" TIMESTAMPTZ(9) NOT NULL, \"usage\" FLOAT8, \
              \"n\" INT2 NOT NULL) TAGS (\"tag0\" VARCHAR(128) NOT NULL, \"tag1\" VARCHAR(128) NOT NULL) \
              PRIMARY TAGS (\"tag0\", \"tag1\")"
         );
         assert_eq!(
-            create_ts_table("\"cpu\"", &schema(6), &["tag3".into()]).unwrap().matches("NOT NULL").count(),
+            create_ts_table("\"cpu\"", &schema(6), &["tag3".into()], &[])
+                .unwrap()
+                .matches("NOT NULL")
+                .count(),
             3
         );
         for (schema, chosen) in [
@@ -219,7 +246,7 @@ mod tests {
             (schema(1), vec!["usage".into()]),
             (schema(1), vec!["x".into()]),
         ] {
-            let error = create_ts_table("\"cpu\"", &schema, &chosen).unwrap_err();
+            let error = create_ts_table("\"cpu\"", &schema, &chosen, &[]).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Config | ErrorKind::Schema), "{error}");
         }
     }

@@ -4,6 +4,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
 use super::ddl::literal;
+use super::defaults::{self, CatalogDefault};
 use super::session::error;
 use super::types::declared;
 use crate::{DataType, Result};
@@ -55,6 +56,10 @@ pub struct CatalogColumn {
     pub second_digits: u32,
     /// Its comment.
     pub comment: Option<String>,
+    /// What the server fills in.
+    pub default: CatalogDefault,
+    /// The values of an enum, in their order.
+    pub values: Option<Vec<String>>,
 }
 
 impl CatalogColumn {
@@ -127,8 +132,8 @@ pub async fn columns(connection: &mut Conn, schema: &str, table: &str) -> Result
         "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE = 'YES', \
          COLUMN_DEFAULT IS NOT NULL OR EXTRA LIKE '%auto_increment%', \
          EXTRA LIKE '%GENERATED%' AND EXTRA NOT LIKE '%DEFAULT_GENERATED%', \
-         CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLUMN_COMMENT \
-         FROM information_schema.COLUMNS WHERE {place} ORDER BY ORDINAL_POSITION"
+         CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLUMN_COMMENT, \
+         COLUMN_DEFAULT, EXTRA, VERSION() LIKE '%MariaDB%' FROM information_schema.COLUMNS WHERE {place} ORDER BY ORDINAL_POSITION"
     );
     let rows: Vec<Row> = connection.query(sql).await.map_err(error)?;
     // MariaDB has no type of JSON: it checks text. MySQL's table of checks has no names of tables.
@@ -148,10 +153,14 @@ pub async fn columns(connection: &mut Conn, schema: &str, table: &str) -> Result
         if type_name == "longtext" && checks.contains(&check) {
             "json".clone_into(&mut type_name);
         }
-        let column_type = text(2).unwrap_or_default().to_lowercase();
+        let whole_type = text(2).unwrap_or_default();
+        let column_type = whole_type.to_lowercase();
         let mut number = |at: usize| row.take::<Option<u64>, _>(at).flatten();
         let [nullable, has_default, generated] = [3, 4, 5].map(|at| number(at) == Some(1));
-        let [length, precision, scale, digits] = [6, 7, 8, 9].map(number);
+        let [length, precision, scale, digits] = [6, 7, 8, 9].map(&mut number);
+        let quoted = number(13) == Some(1);
+        let mut text = |at: usize| row.take::<Option<String>, _>(at).flatten();
+        let (comment, default, extra) = (text(10), text(11), text(12).unwrap_or_default());
         columns.push(CatalogColumn {
             declared: declared(&type_name, length),
             name,
@@ -164,7 +173,9 @@ pub async fn columns(connection: &mut Conn, schema: &str, table: &str) -> Result
             precision: precision.and_then(|number| u16::try_from(number).ok()),
             scale: scale.and_then(|number| i16::try_from(number).ok()),
             second_digits: digits.and_then(|number| u32::try_from(number).ok()).unwrap_or_default(),
-            comment: row.take::<Option<String>, _>(10).flatten().filter(|text| !text.is_empty()),
+            comment: comment.filter(|text| !text.is_empty()),
+            default: CatalogDefault::new(default, &extra, quoted),
+            values: defaults::values(&whole_type),
         });
     }
     Ok(columns)

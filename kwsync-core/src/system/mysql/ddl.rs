@@ -1,5 +1,6 @@
 //! Statements that make and change tables. Every name goes through [`quote`].
 
+use super::defaults::{clause, enum_type};
 use super::types::sql_type;
 use crate::{Column, Error, ErrorKind, Location, Result, Schema, TableId};
 
@@ -68,26 +69,37 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// `CREATE TABLE IF NOT EXISTS`, with the columns in order, the primary key `key` and the comments.
+/// `CREATE TABLE IF NOT EXISTS`, with the columns in order, their defaults, the primary key `key` and the comments. Second, what is
+/// left out of that.
 ///
 /// # Errors
 /// As [`quote`]; `Schema` for a column of the key whose type has no bound that an index could have.
-pub fn create_table(table: &str, schema: &Schema, key: &[String]) -> Result<String> {
-    let mut lines = Vec::new();
+pub fn create_table(table: &str, schema: &Schema, key: &[String]) -> Result<(String, Vec<String>)> {
+    let (mut lines, mut left_out) = (Vec::new(), Vec::new());
     for column in schema.columns() {
         let in_key = key.iter().any(|name| name == column.name());
         let null = if in_key || !column.is_nullable() { " NOT NULL" } else { " NULL" };
+        let data_type = column_type(column, in_key);
+        let first = key.first().is_some_and(|name| name == column.name());
+        let default = clause(column, &data_type, first).unwrap_or_else(|why| {
+            left_out.push(why);
+            String::new()
+        });
+        if column.values().is_some() && enum_type(column).is_none() {
+            left_out.push(format!("the values of {:?} are none that an enum holds here", column.name()));
+        }
         let comment = column.comment().map(|text| format!(" COMMENT {}", quoted(text))).unwrap_or_default();
-        lines.push(format!("{} {}{null}{comment}", quote_column(column)?, column_type(column, in_key)));
+        lines.push(format!("{} {data_type}{null}{default}{comment}", quote_column(column)?));
     }
     if !key.is_empty() {
         let key: Vec<_> = key.iter().map(|name| quote(name)).collect::<Result<_>>()?;
         lines.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
-    Ok(format!(
-        "CREATE TABLE IF NOT EXISTS {table} ({}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
-        lines.join(", ")
-    ))
+    let lines = lines.join(", ");
+    let sql = format!(
+        "CREATE TABLE IF NOT EXISTS {table} ({lines}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+    );
+    Ok((sql, left_out))
 }
 
 /// `ALTER TABLE ... ADD COLUMN`, nullable, since rows are there already.
@@ -104,6 +116,9 @@ pub fn add_column(table: &str, column: &Column) -> Result<String> {
 
 /// The type that a column is made with. One that an index covers needs a bound: 255 characters where it has none.
 pub fn column_type(column: &Column, in_key: bool) -> String {
+    if let Some(listed) = enum_type(column) {
+        return listed;
+    }
     match sql_type(column.data_type()).as_str() {
         "longtext" if in_key => "varchar(255)".to_owned(),
         "longblob" if in_key => "varbinary(255)".to_owned(),
@@ -138,7 +153,7 @@ mod tests {
         ];
         let schema = Schema::new(columns).unwrap();
         assert_eq!(
-            create_table("`t`", &schema, &["id".to_owned()]).unwrap(),
+            create_table("`t`", &schema, &["id".to_owned()]).unwrap().0,
             "CREATE TABLE IF NOT EXISTS `t` (`id` varchar(255) NOT NULL, `n` bigint unsigned NULL COMMENT 'it''s', \
              PRIMARY KEY (`id`)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
         );

@@ -3,6 +3,7 @@
 #[cfg(feature = "mysql")]
 pub mod catalog;
 pub mod ddl;
+pub mod defaults;
 #[cfg(feature = "mysql")]
 pub mod session;
 pub mod types;

@@ -1,5 +1,7 @@
 //! What a server's catalog says of a table.
 
+use std::collections::HashMap;
+
 use super::types::{PgKind, PgType};
 use super::wire::Connection;
 use crate::{Error, ErrorKind, Result, TableId};
@@ -18,6 +20,8 @@ pub struct CatalogColumn {
     pub has_default: bool,
     /// Whether it can never be written: a generated column, or GENERATED ALWAYS AS IDENTITY.
     pub generated: bool,
+    /// Whether it is GENERATED AS IDENTITY, ALWAYS or BY DEFAULT.
+    pub identity: bool,
     /// Its number in the table, counted from 1; dropped columns count, too.
     pub number: i16,
     /// The expression of its default, as the catalog prints it.
@@ -85,6 +89,7 @@ impl CatalogTable {
             not_null: false,
             has_default: false,
             generated: false,
+            identity: false,
             number: i16::try_from(self.columns.len() + 1).unwrap_or(i16::MAX),
             default: None,
             comment: None,
@@ -193,6 +198,7 @@ pub async fn table(
             not_null: text(6) == "t",
             has_default: text(7) == "t" || !text(9).is_empty(),
             generated: !text(8).is_empty() || text(9) == "a",
+            identity: !text(9).is_empty(),
             number: number(16)? as i16,
             default: rows.get(row, 17).map(str::to_owned),
             comment: rows.get(row, 18).map(str::to_owned),
@@ -208,6 +214,33 @@ pub async fn table(
         columns,
         unique: Vec::new(),
     }))
+}
+
+/// The values of the enums among the columns of a table, by the type's object id, in their order.
+///
+/// # Errors
+/// What the server says.
+///
+/// # Cancel safety
+/// Dropping the future breaks the session.
+pub async fn enum_values(
+    connection: &mut Connection,
+    table: &CatalogTable,
+) -> Result<HashMap<u32, Vec<String>>> {
+    let enums = table.columns.iter().filter(|column| column.pg_type.kind == PgKind::Enum);
+    let oids: Vec<_> = enums.map(|column| column.pg_type.oid.to_string()).collect();
+    let mut values: HashMap<u32, Vec<String>> = HashMap::new();
+    if oids.is_empty() {
+        return Ok(values);
+    }
+    let sql = "SELECT enumtypid, enumlabel FROM pg_catalog.pg_enum WHERE enumtypid = ANY ($1::oid[]) \
+               ORDER BY enumtypid, enumsortorder";
+    let rows = connection.query(sql, &[Some(&format!("{{{}}}", oids.join(",")))]).await?.rows;
+    for row in 0..rows.len() {
+        let oid = rows.get(row, 0).and_then(|text| text.parse().ok()).unwrap_or_default();
+        values.entry(oid).or_default().push(rows.get(row, 1).unwrap_or_default().to_owned());
+    }
+    Ok(values)
 }
 
 /// One row for each column of each index, in the order of the index.

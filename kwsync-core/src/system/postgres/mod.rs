@@ -3,6 +3,7 @@
 #[cfg(feature = "postgres")]
 pub mod catalog;
 pub mod ddl;
+pub mod defaults;
 pub mod profile;
 #[cfg(feature = "postgres")]
 pub mod relations;
