@@ -257,12 +257,14 @@ pub struct Run {
     pub fresh: bool,
     /// Whether the input can be read again from a position, so that checkpoints are of use.
     pub resumable: bool,
+    /// Whether processes of the job [share](crate::Parts::Shared) the input: none of them may empty or replace a target.
+    pub shared: bool,
 }
 
 impl Run {
     /// The first run of a job whose input can be read again.
     pub fn first(job: JobId) -> Self {
-        Self { job, generation: 1, fresh: true, resumable: true }
+        Self { job, generation: 1, fresh: true, resumable: true, shared: false }
     }
 }
 

@@ -209,7 +209,7 @@ impl Connectors {
         let connectors = self.lock();
         let mut config = connectors.get(name)?.record.config.clone();
         for (key, value) in &mut config {
-            if is_secret(key) {
+            if is_secret(key, value) {
                 *value = HIDDEN.into();
             }
         }
@@ -253,7 +253,7 @@ impl Connectors {
                 return Err(Error::new(ErrorKind::Conflict, format!("Connector {name} already exists")));
             }
             for (key, value) in &mut config {
-                if is_secret(key) && *value == HIDDEN {
+                if *value == HIDDEN {
                     *value = before.config.get(key).cloned().unwrap_or_default();
                 }
             }
@@ -403,6 +403,10 @@ impl Connectors {
 }
 
 /// Whether a key holds what must not be seen.
-fn is_secret(key: &str) -> bool {
-    key.contains("password") || key.contains("secret") || key.contains("sasl.jaas")
+fn is_secret(key: &str, value: &Value) -> bool {
+    const WORDS: [&str; 6] = ["password", "secret", "token", "credential", "sasl.jaas", "ssl.keystore.key"];
+    // An address may hold a password before its host or among its parameters.
+    let hides = |text: &str| text.contains('@') || text.contains("password");
+    WORDS.iter().any(|word| key.contains(word))
+        || (key.ends_with(".url") && value.as_str().is_some_and(hides))
 }

@@ -20,6 +20,8 @@ use super::{ConnectorState, Connectors};
 
 /// Bytes of the longest request.
 const LONGEST: usize = 1 << 20;
+/// Most clients at a time.
+const MOST: usize = 64;
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -30,28 +32,43 @@ impl Connectors {
     /// There is no password: whoever reaches the port may do everything. Bind it to 127.0.0.1, or put something before it.
     ///
     /// # Errors
-    /// `Io` when the port can no longer be listened at.
+    /// None now; a later version may have some.
     ///
     /// # Cancel safety
     /// Dropping the future breaks the connectors off; they resume from their last commit.
     pub async fn serve(&self, listener: TcpListener, cancel: CancellationToken) -> Result<()> {
         let place = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
         self.start_all();
-        let ended = loop {
+        let room = std::sync::Arc::new(tokio::sync::Semaphore::new(MOST));
+        loop {
             let accepted = tokio::select! {
-                () = cancel.cancelled() => break Ok(()),
+                () = cancel.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             let stream = match accepted {
                 Ok((stream, _)) => stream,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => break Err(Error::io("cannot listen any more", error)),
+                Err(error) => {
+                    // As when there are too many files open: others may be closed soon.
+                    tracing::warn!(error = %error, "a client could not be let in");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
             };
+            let Ok(permit) = std::sync::Arc::clone(&room).acquire_owned().await else { break };
             let (own, place, cancel) = (self.clone(), place.clone(), cancel.clone());
             tokio::spawn(async move {
+                let _permit = permit;
                 let answered = service_fn(|request| {
                     let (own, place) = (own.clone(), place.clone());
-                    async move { Ok::<_, Infallible>(own.answer(request, &place).await) }
+                    // By itself: a client that hangs up must not break off what it has asked for.
+                    async move {
+                        let answer = tokio::spawn(async move { own.answer(request, &place).await });
+                        Ok::<_, Infallible>(answer.await.unwrap_or_else(|_| {
+                            let mut response = Response::new(Full::new(Bytes::new()));
+                            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                            response
+                        }))
+                    }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -64,9 +81,9 @@ impl Connectors {
                     () = cancel.cancelled() => {}
                 }
             });
-        };
+        }
         self.halt_all().await;
-        ended
+        Ok(())
     }
 
     async fn answer(&self, request: Request<Incoming>, place: &str) -> Response<Full<Bytes>> {

@@ -61,8 +61,9 @@ pub(super) async fn run(shared: Arc<Shared>, index: usize) -> Result<()> {
         let Err(error) = attempt(&shared, index, &taken, &mut writing).await else { return Ok(()) };
         let lost = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
         // A part that another process has taken over is no fault where processes share them.
-        let handed_over =
-            error.kind() == ErrorKind::Fenced && lost.iter().any(|split| split.parts == Parts::Shared);
+        let handed_over = error.kind() == ErrorKind::Fenced
+            && shared.sink.capabilities().stores_checkpoints
+            && lost.iter().any(|split| split.parts == Parts::Shared);
         if error.retry() == Retry::Never && !handed_over {
             return Err(error);
         }

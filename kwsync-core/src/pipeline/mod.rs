@@ -219,8 +219,8 @@ impl Pipeline {
         let (progress, job) = (Arc::clone(&self.progress), self.job.clone());
         let (keep_state, options) = (self.options.keep_state, self.options.clone());
         let (store, cancel) = (Arc::clone(&self.store), self.cancel.clone());
-        let (parts_shared, mut error) = match self.run_lanes().await {
-            Ok(parts_shared) => (parts_shared, None),
+        let (kept, mut error) = match self.run_lanes().await {
+            Ok(kept) => (kept, None),
             Err(error) => (false, Some(error)),
         };
         if error.is_none() && cancel.is_cancelled() && !all_done(&progress) {
@@ -232,7 +232,7 @@ impl Pipeline {
             error = retried(&options, &cancel, || sink.finish(&job)).await.err();
         }
         // What other processes of the job have done is not this one's to forget.
-        let forget = !keep_state && !parts_shared;
+        let forget = !keep_state && !kept;
         if error.is_none() && forget {
             error = retried(&options, &cancel, || sink.forget(&job)).await.err();
         }
@@ -248,13 +248,9 @@ impl Pipeline {
         Outcome { report: progress.report(job.as_str(), sink.capabilities().delivery, status), error }
     }
 
-    /// Whether the job shares parts of its input with other processes.
+    /// Whether what the job has done is to be remembered when it has ended: others go on from there.
     async fn run_lanes(self) -> Result<bool> {
-        if self.restart {
-            retried(&self.options, &self.cancel, || self.sink.forget(&self.job)).await?;
-            self.store.remove(&self.job).await?;
-        }
-        let stored = self.store.load(&self.job).await?;
+        let stored = if self.restart { None } else { self.store.load(&self.job).await? };
         let mut state = stored.unwrap_or_else(|| JobState::new(self.job.clone()));
         let lanes = if self.sink.capabilities().parallel { self.options.lanes.max(1) } else { 1 };
         state.splits = {
@@ -267,16 +263,27 @@ impl Pipeline {
                 }
             }
         };
+        let parts_shared = state.splits.iter().any(|split| split.parts == Parts::Shared);
+        if self.restart && parts_shared {
+            return Err(Error::config("a job whose processes share the input cannot be started over by one of them")
+                .with_hint("set the group's offsets back, as kafka-consumer-groups --reset-offsets does, and give the job another --job NAME"));
+        }
+        if self.restart {
+            retried(&self.options, &self.cancel, || self.sink.forget(&self.job)).await?;
+            self.store.remove(&self.job).await?;
+        }
         state.generation += 1;
         state.run = new_run();
         for saved in &state.schemas {
             saved.restore(&self.schemas)?;
         }
         let resumable = state.splits.iter().any(|split| split.resumable);
+        // What a group remembers of parts that are read alone is behind what the target knows.
+        let kept =
+            parts_shared || state.splits.iter().any(|split| split.parts == Parts::Owned && split.redelivers);
         let redelivers = state.splits.iter().any(|split| split.redelivers);
-        let parts_shared = state.splits.iter().any(|split| split.parts == Parts::Shared);
         let (generation, fresh) = (state.generation, state.checkpoints.is_empty());
-        let run = Run { job: self.job.clone(), generation, fresh, resumable };
+        let run = Run { job: self.job.clone(), generation, fresh, resumable, shared: parts_shared };
 
         let unrepeatable =
             state.splits.iter().filter(|split| !split.resumable).map(|split| Arc::clone(&split.id)).collect();
@@ -343,8 +350,8 @@ impl Pipeline {
         match first {
             Some(error) => Err(error),
             // A share of rejects is judged by all records, which an interrupted run has not seen.
-            None if stop.is_cancelled() => Ok(parts_shared),
-            None => shared.ledger.check_budget(true).map(|()| parts_shared),
+            None if stop.is_cancelled() => Ok(kept),
+            None => shared.ledger.check_budget(true).map(|()| kept),
         }
     }
 }

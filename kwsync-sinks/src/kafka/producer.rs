@@ -124,10 +124,10 @@ impl Producer {
         std::mem::take(&mut *context.failed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The error of a fault, with what the connection failed of.
+    /// The error of a fault.
     pub(super) fn explained(&self, fault: KafkaError) -> Error {
         let fatal = self.inner.client().fatal_error();
-        let fault = self.inner.context().kafka.explained(error(fault));
+        let fault = error(fault);
         match fatal {
             Some((code, reason)) if fault.kind() != ErrorKind::Fenced => {
                 fault.context(format!("the producer cannot go on: {code}: {reason}"))
@@ -150,16 +150,20 @@ impl Producer {
 
     /// Waits until the brokers answer and know the topics; with a transactional id, fences off whoever had it.
     pub(super) async fn connect(&self, patience: Duration, transactional: bool) -> Result<()> {
-        if transactional {
-            return self
-                .blocking("transactions cannot begin", |inner| inner.init_transactions(PATIENCE))
-                .await;
+        let answered = self
+            .blocking("the brokers do not answer", move |inner| {
+                // Any topic will do: what counts is that there is an answer.
+                inner.client().fetch_metadata(Some("kwsync"), patience).map(drop)
+            })
+            .await;
+        // What the first connections failed of says more.
+        answered.map_err(|fault| self.inner.context().kafka.explained(fault))?;
+        match transactional {
+            true => {
+                self.blocking("transactions cannot begin", |inner| inner.init_transactions(PATIENCE)).await
+            }
+            false => Ok(()),
         }
-        self.blocking("the brokers do not answer", move |inner| {
-            // Any topic will do: what counts is that there is an answer.
-            inner.client().fetch_metadata(Some("kwsync"), patience).map(drop)
-        })
-        .await
     }
 
     pub(super) fn begin(&self) -> Result<()> {

@@ -253,8 +253,32 @@ impl KafkaWriter {
         Ok(())
     }
 
+    /// Sends a message again by itself; false where it is refused again.
+    async fn send_alone(&mut self, number: usize) -> Result<bool> {
+        let Some((index, row, rows)) = self.messages.get(number).copied() else { return Ok(true) };
+        let Some(batch) = self.batches.get(index as usize).cloned() else { return Ok(true) };
+        let topic = self.shared.topic(batch.table());
+        self.buffer.clear();
+        self.encoder.begin(&mut self.buffer)?;
+        self.encoder.encode(&batch, row as usize..(row + rows) as usize, &mut self.buffer)?;
+        self.encoder.end(&mut self.buffer)?;
+        let payload = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
+        let mut keys = Keys::new(&self.shared.options.key, &batch);
+        let sent = self.producer.send(&topic, keys.of(row as usize), payload, number).await;
+        let fault = match sent {
+            Err(fault) => Some(fault),
+            Ok(()) => self.producer.settle().await.pop().map(|(_, fault)| fault),
+        };
+        match fault.map(|fault| self.producer.explained(fault)) {
+            None => Ok(true),
+            Some(fault) if fault.kind() == ErrorKind::Data => Ok(false),
+            Some(fault) => Err(fault.context(format!("topic {topic}")).context(self.shared.place())),
+        }
+    }
+
     async fn settle(&mut self) -> Result<()> {
         let failed = self.producer.settle().await;
+        let mut refused = Vec::new();
         for (number, fault) in failed {
             let fault = self.producer.explained(fault);
             if fault.kind() != ErrorKind::Data || self.transaction.is_some() {
@@ -266,16 +290,17 @@ impl KafkaWriter {
                 };
                 return Err(fault.context(self.shared.place()).with_delivered(Delivered::InDoubt));
             }
-            let Some(message) = self.messages.get_mut(number) else { continue };
-            let (batch, row, rows) = std::mem::take(message);
-            for row in row..row + rows {
-                self.refuse(
-                    batch as usize,
-                    row as usize,
-                    Stage::Write,
-                    "message_too_large",
-                    &fault.to_string(),
-                );
+            refused.push((number, fault));
+        }
+        for (number, fault) in refused {
+            // A broker refuses a batch of messages as a whole: one that is too large is found by sending each alone.
+            if !self.send_alone(number).await? {
+                let Some(message) = self.messages.get_mut(number) else { continue };
+                let (batch, row, rows) = std::mem::take(message);
+                for row in row..row + rows {
+                    let reason = fault.to_string();
+                    self.refuse(batch as usize, row as usize, Stage::Write, "message_too_large", &reason);
+                }
             }
         }
         for (batch, _, rows) in self.messages.drain(..) {

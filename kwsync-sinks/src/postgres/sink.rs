@@ -166,6 +166,12 @@ impl Sink for PostgresSink {
 
     async fn start(&self, run: &Run) -> Result<()> {
         let options = &self.shared.options;
+        if run.shared && matches!(options.mode, Mode::Replace | Mode::Truncate) {
+            let text =
+                "mode=replace and mode=truncate would drop what other processes of the group have written";
+            return Err(Error::config(text)
+                .with_hint("empty the table before the first of them starts, and use mode=insert"));
+        }
         let mut control = self.control().await?;
         let control = connected(&mut control)?;
         let mut fresh = run.fresh;

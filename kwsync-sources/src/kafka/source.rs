@@ -23,6 +23,8 @@ use super::worker::{self, Command, Event, Wanted};
 
 /// Batches that may wait for the reader; the client itself holds 32 MiB more.
 const WAITING: usize = 4;
+/// How long the first message may take beyond the silence that ends a job: connections are made, and leaders are found.
+const FIRST: Duration = Duration::from_secs(3);
 /// How long the client may take to leave its group.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -53,7 +55,7 @@ impl ByteSource for KafkaSource {
         let split = |number: usize, parts, partitions: Vec<&(String, i32)>| Split {
             spec: serde_json::json!(partitions),
             parts,
-            redelivers: parts == Parts::Shared,
+            redelivers: self.options.group.is_some(),
             ..Split::whole(format!("kafka://{}#{number}", self.options.client.brokers()))
         };
         if self.options.shares() {
@@ -95,8 +97,6 @@ impl ByteSource for KafkaSource {
             held: HashSet::new(),
             unsettled: VecDeque::new(),
             begun: Vec::new(),
-            messages: 0,
-            bytes: 0,
             since: None,
             waiting: None,
         })
@@ -162,9 +162,7 @@ fn ask(options: &KafkaOptions) -> Result<Vec<(String, i32)>> {
 struct Unsettled {
     part: Arc<Part>,
     offset: i64,
-    /// Where it begins and ends, in bytes of all messages of this reader.
-    start: u64,
-    end: u64,
+    bytes: u64,
 }
 
 /// Reads the partitions of one lane.
@@ -180,9 +178,6 @@ pub struct KafkaReader {
     unsettled: VecDeque<Unsettled>,
     /// Where partitions begin that have no checkpoint.
     begun: Vec<(Arc<str>, i64)>,
-    messages: u64,
-    /// Bytes of all messages handed out.
-    bytes: u64,
     /// When something came last, from the first assignment on.
     since: Option<Instant>,
     /// When the first message came that no commit has been asked for.
@@ -198,13 +193,11 @@ impl std::fmt::Debug for KafkaReader {
 impl KafkaReader {
     fn hand_out(&mut self, message: Message) -> Chunk {
         let Message { part, offset, skip, payload, metadata } = message;
-        let start = self.bytes;
-        self.bytes += payload.len() as u64;
-        let at = Position { byte: start + skip as u64, line: 0, column: 1, record: self.messages };
-        self.messages += 1;
+        // Each message is an input of its own, and counts from its own beginning.
+        let at = Position { byte: skip as u64, line: 0, column: 1, record: 0 };
         let metadata = Arc::new(metadata);
         let input = Input::new(Arc::clone(&part.id)).with_message(Arc::clone(&metadata));
-        self.unsettled.push_back(Unsettled { part, offset, start, end: self.bytes });
+        self.unsettled.push_back(Unsettled { part, offset, bytes: payload.len() as u64 });
         Chunk { begin: Some((Arc::new(input), at)), ..Chunk::message(payload.slice(skip..), metadata) }
     }
 
@@ -259,15 +252,21 @@ impl ByteReader for KafkaReader {
                     self.batch = Some(batch);
                 }
                 Some(Event::Taken(parts)) => {
-                    self.since = Some(Instant::now());
+                    // Silence counts from when the client reads.
+                    self.since = parts.is_empty().then(Instant::now);
                     if !parts.is_empty() {
                         let taken: Vec<_> = parts.iter().map(|part| Arc::clone(&part.id)).collect();
                         self.held.extend(taken.iter().cloned());
                         return Ok(Some(assigned(Assignment { taken, ..Assignment::default() })));
                     }
                 }
-                Some(Event::At(begun)) => self.begun.extend(begun),
+                Some(Event::At(begun)) => {
+                    self.begun.extend(begun);
+                    // Time to find the leaders of the partitions, and for the first answer.
+                    self.since = Some(Instant::now() + FIRST);
+                }
                 Some(Event::Released(released)) => {
+                    self.since = None;
                     return Ok(Some(assigned(Assignment { released, ..Assignment::default() })));
                 }
                 Some(Event::Fault(fault)) => return Err(fault),
@@ -291,15 +290,16 @@ impl ByteReader for KafkaReader {
         for (id, offset) in self.begun.drain(..) {
             set(&id, Place { offset, skip: 0 });
         }
-        while let Some(first) = self.unsettled.front() {
-            if first.end > at.byte {
-                if first.start < at.byte {
-                    set(&first.part.id, Place { offset: first.offset, skip: at.byte - first.start });
+        // The decoder is at the last message that was handed out, and through with those before.
+        while let Some(first) = self.unsettled.pop_front() {
+            if self.unsettled.is_empty() && at.byte < first.bytes {
+                if at.byte > 0 {
+                    set(&first.part.id, Place { offset: first.offset, skip: at.byte });
                 }
+                self.unsettled.push_front(first);
                 break;
             }
             set(&first.part.id, Place { offset: first.offset + 1, skip: 0 });
-            self.unsettled.pop_front();
         }
         reached.into_iter().map(|(id, place)| (id, place.position())).collect()
     }
@@ -308,7 +308,6 @@ impl ByteReader for KafkaReader {
         let place = |position: Option<SplitPosition>| position.as_ref().map(Place::of).transpose();
         let places = parts.into_iter().map(|(id, position)| Ok((id, place(position)?)));
         let places = places.collect::<Result<_>>()?;
-        self.since = Some(Instant::now());
         self.tell(Command::Start(places))
     }
 
@@ -326,7 +325,7 @@ impl ByteReader for KafkaReader {
 
     async fn release_parts(&mut self, parts: &[Arc<str>]) -> Result<()> {
         self.held.retain(|part| !parts.contains(part));
-        drop(self.tell(Command::Released));
+        drop(self.tell(Command::Released(parts.to_vec())));
         Ok(())
     }
 

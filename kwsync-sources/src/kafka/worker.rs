@@ -1,7 +1,7 @@
 //! The client's thread. It asks the client for messages, and serves it when the group assigns partitions anew: the client
 //! waits then until the rows of what is given up are committed, or until the target has said where to begin.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,7 +36,8 @@ pub(super) enum Event {
     Messages(Batch),
     /// Partitions that it may have. The thread waits for [`Command::Start`], unless there are none.
     Taken(Vec<Arc<Part>>),
-    /// Where partitions begin that have no checkpoint: to be remembered, though nothing has come yet.
+    /// It is known where the partitions that were taken begin: those that have no checkpoint are to be remembered, though
+    /// nothing has come yet.
     At(Vec<(Arc<str>, i64)>),
     /// Partitions that go away. The thread waits for [`Command::Released`].
     Released(Vec<Arc<str>>),
@@ -48,7 +49,7 @@ pub(super) enum Event {
 pub(super) enum Command {
     Start(Vec<(Arc<str>, Option<Place>)>),
     Commit(Vec<(Arc<str>, i64)>),
-    Released,
+    Released(Vec<Arc<str>>),
 }
 
 /// Which partitions to read.
@@ -109,6 +110,7 @@ fn try_run(
         last: None,
         skips: HashMap::new(),
         told: HashMap::new(),
+        paused: None,
         assigned: false,
         fault: None,
     };
@@ -127,12 +129,21 @@ fn try_run(
     }
     let ended = read(&consumer);
     let last = context.desk().commit_last(&consumer);
-    ended.and(last)
+    if let Err(fault) = ended.and(last) {
+        // Before the consumer is dropped, which takes as long as it takes to leave the group.
+        let fault = fault.context(format!("Kafka {}", options.client.brokers()));
+        let mut desk = context.desk();
+        desk.outbox = None;
+        desk.builder = Builder::default();
+        desk.tell(Event::Fault(fault));
+    }
+    Ok(())
 }
 
 fn read(consumer: &BaseConsumer<Context>) -> Result<()> {
     let context = consumer.context();
-    let mut stalled: Option<(Instant, bool)> = None;
+    // Since when the reader is busy.
+    let mut stalled: Option<Instant> = None;
     loop {
         let mut desk = context.desk();
         if let Some(fault) = desk.fault.take() {
@@ -146,34 +157,35 @@ fn read(consumer: &BaseConsumer<Context>) -> Result<()> {
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
         }
-        if let (true, Some((_, paused))) = (std::mem::take(&mut desk.assigned), &mut stalled) {
-            // What is assigned is not paused.
-            *paused = false;
+        if std::mem::take(&mut desk.assigned) {
+            // What came meanwhile is not paused, and what stayed may be.
+            desk.resume(consumer)?;
         }
         if !desk.offer() {
             // The target is slower. The client must be asked all the same, or the group would take it for dead.
-            let (since, paused) = *stalled.get_or_insert_with(|| (Instant::now(), false));
+            let since = *stalled.get_or_insert_with(Instant::now);
+            let paused = desk.paused.is_some();
+            if !paused && since.elapsed() >= PATIENCE {
+                let all = consumer.assignment().map_err(error)?;
+                consumer.pause(&all).map_err(error)?;
+                desk.paused = Some(all.to_topic_map().into_keys().collect());
+                continue;
+            }
             drop(desk);
             if paused {
                 match consumer.poll(POLL) {
                     // Partitions may have been assigned just now.
                     Some(Ok(message)) => context.desk().push(&message),
-                    Some(Err(fault)) => judge(context, fault)?,
+                    Some(Err(fault)) => judge(fault)?,
                     None => {}
                 }
-            } else if since.elapsed() >= PATIENCE {
-                let all = consumer.assignment().map_err(error)?;
-                consumer.pause(&all).map_err(error)?;
-                stalled = Some((since, true));
             } else {
                 std::thread::sleep(Duration::from_millis(1));
             }
             continue;
         }
-        if let Some((_, true)) = stalled.take() {
-            let all = consumer.assignment().map_err(error)?;
-            consumer.resume(&all).map_err(error)?;
-        }
+        stalled = None;
+        desk.resume(consumer)?;
         let pending = !desk.builder.is_empty();
         drop(desk);
         // Who has something in hand does not wait for more.
@@ -185,14 +197,22 @@ fn read(consumer: &BaseConsumer<Context>) -> Result<()> {
                     desk.seal();
                 }
             }
-            Some(Err(fault)) => judge(context, fault)?,
+            Some(Err(fault)) => judge(fault)?,
             None => context.desk().seal(),
         }
     }
 }
 
+fn resume(consumer: &BaseConsumer<Context>, partitions: HashSet<(String, i32)>) -> Result<()> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in partitions {
+        list.add_partition(&topic, partition);
+    }
+    if list.count() > 0 { consumer.resume(&list).map_err(error) } else { Ok(()) }
+}
+
 /// The client mends by itself what may be mended.
-fn judge(context: &Context, fault: KafkaError) -> Result<()> {
+fn judge(fault: KafkaError) -> Result<()> {
     let gone = matches!(
         fault.rdkafka_error_code(),
         Some(
@@ -200,10 +220,11 @@ fn judge(context: &Context, fault: KafkaError) -> Result<()> {
                 | rdkafka::types::RDKafkaErrorCode::OffsetOutOfRange
         )
     );
-    let fault = context.kafka.explained(error(fault));
+    let fault = error(fault);
     if gone {
         return Err(fault.context("messages that were to be read next are not there"));
     }
+    // By the fault itself: what some connection failed of an hour ago says nothing of this one.
     if fault.retry() == Retry::Never {
         return Err(fault);
     }
@@ -232,6 +253,8 @@ struct Desk {
     skips: HashMap<Arc<str>, Place>,
     /// Offsets that the group is yet to be told, or was told without waiting for an answer.
     told: HashMap<Arc<str>, i64>,
+    /// Partitions that are paused for the reader.
+    paused: Option<HashSet<(String, i32)>>,
     /// Whether partitions have been assigned since this was looked at.
     assigned: bool,
     fault: Option<Error>,
@@ -260,6 +283,14 @@ impl Desk {
             _ => 0,
         };
         self.builder.push(part, message, skip);
+    }
+
+    /// Goes on with what is paused. With nothing else: the client would fetch again what it has handed out.
+    fn resume(&mut self, consumer: &BaseConsumer<Context>) -> Result<()> {
+        match self.paused.take() {
+            Some(paused) => resume(consumer, paused),
+            None => Ok(()),
+        }
     }
 
     /// What has come together is to be handed over.
@@ -318,7 +349,7 @@ impl Desk {
                     break places.into_iter().filter_map(|(id, place)| Some((id, place?))).collect();
                 }
                 Ok(Command::Commit(places)) => self.commit(consumer, places, CommitMode::Async),
-                Ok(Command::Released) => {}
+                Ok(Command::Released(_)) => {}
                 Err(_) => return Ok(None),
             }
         };
@@ -373,9 +404,7 @@ impl Desk {
         }
         // Whoever looks at the group's lag wants to see what the target knows.
         self.commit(consumer, behind, CommitMode::Async);
-        if !begun.is_empty() {
-            self.tell(Event::At(begun));
-        }
+        self.tell(Event::At(begun));
         Ok(())
     }
 
@@ -391,7 +420,9 @@ impl Desk {
         let until = Instant::now() + HAND_OVER;
         loop {
             match self.commands.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Command::Released) => break,
+                // The answer to an earlier question may have come too late.
+                Ok(Command::Released(released)) if released == ids => break,
+                Ok(Command::Released(_)) => {}
                 Ok(Command::Commit(places)) => {
                     // They are gone from the desk, but not yet from the group.
                     let list = offsets(&parts, &places);
@@ -407,6 +438,13 @@ impl Desk {
                     break;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if let Some(paused) = &mut self.paused {
+            // A partition that is paused when it goes away would come back so.
+            let gone = keys.iter().filter_map(|key| paused.take(key)).collect();
+            if let Err(fault) = resume(consumer, gone) {
+                self.fault.get_or_insert(fault);
             }
         }
         for id in ids {
@@ -510,13 +548,15 @@ impl ConsumerContext for Context {
                 tracing::info!(partitions = partitions.len(), "the group assigns partitions");
                 desk.assigned = true;
                 match desk.take(consumer, &partitions) {
-                    Ok(Some(list)) => {
-                        let assigned = match by_parts {
-                            true => consumer.incremental_assign(&list),
-                            false => consumer.assign(&list),
-                        };
-                        // A partition that was paused when it went away would come back so.
-                        assigned.and_then(|()| consumer.resume(&list)).map_err(error)
+                    Ok(Some(list)) if by_parts => consumer.incremental_assign(&list).map_err(error),
+                    Ok(Some(list)) => consumer.assign(&list).map_err(error),
+                    // The group must be answered, or the client could never leave it: what is assigned is given back at once.
+                    Ok(None) if by_parts => {
+                        desk.fault.get_or_insert(Error::new(ErrorKind::Cancelled, "the reader is gone"));
+                        consumer.incremental_assign(list).map_err(error)
+                    }
+                    Err(fault) if by_parts => {
+                        consumer.incremental_assign(list).map_err(error).and(Err(fault))
                     }
                     Ok(None) => consumer.unassign().map_err(error),
                     Err(fault) => consumer.unassign().map_err(error).and(Err(fault)),

@@ -131,7 +131,10 @@ fn a_group_is_at_least_once_into_files() {
     cluster.create("files", 3, &[]);
     let lines: Vec<String> = (0..3_000).map(|n| format!("m n={n}i {n}")).collect();
     cluster.send("files", lines.iter().enumerate().map(|(n, line)| (n as i32 % 3, &**line)));
-    let from = format!("kafka://{}?topics=files&group=f&timeout=1500&format=line_influxdb", cluster.brokers);
+    let from = format!(
+        "kafka://{}?topics=files&group=f&timeout=1500&format=line_influxdb&kafka.session.timeout.ms=2000&kafka.heartbeat.interval.ms=300",
+        cluster.brokers
+    );
     let slow = [
         "run",
         "-f",
@@ -219,14 +222,14 @@ fn a_slow_database_pauses_consumption_and_nothing_else() {
     cluster.send("slow", lines.iter().enumerate().map(|(n, line)| (n as i32 % 2, &**line)));
     server.psql(&database, "CREATE TABLE m (\"time\" timestamptz, n bigint, s text)");
     let from = format!(
-        "kafka://{}?topics=slow&group=s&timeout=never&format=line_influxdb&kafka.session.timeout.ms=2000&kafka.heartbeat.interval.ms=300&kafka.max.poll.interval.ms=3000",
+        "kafka://{}?topics=slow&group=s&timeout=never&format=line_influxdb&kafka.session.timeout.ms=6000&kafka.heartbeat.interval.ms=500&kafka.max.poll.interval.ms=7000",
         cluster.brokers
     );
     let to = server.dsn(&database);
     let job = Job::start(&place, &["run", "-f", &from, "-t", &to, "-v", "--commit-rows", "2000"]);
     until("the first rows", || server.psql(&database, "SELECT count(*) > 0 FROM m") == "t\n");
     let lock = std::thread::scope(|scope| {
-        let held = scope.spawn(|| server.psql(&database, "BEGIN; LOCK TABLE m; SELECT pg_sleep(7)"));
+        let held = scope.spawn(|| server.psql(&database, "BEGIN; LOCK TABLE m; SELECT pg_sleep(9)"));
         let memory = || {
             let status = std::fs::read_to_string(format!("/proc/{}/status", job.pid())).unwrap();
             let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
