@@ -354,7 +354,8 @@ pub(super) fn owner_when_root(own: &Path) -> io::Result<Option<(u32, u32)>> {
 pub(super) fn make_certificates(top: &Path) -> io::Result<bool> {
     const CONFIG: &str = "[req]\ndistinguished_name=dn\nprompt=no\nx509_extensions=ca\n[dn]\nCN=kwsync test CA\n\
         [ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n\
-        [server]\nbasicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n";
+        [server]\nbasicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n\
+        [client]\nbasicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n";
     fs::write(top.join("tls.cnf"), CONFIG)?;
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
@@ -372,7 +373,10 @@ pub(super) fn make_certificates(top: &Path) -> io::Result<bool> {
          -extensions server -out server.crt",
     )?;
     openssl(&format!("req {key} -subj /CN=me -keyout client.key -out client.csr"))?;
-    openssl("x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -out client.crt")?;
+    openssl(
+        "x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -extfile tls.cnf \
+         -extensions client -out client.crt",
+    )?;
     Ok(true)
 }
 
