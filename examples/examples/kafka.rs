@@ -32,7 +32,7 @@ async fn main() -> Result<()> {
     let sink = registry.sink(&target.parse()?, &options)?;
 
     let pipeline = Pipeline::new(JobId::new("kafka-example"), Arc::new(source), Arc::from(sink))
-        .with_options(PipelineOptions { lanes: 2, ..PipelineOptions::default() });
+        .with_options(PipelineOptions::new().with_lanes(2));
     let report = pipeline.run().await.into_result()?;
     print!("{report}");
     Ok(())
