@@ -35,8 +35,15 @@ fn templates_and_what_is_not_there() {
     let oracle = place.run(&["job", "--template", "oraclereader", "kaiwudbwriter"]).expect(0).out();
     place.write("oracle.json", oracle);
     let said = place.run(&["job", "oracle.json"]).expect(2).err();
-    assert!(said.contains("KaiwuDBWriter-00: Invalid configuration: there is no source `oracle`"), "{said}");
-    assert!(said.contains("this build has the sources "), "{said}");
+    if cfg!(feature = "odbc") {
+        assert!(said.contains("KaiwuDBWriter-00") && said.contains("which ODBC driver"), "{said}");
+    } else {
+        assert!(
+            said.contains("KaiwuDBWriter-00: Invalid configuration: there is no source `oracle`"),
+            "{said}"
+        );
+        assert!(said.contains("this build has the sources "), "{said}");
+    }
 }
 
 #[test]
@@ -64,9 +71,6 @@ fn a_configuration_of_kafka_connect_shows_what_it_becomes() {
         let said = place.run(arguments).expect(2).err();
         assert!(said.contains(wanted), "{arguments:?}: {said}");
     }
-    let mut command = place.command(&["connect", "cpu.json"]);
-    let said = String::from_utf8(command.env("KWDB_PASSWORD", "x").output().unwrap().stderr).unwrap();
-    assert!(said.contains("kafka"), "{said}");
 }
 
 #[test]
