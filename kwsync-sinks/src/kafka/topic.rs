@@ -10,7 +10,9 @@ use kwsync_core::TableId;
 /// use kwsync_core::TableId;
 /// use kwsync_sinks::kafka::TopicNaming;
 ///
-/// let naming = TopicNaming { prefix: "kw".into(), database: Some("tsdb".into()), ..TopicNaming::default() };
+/// let mut naming = TopicNaming::default();
+/// naming.prefix = "kw".into();
+/// naming.database = Some("tsdb".into());
 /// assert_eq!(naming.topic(&TableId::new("cpu load")), "kw-tsdb-cpu_load");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
