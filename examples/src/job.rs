@@ -6,8 +6,8 @@ use std::sync::Arc;
 use kwsync_core::config::{ConnectorKind, Dsn, Expand, OpenOptions, Params, Registry};
 use kwsync_core::spec::{PipelineSpec, TransformSpec};
 use kwsync_core::{
-    CheckpointStore, DynSink, DynSource, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress, Result,
-    Split, TableBatch, TableId, Transform,
+    CheckpointStore, DynSink, DynSource, Earlier, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress,
+    Result, Split, TableBatch, TableId, Transform,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -120,6 +120,13 @@ impl Job {
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {
         self.pipeline = self.pipeline.with_cancel(cancel);
+        self
+    }
+
+    /// Makes the job's budget of errors one that other jobs have used part of.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: Earlier) -> Self {
+        self.pipeline = self.pipeline.with_options(self.spec.options().with_earlier(earlier));
         self
     }
 

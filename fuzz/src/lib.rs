@@ -1,7 +1,7 @@
 //! What the targets share: a decoder run over an input that is cut into chunks.
 
 use bytes::{Buf, Bytes};
-use kwsync_core::{DecodeCounts, Decoder, Position};
+use kwsync_core::{DecodeCounts, Decoder, Position, TableBatch};
 
 /// What came out: rows by table in order of the tables' names, rejects, counts, the place where it ended, and the error
 /// that ended it.
@@ -14,18 +14,22 @@ pub struct Output {
     pub error: Option<String>,
 }
 
+/// A row, without its nulls: columns that come later are null in one batch and missing in another.
+pub fn json(batch: &TableBatch, row: usize) -> String {
+    let mut row = batch.row(row).to_json();
+    if let Some(row) = row.as_object_mut() {
+        row.retain(|_, value| !value.is_null());
+    }
+    row.to_string()
+}
+
 fn flush(decoder: &mut dyn Decoder, output: &mut Output) {
     let decoded = decoder.flush().expect("flush");
     for batch in &decoded.batches {
         batch.batch().columns().iter().for_each(|column| column.to_data().validate_full().expect("valid"));
         for i in 0..batch.rows() {
             let position = batch.origin().position(i).expect("position");
-            let mut row = batch.row(i).to_json();
-            if let Some(row) = row.as_object_mut() {
-                // Columns that come later are null in one batch and missing in another.
-                row.retain(|_, value| !value.is_null());
-            }
-            output.rows.push((batch.table().name().to_owned(), position, row.to_string()));
+            output.rows.push((batch.table().name().to_owned(), position, json(batch, i)));
         }
     }
     output.rejects.extend(decoded.rejects.iter().map(|reject| format!("{reject:?}")));

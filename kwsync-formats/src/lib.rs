@@ -15,6 +15,8 @@ mod given;
 pub mod influx;
 #[cfg(any(feature = "json", feature = "parquet", feature = "delimited"))]
 mod interval;
+#[cfg(feature = "ipc")]
+pub mod ipc;
 pub mod json;
 #[cfg(feature = "kwdb")]
 pub mod kwdb;

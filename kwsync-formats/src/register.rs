@@ -108,6 +108,11 @@ pub fn register(registry: &mut Registry) {
     crate::opentsdb::register(registry);
     #[cfg(feature = "delimited")]
     crate::delimited::register(registry);
+    #[cfg(feature = "ipc")]
+    registry.register_format(ConnectorInfo::format(
+        "arrow",
+        "Arrow IPC files and streams, by the source and the sink `file`",
+    ));
     #[cfg(feature = "parquet")]
     registry.register_format(ConnectorInfo::format(
         "parquet",

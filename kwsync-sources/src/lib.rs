@@ -3,6 +3,7 @@
 //! | feature | source | default |
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
+//! | `ipc` | Arrow IPC files and streams, by the source `file` | yes |
 //! | `kafka` | messages of Kafka | |
 //! | `kwdb` | time series, relational tables and queries of KWDB | |
 //! | `mqtt` | messages of MQTT brokers | |

@@ -10,6 +10,7 @@ use kwsync_core::{
     Result, TableBatch,
 };
 use kwsync_formats::influx::{self, Dialect, Precision};
+use kwsync_formats::{ipc, parquet};
 
 use super::args::ConvertArgs;
 
@@ -77,13 +78,67 @@ enum Form {
     /// Of line protocol, from its text; of other formats, from their rows
     Points(Option<(Precision, Dialect)>),
     Encoder(Box<dyn Encoder>),
-    Parquet(Option<Box<ParquetOut>>),
+    /// One table, begun with its first batch
+    Batches(BatchFormat, Option<Box<Table>>),
 }
 
-struct ParquetOut {
-    table: kwsync_core::TableId,
+#[derive(Clone, Copy)]
+enum BatchFormat {
+    Parquet,
+    Arrow(ipc::Layout),
+}
+
+/// The table that a file of batches holds.
+struct Table {
+    id: kwsync_core::TableId,
     schema: kwsync_core::arrow::schema::SchemaRef,
-    writer: kwsync_formats::parquet::BatchWriter<Box<dyn Write + Send>>,
+    writer: BatchWriter,
+}
+
+type Out = Box<dyn Write + Send>;
+
+enum BatchWriter {
+    Parquet(parquet::BatchWriter<Out>),
+    Arrow(ipc::BatchWriter<Out>),
+}
+
+impl BatchFormat {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Arrow(_) => "Arrow",
+        }
+    }
+
+    fn begin(self, out: Out, schema: &kwsync_core::arrow::schema::SchemaRef) -> Result<BatchWriter> {
+        Ok(match self {
+            Self::Parquet => BatchWriter::Parquet(parquet::BatchWriter::try_new(
+                out,
+                schema,
+                &parquet::WriteOptions::new(),
+            )?),
+            Self::Arrow(layout) => {
+                let options = ipc::WriteOptions::new().with_layout(layout);
+                BatchWriter::Arrow(ipc::BatchWriter::try_new(out, schema, &options)?)
+            }
+        })
+    }
+}
+
+impl BatchWriter {
+    fn write(&mut self, batch: &TableBatch) -> Result<()> {
+        match self {
+            Self::Parquet(writer) => writer.write(batch.batch()),
+            Self::Arrow(writer) => writer.write(batch.batch()),
+        }
+    }
+
+    fn finish(self) -> Result<Out> {
+        match self {
+            Self::Parquet(writer) => writer.finish(),
+            Self::Arrow(writer) => writer.finish(),
+        }
+    }
 }
 
 struct Output {
@@ -96,6 +151,7 @@ struct Output {
 fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Result<Output> {
     let mut head = Vec::new();
     let (to, params) = format(&args.to)?;
+    let path = args.output.as_deref().filter(|path| *path != Path::new("-"));
     let form = match to.as_str() {
         "points" => {
             let (name, params) = format(&args.from)?;
@@ -111,7 +167,12 @@ fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Resul
             });
             Form::Points(line)
         }
-        "parquet" => Form::Parquet(None),
+        "parquet" => Form::Batches(BatchFormat::Parquet, None),
+        // What is read while it is written has no end to look at.
+        "arrow" => {
+            let layout = if path.is_some() { ipc::Layout::File } else { ipc::Layout::Stream };
+            Form::Batches(BatchFormat::Arrow(layout), None)
+        }
         name => {
             let mut plain = Dsn::of_path("file", "-");
             for (name, value) in params {
@@ -122,7 +183,6 @@ fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Resul
             Form::Encoder(encoder)
         }
     };
-    let path = args.output.as_deref().filter(|path| *path != Path::new("-"));
     if let (Some(path), Some(input)) = (path, args.input.as_deref())
         && let (Ok(path), Ok(input)) = (path.canonicalize(), Path::new(input).canonicalize())
         && path == input
@@ -154,9 +214,9 @@ impl Output {
                     encode_rows(encoder.as_mut(), batch, &mut self.buffer, refused)?;
                 }
             }
-            Form::Parquet(_) => {
+            Form::Batches(..) => {
                 for batch in batches {
-                    self.write_parquet(&batch)?;
+                    self.write_batch(&batch)?;
                 }
                 return Ok(());
             }
@@ -168,39 +228,42 @@ impl Output {
         Ok(())
     }
 
-    fn write_parquet(&mut self, batch: &TableBatch) -> Result<()> {
-        let Form::Parquet(open) = &mut self.form else { return Ok(()) };
+    fn write_batch(&mut self, batch: &TableBatch) -> Result<()> {
+        let Form::Batches(format, open) = &mut self.form else { return Ok(()) };
         let schema = batch.batch().schema();
-        if let Some(out) = open {
-            if out.table != *batch.table() || out.schema != schema {
+        if let Some(table) = open {
+            if table.id != *batch.table() || table.schema != schema {
+                let name = format.name();
                 return Err(Error::new(
                     ErrorKind::Schema,
-                    "the input holds several tables or columns that change, and one Parquet file holds one table",
+                    format!("the input holds several tables or columns that change, and one {name} file holds one table"),
                 )
                 .with_location(Location::new().with_table(batch.table().name()))
-                .with_hint("use `kwsync run --from FILE --to 'file:DIR?format=parquet'`: a folder for each table"));
+                .with_hint(format!(
+                    "use `kwsync run --from FILE --to 'file:DIR?format={}'`: a folder for each table",
+                    name.to_lowercase()
+                )));
             }
-            return out.writer.write(batch.batch());
+            return table.writer.write(batch);
         }
         let Some(file) = self.file.take() else { return Ok(()) };
-        let options = kwsync_formats::parquet::WriteOptions::new();
-        let mut writer = kwsync_formats::parquet::BatchWriter::try_new(file, &schema, &options)?;
-        writer.write(batch.batch())?;
-        *open = Some(Box::new(ParquetOut { table: batch.table().clone(), schema, writer }));
+        let mut writer = format.begin(file, &schema)?;
+        writer.write(batch)?;
+        *open = Some(Box::new(Table { id: batch.table().clone(), schema, writer }));
         Ok(())
     }
 
     fn finish(&mut self) -> Result<()> {
         self.buffer.clear();
         match &mut self.form {
-            Form::Parquet(open) => {
-                let Some(out) = open.take() else {
+            Form::Batches(_, open) => {
+                let Some(table) = open.take() else {
                     return Err(Error::new(
                         ErrorKind::Data,
                         "there is no row, and without one no column is known",
                     ));
                 };
-                self.file = Some(out.writer.finish()?);
+                self.file = Some(table.writer.finish()?);
             }
             Form::Encoder(encoder) => encoder.end(&mut self.buffer)?,
             Form::Points(_) => {}

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use kwsync::Job;
-use kwsync_core::spec::{PipelineSpec, Translation, datax};
-use kwsync_core::{Budget, Error, Outcome, Report, Result};
+use kwsync_core::spec::{Translation, datax};
+use kwsync_core::{Earlier, Error, Outcome, Report, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::args::ReportForm;
@@ -71,8 +71,9 @@ pub(crate) async fn run(made: Translation, how: &How) -> Result<u8> {
     let stopped = signals::cancel_on_signal(cancel.clone())?;
     let started = chrono::Local::now();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for spec in &specs {
-        let job = Job::new(&within_budget(spec, &outcomes), &registry)?.with_cancel(cancel.clone());
+    for (at, spec) in specs.iter().enumerate() {
+        let earlier = earlier(&outcomes, at + 1 < specs.len());
+        let job = Job::new(spec, &registry)?.with_earlier(earlier).with_cancel(cancel.clone());
         if !how.quiet && job.resumes().await? {
             eprintln!("kwsync: resuming where the last run stopped (--restart starts over)");
         }
@@ -123,14 +124,14 @@ pub(crate) async fn run(made: Translation, how: &How) -> Result<u8> {
     Ok(status)
 }
 
-/// The spec with what the pipelines before it have left of the job's budget.
-fn within_budget(spec: &PipelineSpec, before: &[Outcome]) -> PipelineSpec {
-    let mut spec = spec.clone();
-    if let Budget::Count(limit) = spec.max_errors {
-        let used: u64 = before.iter().map(|outcome| outcome.report.rows_rejected).sum();
-        spec.max_errors = Budget::Count(limit.saturating_sub(used));
-    }
-    spec
+/// What the pipelines so far have counted: the budget is the job's, not each one's.
+fn earlier(outcomes: &[Outcome], more_follow: bool) -> Earlier {
+    let reports = outcomes.iter().map(|outcome| &outcome.report);
+    reports.fold(Earlier { more_follow, ..Earlier::default() }, |earlier, report| Earlier {
+        records: earlier.records + report.records_read.max(report.rows_read).max(report.rows_rejected),
+        rejected: earlier.rejected + report.rows_rejected,
+        ..earlier
+    })
 }
 
 fn summary(started: chrono::DateTime<chrono::Local>, reports: &[&Report]) -> String {

@@ -27,7 +27,7 @@ fn points_show_what_the_parser_saw() {
 }
 
 #[test]
-fn json_and_parquet_come_out_of_files_too() {
+fn json_parquet_and_arrow_come_out_of_files_too() {
     let place = Place::new();
     place.write("in.lp", "cpu,host=a usage=1i 1\ncpu,host=b usage=2i 2\n");
     let json = place.run(&["convert", "-f", "lp", "-t", "json", "in.lp"]).expect(0).out();
@@ -37,9 +37,26 @@ fn json_and_parquet_come_out_of_files_too() {
     let head = std::fs::read(place.path("out.parquet")).unwrap();
     assert!(head.starts_with(b"PAR1") && head.ends_with(b"PAR1"));
 
+    // Arrow as a file, and as a stream through a pipe; what comes back is what went in.
+    place.run(&["convert", "-f", "lp", "-t", "arrow", "in.lp", "out.arrow"]).expect(0);
+    assert!(std::fs::read(place.path("out.arrow")).unwrap().starts_with(b"ARROW1"));
+    let back = place.run(&["convert", "-f", "arrow", "-t", "json", "out.arrow"]).expect(0).out();
+    assert_eq!(back, json);
+    place.write("in.json", &json);
+    let script = r#""$0" convert -f lp -t arrow in.lp | "$0" convert -f arrow -t json"#;
+    let ran = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_kwsync")])
+        .current_dir(place.path("."))
+        .output()
+        .unwrap();
+    assert_eq!((ran.status.code(), String::from_utf8_lossy(&ran.stdout).as_ref()), (Some(0), json.as_str()));
+
     place.write("two.lp", "cpu usage=1i 1\nmem free=2i 2\n");
-    let ran = place.run(&["convert", "-f", "lp", "-t", "parquet", "two.lp", "out.parquet"]).expect(1);
-    assert!(ran.err().contains("several tables"), "{}", ran.err());
+    for format in ["parquet", "arrow"] {
+        let ran = place.run(&["convert", "-f", "lp", "-t", format, "two.lp", "out.parquet"]).expect(1);
+        let said = ran.err();
+        assert!(said.contains("several tables") && said.contains(&format!("format={format}")), "{said}");
+    }
 }
 
 #[test]

@@ -143,7 +143,17 @@ fn contents_run_in_order_and_what_is_done_stays_done() {
     // One limit for both.
     server.psql(&to, "DELETE FROM one; DELETE FROM two");
     let ran = place.run(&["job", "job.json", "--errors", "skip", "--max-errors", "2"]).expect(4);
-    assert!(ran.err().contains("2 of 50 records rejected, 1 allowed"), "{}", ran.err());
+    assert!(ran.err().contains("3 of 100 records rejected, 2 allowed"), "{}", ran.err());
+    // A share is one of all records: a fiftieth of the first content, and a twenty-fifth of the second.
+    let share = |share: &str| {
+        server.psql(&to, "DELETE FROM one; DELETE FROM two");
+        let setting = format!(r#""setting": {{"errorLimit": {{"percentage": {share}}}}}"#);
+        place.write("share.json", format!(r#"{{"job": {{"content": [{}], {setting}}}}}"#, all.join(",")));
+        place.run(&["job", "share.json", "--errors", "skip", "--restart"])
+    };
+    share("0.03").expect(3);
+    let said = share("0.029").expect(4).err();
+    assert!(said.contains("3 of 100 records rejected, 2.9% allowed"), "{said}");
     server.psql(&to, "ALTER TABLE one DROP CONSTRAINT one_a_check; ALTER TABLE two DROP CONSTRAINT two_a_check; DELETE FROM one; DELETE FROM two");
     place.run(&["job", "job.json", "--restart"]).expect(0);
     // All is done: the same command loads again.

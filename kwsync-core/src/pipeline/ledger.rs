@@ -8,13 +8,14 @@ use tokio::sync::Mutex;
 use super::meter::Count;
 use super::{PipelineOptions, Progress};
 use crate::{
-    Budget, Checkpoint, CheckpointStore, Error, ErrorPolicy, JobState, Reject, RejectWriter, Result,
+    Budget, Checkpoint, CheckpointStore, Earlier, Error, ErrorPolicy, JobState, Reject, RejectWriter, Result,
     SavedTable, SchemaRegistry,
 };
 
 pub(super) struct Ledger {
     policy: ErrorPolicy,
     budget: Budget,
+    earlier: Earlier,
     progress: Arc<Progress>,
     store: Arc<dyn CheckpointStore>,
     schemas: Arc<SchemaRegistry>,
@@ -54,6 +55,7 @@ impl Ledger {
         Ok(Self {
             policy: options.errors.clone(),
             budget: options.max_errors,
+            earlier: options.earlier,
             progress,
             store,
             schemas,
@@ -99,7 +101,8 @@ impl Ledger {
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let rejected = get(&self.progress.rejected);
         let records = get(&self.progress.records).max(get(&self.progress.rows_read)).max(rejected);
-        self.budget.check(rejected, records, finished)
+        let Earlier { records: before, rejected: refused, more_follow } = self.earlier;
+        self.budget.check(refused + rejected, before + records, finished && !more_follow)
     }
 
     /// Records that everything before `checkpoints` has settled; `done` splits are done with it. Rejects first, then the

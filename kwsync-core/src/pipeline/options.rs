@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Backoff, Budget, ErrorPolicy};
+use crate::{Backoff, Budget, Earlier, ErrorPolicy};
 
 /// How a pipeline runs. All bounds hold for each lane.
 ///
@@ -36,6 +36,8 @@ pub struct PipelineOptions {
     pub errors: ErrorPolicy,
     /// How many of them may be.
     pub max_errors: Budget,
+    /// What other pipelines have used of it already.
+    pub earlier: Earlier,
     /// Rows a second over all lanes; 0 is no limit.
     pub rate_rows: u64,
     /// Bytes of input a second over all lanes; 0 is no limit.
@@ -61,6 +63,7 @@ impl Default for PipelineOptions {
             commit_interval: Duration::from_secs(10),
             errors: ErrorPolicy::Fail,
             max_errors: Budget::Unlimited,
+            earlier: Earlier::default(),
             rate_rows: 0,
             rate_bytes: 0,
             retries: 5,
@@ -99,6 +102,13 @@ impl PipelineOptions {
     #[must_use]
     pub fn with_max_errors(mut self, budget: Budget) -> Self {
         self.max_errors = budget;
+        self
+    }
+
+    /// Makes the budget one that earlier pipelines have used part of.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: Earlier) -> Self {
+        self.earlier = earlier;
         self
     }
 

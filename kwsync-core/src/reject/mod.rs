@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use file::{RejectReader, RejectWriter};
-pub use policy::{Budget, ErrorPolicy};
+pub use policy::{Budget, Earlier, ErrorPolicy};
 
 use crate::{Error, ErrorKind, Location, Metadata, Position, TableBatch, TableId, caret};
 

@@ -103,6 +103,17 @@ impl Budget {
     }
 }
 
+/// What the pipelines before this one have counted, where several share one budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// Records that they have read.
+    pub records: u64,
+    /// Records of these that were refused.
+    pub rejected: u64,
+    /// Whether more pipelines follow: a share is judged at the end of the last one then.
+    pub more_follow: bool,
+}
+
 impl FromStr for Budget {
     type Err = Error;
 

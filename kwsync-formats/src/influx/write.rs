@@ -1,8 +1,6 @@
 //! Writing line protocol: texts with their escapes, numbers with their suffixes.
 
 #[cfg(feature = "arrow")]
-use std::io::Write;
-
 use super::Line;
 #[cfg(feature = "arrow")]
 use super::parse::Names;
@@ -130,39 +128,28 @@ pub(crate) fn write_i64(value: i64, out: &mut Vec<u8>) {
     write_u64(value.unsigned_abs(), out);
 }
 
+/// Appends a float, which is finite, with the fewest digits that read back the same; whole numbers without a point.
 #[cfg(feature = "arrow")]
-/// Appends a float, which is finite, with the fewest digits that read back the same.
 pub(crate) fn write_f64(value: f64, out: &mut Vec<u8>) {
-    const POW10: [f64; 7] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
-    let size = value.abs();
-    if size < 1e9 {
-        for (places, &scale) in POW10.iter().enumerate() {
-            // Below 10^15 no two decimals of as many digits are the same float, so this is the shortest.
-            let digits = (size * scale + 0.5) as u64;
-            if digits as f64 / scale == size {
-                if value.is_sign_negative() {
-                    out.push(b'-');
-                }
-                let scale = scale as u64;
-                write_u64(digits / scale, out);
-                if places > 0 {
-                    let point = out.len();
-                    // A one in front keeps the zeros; then it becomes the point.
-                    write_u64(scale + digits % scale, out);
-                    if let Some(one) = out.get_mut(point) {
-                        *one = b'.';
-                    }
-                }
-                return;
-            }
+    let whole = value.abs() as u64;
+    if whole < 1_000_000_000 && whole as f64 == value.abs() {
+        if value.is_sign_negative() {
+            out.push(b'-');
         }
+        write_u64(whole, out);
+    } else {
+        write_float(value, out);
     }
-    write_float(value, out);
 }
 
+/// The same of any width, and whole numbers with a point.
 #[cfg(feature = "arrow")]
-/// The same of any width, the slow way.
-pub(crate) fn write_float(value: impl std::fmt::Debug, out: &mut Vec<u8>) {
-    // Writing to a vector does not fail.
-    write!(out, "{value:?}").unwrap_or_default();
+pub(crate) fn write_float(value: impl zmij::Float, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+    // `1e+300`: not every reader of line protocol takes the sign, which says nothing.
+    let plus = [3, 4].map(|from_end| out.len().saturating_sub(from_end));
+    if let Some(at) = plus.into_iter().find(|&at| at > start && out.get(at) == Some(&b'+')) {
+        out.remove(at);
+    }
 }

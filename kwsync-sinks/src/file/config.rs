@@ -8,8 +8,8 @@ use kwsync_core::config::{EncoderFactory, Param, Params};
 pub static PARAMS: &[Param] = &[
     Param::choice(
         "compression",
-        &["auto", "none", "gzip", "snappy", "zstd"],
-        "auto: zstd within Parquet, none elsewhere",
+        &["auto", "none", "gzip", "lz4", "snappy", "zstd"],
+        "auto: zstd within Parquet, none elsewhere; Arrow takes lz4 and zstd",
     )
     .with_default("auto"),
     Param::int("file_rows", 1, i64::MAX, "rows after which a file is ended and the next begun"),
@@ -31,6 +31,8 @@ pub static PARAMS: &[Param] = &[
 pub enum FileFormat {
     /// Parquet.
     Parquet,
+    /// Arrow IPC, files of random access.
+    Arrow,
     /// Records one after the other, as an encoder writes them.
     Records {
         /// The name of the format.
@@ -45,7 +47,28 @@ impl FileFormat {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
             Self::Records { name, .. } => name,
+        }
+    }
+
+    /// Whether such files can be compressed that way.
+    pub(super) fn takes(&self, compression: Compression) -> bool {
+        match self {
+            Self::Parquet => compression != Compression::Lz4,
+            Self::Arrow => !matches!(compression, Compression::Gzip | Compression::Snappy),
+            Self::Records { .. } => {
+                matches!(compression, Compression::Auto | Compression::None | Compression::Gzip)
+            }
+        }
+    }
+
+    /// The compressions that it takes, as an address names them.
+    pub(super) fn compressions(&self) -> &'static str {
+        match self {
+            Self::Parquet => "compression=zstd, snappy, gzip or none",
+            Self::Arrow => "compression=lz4, zstd or none",
+            Self::Records { .. } => "compression=gzip or none",
         }
     }
 
@@ -75,11 +98,13 @@ pub enum Compression {
     Auto,
     /// Not at all.
     None,
-    /// gzip: within Parquet, or the file as a whole, which then ends in `.gz`.
+    /// gzip: within Parquet, or records as a whole file, which then ends in `.gz`.
     Gzip,
+    /// LZ4, within Arrow only.
+    Lz4,
     /// Snappy, within Parquet only.
     Snappy,
-    /// Zstandard, within Parquet only.
+    /// Zstandard, within Parquet and Arrow.
     Zstd,
 }
 
@@ -130,6 +155,7 @@ impl FileSinkOptions {
             compression: match params.choice("compression") {
                 Some("none") => Compression::None,
                 Some("gzip") => Compression::Gzip,
+                Some("lz4") => Compression::Lz4,
                 Some("snappy") => Compression::Snappy,
                 Some("zstd") => Compression::Zstd,
                 _ => Compression::Auto,

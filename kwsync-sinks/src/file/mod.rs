@@ -34,6 +34,7 @@ pub fn register(registry: &mut Registry) {
     registry.register_sink(info, |request| -> Result<_> {
         let format = match request.format.as_ref().map(|format| format.name) {
             Some("parquet") | None => FileFormat::Parquet,
+            Some("arrow") => FileFormat::Arrow,
             Some(name) => FileFormat::Records { name, encoders: request.encoder()? },
         };
         let options = FileSinkOptions::from_params(request.params);

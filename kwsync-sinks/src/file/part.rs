@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use flate2::write::GzEncoder;
 use kwsync_core::{Encoder, Error, ErrorKind, Reject, Result, Schema, Stage, TableBatch};
+use kwsync_formats::ipc;
 use kwsync_formats::parquet::{BatchWriter, Compression as ParquetCompression, WriteOptions};
 
 use super::{Compression, FileFormat, FileSinkOptions};
@@ -23,6 +24,7 @@ pub(super) struct Part {
 
 enum Out {
     Parquet(Box<BatchWriter<BufWriter<File>>>),
+    Arrow(Box<ipc::BatchWriter<BufWriter<File>>>),
     Records { encoder: Box<dyn Encoder>, buffer: Vec<u8>, written: u64, file: Records },
 }
 
@@ -45,13 +47,23 @@ impl Part {
                     Compression::None => ParquetCompression::None,
                     Compression::Gzip => ParquetCompression::Gzip,
                     Compression::Snappy => ParquetCompression::Snappy,
-                    Compression::Auto | Compression::Zstd => ParquetCompression::Zstd,
+                    Compression::Auto | Compression::Lz4 | Compression::Zstd => ParquetCompression::Zstd,
                 };
                 let options = WriteOptions::new()
                     .with_compression(compression)
                     .with_row_group_rows(options.row_group_rows);
                 let file = BufWriter::with_capacity(BUFFER_BYTES, file);
                 Out::Parquet(Box::new(BatchWriter::try_new(file, schema.arrow_schema(), &options)?))
+            }
+            FileFormat::Arrow => {
+                let compression = match options.compression {
+                    Compression::Lz4 => ipc::Compression::Lz4,
+                    Compression::Zstd => ipc::Compression::Zstd,
+                    _ => ipc::Compression::None,
+                };
+                let options = ipc::WriteOptions::new().with_compression(compression);
+                let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+                Out::Arrow(Box::new(ipc::BatchWriter::try_new(file, schema.arrow_schema(), &options)?))
             }
             FileFormat::Records { encoders, .. } => {
                 let mut encoder = encoders()?;
@@ -71,7 +83,7 @@ impl Part {
         &self.path
     }
 
-    /// Whether rows of `schema` go into this file. Records hold any columns; a Parquet file has one schema.
+    /// Whether rows of `schema` go into this file. Records hold any columns; other files have one schema.
     pub(super) fn takes(&self, schema: &Arc<Schema>) -> bool {
         matches!(self.out, Out::Records { .. })
             || Arc::ptr_eq(&self.schema, schema)
@@ -114,6 +126,7 @@ impl Part {
     fn write_rows(&mut self, batch: &TableBatch, from: usize, to: usize) -> Result<()> {
         match &mut self.out {
             Out::Parquet(writer) => writer.write(&batch.batch().slice(from, to - from))?,
+            Out::Arrow(writer) => writer.write(&batch.batch().slice(from, to - from))?,
             Out::Records { encoder, buffer, written, file } => {
                 encoder.encode(batch, from..to, buffer)?;
                 if buffer.len() >= BUFFER_BYTES {
@@ -135,6 +148,7 @@ impl Part {
     pub(super) fn bytes(&self) -> u64 {
         match &self.out {
             Out::Parquet(writer) => writer.bytes(),
+            Out::Arrow(writer) => writer.bytes(),
             Out::Records { buffer, written, .. } => written + buffer.len() as u64,
         }
     }
@@ -142,6 +156,7 @@ impl Part {
     pub(super) fn buffered_bytes(&self) -> usize {
         match &self.out {
             Out::Parquet(writer) => writer.buffered_bytes() + BUFFER_BYTES,
+            Out::Arrow(_) => BUFFER_BYTES,
             Out::Records { buffer, .. } => buffer.capacity(),
         }
     }
@@ -152,6 +167,9 @@ impl Part {
         let failed = |error| failed(&path, error);
         let file = match self.out {
             Out::Parquet(writer) => {
+                writer.finish()?.into_inner().map_err(|error| failed(error.into_error()))?
+            }
+            Out::Arrow(writer) => {
                 writer.finish()?.into_inner().map_err(|error| failed(error.into_error()))?
             }
             Out::Records { mut encoder, mut buffer, mut file, .. } => {

@@ -69,13 +69,12 @@ impl FileSink {
             return Err(Error::config("the file sink writes a directory, not standard output")
                 .with_hint("name a directory; `kwsync convert` writes to standard output"));
         }
-        let inner = matches!(options.compression, Compression::Snappy | Compression::Zstd);
-        if inner && !matches!(format, FileFormat::Parquet) {
+        if !format.takes(options.compression) {
             return Err(Error::config(format!(
                 "files of the format {} cannot be compressed that way",
                 format.name()
             ))
-            .with_hint("use compression=gzip or compression=none"));
+            .with_hint(format!("use {}", format.compressions())));
         }
         Ok(Self { shared: Arc::new(Shared { root, format, options, session: Mutex::new(None) }) })
     }
@@ -345,7 +344,7 @@ impl State {
             self.end_largest()?;
         }
         let Shared { format, options, .. } = &*self.shared;
-        let gzip = options.compression == Compression::Gzip && !matches!(format, FileFormat::Parquet);
+        let gzip = options.compression == Compression::Gzip && matches!(format, FileFormat::Records { .. });
         let ending = if gzip { format!("{}.gz", format.ending()) } else { format.ending().to_owned() };
         let named = self.session.name(folder, self.lane, &ending);
         let part = Part::create(named.part.clone(), schema, format, options)

@@ -7,6 +7,7 @@ use kwsync_core::{
     Checkpoint, Column, DataType, Delivered, Delivery, ErrorKind, JobId, Lane, Schema, Sink, SplitPosition,
     TableBatch, TableId, TimeUnit, Value, Writer,
 };
+use kwsync_formats::ipc;
 use kwsync_formats::json::{NdjsonEncoder, NdjsonOptions, NonFinite};
 use kwsync_formats::parquet::{BatchReader, ReadOptions};
 
@@ -65,12 +66,21 @@ fn numbers(dir: &Path) -> BTreeMap<String, Vec<i64>> {
         }
         let folder = file.parent().unwrap().display().to_string();
         let path = dir.join(&file);
-        let text = if file.extension().unwrap() == "parquet" {
-            let reader =
-                BatchReader::from_file(std::fs::File::open(path).unwrap(), &ReadOptions::new()).unwrap();
+        let whole = |path| std::fs::File::open(path).unwrap();
+        let batches: Option<Vec<_>> = match file.extension().unwrap().to_str() {
+            Some("parquet") => {
+                let reader = BatchReader::from_file(whole(&path), &ReadOptions::new()).unwrap();
+                Some(reader.map(Result::unwrap).collect())
+            }
+            Some("arrow") => {
+                let reader = ipc::BatchReader::try_new(whole(&path), &ipc::ReadOptions::new()).unwrap();
+                Some(reader.map(Result::unwrap).collect())
+            }
+            _ => None,
+        };
+        let text = if let Some(batches) = batches {
             let mut text = Vec::new();
-            for batch in reader {
-                let batch = batch.unwrap();
+            for batch in batches {
                 let schema = Arc::new(Schema::from_arrow(&batch.schema()).unwrap());
                 let rows = batch.num_rows();
                 let batch = TableBatch::new("t", schema, batch, kwsync_core::Origin::unknown(rows)).unwrap();
@@ -96,7 +106,7 @@ fn of(entries: &[(&str, std::ops::Range<i64>)]) -> BTreeMap<String, Vec<i64>> {
 
 #[tokio::test]
 async fn a_folder_for_each_table() {
-    for format in [FileFormat::Parquet, json()] {
+    for format in [FileFormat::Parquet, FileFormat::Arrow, json()] {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("new/out");
         let sink = sink(&root, format.clone());
@@ -129,7 +139,7 @@ async fn files_end_by_rows_and_bytes() {
         (FileSinkOptions::new().with_file_bytes(1), 4),
         (FileSinkOptions::new().with_buffer_bytes(1), 1),
     ] {
-        for format in [FileFormat::Parquet, json()] {
+        for format in [FileFormat::Parquet, FileFormat::Arrow, json()] {
             let dir = tempfile::tempdir().unwrap();
             let sink = FileSink::new(dir.path(), format, options.clone()).unwrap();
             let mut writer = sink.open(&lane(1, 0)).await.unwrap();
@@ -448,7 +458,7 @@ async fn a_full_disk() {
         return;
     };
     let root = disk.0.path().join("out");
-    for format in [FileFormat::Parquet, json()] {
+    for format in [FileFormat::Parquet, FileFormat::Arrow, json()] {
         let options = FileSinkOptions::new().with_compression(Compression::None);
         let sink = FileSink::new(&root, format, options).unwrap();
         let mut writer = sink.open(&lane(1, 0)).await.unwrap();
@@ -491,9 +501,12 @@ async fn registered() {
         let dsn = format!("file:{}{query}", dir.path().display()).parse().unwrap();
         registry.sink(&dsn, &OpenOptions::new())
     };
-    for (query, ending) in
-        [("", "parquet"), ("?format=json", "ndjson"), ("?format=ndjson&compression=gzip&nulls=write", "gz")]
-    {
+    for (query, ending) in [
+        ("", "parquet"),
+        ("?format=json", "ndjson"),
+        ("?format=ndjson&compression=gzip&nulls=write", "gz"),
+        ("?format=arrow&compression=lz4", "arrow"),
+    ] {
         let sink = open(query).unwrap();
         let mut writer = sink.open(&lane(1, 0)).await.unwrap();
         writer.write(&rows("t", 0..1)).await.unwrap();
@@ -506,9 +519,17 @@ async fn registered() {
         fault("?format=json&compression=zstd"),
         "files of the format json cannot be compressed that way"
     );
+    for (format, good) in
+        [("parquet", ""), ("arrow", "?format=arrow"), ("parquet", "?format=parquet&compression=gzip")]
+    {
+        assert!(open(good).is_ok());
+        let other = if format == "arrow" { "snappy" } else { "lz4" };
+        let error = open(&format!("?format={format}&compression={other}")).err().unwrap();
+        assert!(error.hint().unwrap().contains("zstd"), "{error}");
+    }
     assert_eq!(
         fault("?compression=zsdt"),
-        "sink `file`: `compression=zsdt` is wrong: it takes one of auto, none, gzip, snappy, zstd, did you mean `zstd`?"
+        "sink `file`: `compression=zsdt` is wrong: it takes one of auto, none, gzip, lz4, snappy, zstd, did you mean `zstd`?"
     );
     let dsn = "-".parse().unwrap();
     assert!(

@@ -10,25 +10,25 @@
 //! A position knows the file: its inode, its length and a hash of its first 4 KiB. A file that was replaced or
 //! truncated since is refused, and the error says which of these changed. One that has grown is read on: what was
 //! appended is a further piece. It is refused if it has grown from the middle of a line, since the part that was
-//! there has been read as a record. A Parquet file or a gzip file that has grown is refused, too. Only what comes in
+//! there has been read as a record. A Parquet, Arrow or gzip file that has grown is refused, too. Only what comes in
 //! order can be read again, so not standard input or a pipe.
 //!
 //! Byte positions of gzip files count the uncompressed bytes.
 
 mod ahead;
+#[cfg(any(feature = "ipc", feature = "parquet"))]
+mod batches;
 mod config;
 mod identity;
 mod input;
-#[cfg(feature = "parquet")]
-mod parquet;
 mod paths;
 mod source;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(feature = "ipc", feature = "parquet"))]
+pub use batches::{BatchFileReader, BatchFileSource};
 pub use config::{Compression, FileOptions, PARAMS, SplitMode};
-#[cfg(feature = "parquet")]
-pub use parquet::{ParquetReader, ParquetSource};
 pub use source::{FileReader, FileSource};
 
 use kwsync_core::config::{ConnectorInfo, Registry};
@@ -42,19 +42,29 @@ pub fn register(registry: &mut Registry) {
         .with_formats(config::guess_format);
     registry.register_source(info, |request| -> Result<_> {
         let path = request.dsn.path()?;
-        #[cfg(feature = "parquet")]
-        if request.format.as_ref().is_some_and(|format| format.name == "parquet") {
-            let mut source = ParquetSource::new(path);
-            if let Some(table) = request.params.text("table") {
-                source = source.with_table(table);
+        #[cfg(any(feature = "ipc", feature = "parquet"))]
+        {
+            let source = match request.format.as_ref().map(|format| format.name) {
+                #[cfg(feature = "parquet")]
+                Some("parquet") => Some(BatchFileSource::parquet(&path)),
+                #[cfg(feature = "ipc")]
+                Some("arrow") => Some(BatchFileSource::arrow(&path)),
+                _ => None,
+            };
+            if let Some(source) = source {
+                return Ok(match request.params.text("table") {
+                    Some(table) => Box::new(source.with_table(table)),
+                    None => Box::new(source),
+                });
             }
-            return Ok(Box::new(source));
         }
         let decoder = request.decoder()?;
         let line_records = request.format.as_ref().is_some_and(|format| format.line_records);
         let options = FileOptions::from_params(request.params, line_records);
         Ok(Box::new(Decoding::new(FileSource::new(path, options), decoder)))
     });
+    #[cfg(feature = "ipc")]
+    registry.register_format(ConnectorInfo::format("arrow", "Arrow IPC files and streams"));
     #[cfg(feature = "parquet")]
     registry.register_format(ConnectorInfo::format("parquet", "Parquet files"));
 }

@@ -555,11 +555,11 @@ fn registered() {
     registry.register_decoder(ConnectorInfo::format("line_influxdb", "line protocol"), |_| {
         Ok(Arc::new(|| Err(Error::new(ErrorKind::Internal, "not asked for"))))
     });
-    let open = |dsn: &str| registry.source(&dsn.parse().unwrap(), &OpenOptions::new()).map(drop);
+    let open = |dsn: &str| registry.source(&dsn.parse().unwrap(), &OpenOptions::new());
     open("./x.lp").unwrap();
     open("file:x.lp.gz?split=lines&chunk=256KiB&compression=gzip").unwrap();
     open("-?format=line_influxdb").unwrap();
-    let fault = |dsn: &str| open(dsn).unwrap_err().to_string();
+    let fault = |dsn: &str| open(dsn).map(drop).unwrap_err().to_string();
     assert_eq!(
         fault("./x.lp?splits=lines"),
         "source `file`: unknown parameter `splits`, did you mean `split`?"
@@ -567,7 +567,88 @@ fn registered() {
     assert_eq!(fault("-"), "`file:-` does not say which format its records have");
     assert!(fault("file://data/x.lp").contains("names the host `data`"));
     #[cfg(feature = "parquet")]
-    open("x.parquet").unwrap();
+    {
+        open("x.parquet").unwrap();
+        let source = open("-?format=parquet").unwrap();
+        let error = block_on(source.splits(1, &[])).unwrap_err();
+        assert!(error.to_string().contains("cannot be read from standard input"), "{error}");
+    }
+    #[cfg(feature = "ipc")]
+    {
+        open("x.arrow").unwrap();
+        let source = open("-?format=arrow&table=t").unwrap();
+        let splits = block_on(source.splits(4, &[])).unwrap();
+        assert_eq!((splits.len(), splits[0].resumable), (1, false));
+    }
+}
+
+#[test]
+#[cfg(feature = "ipc")]
+fn arrow_by_runs_of_batches() {
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+    use kwsync_core::{Reader, Source};
+    use kwsync_formats::ipc::{BatchWriter, Layout, WriteOptions};
+
+    let batch = |from: i64, to: i64| {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(from..to));
+        RecordBatch::try_from_iter([("n", column)]).unwrap()
+    };
+    // Eight bytes a row: batches of 32 MiB, so that two make a split.
+    let each = 4 << 20;
+    for (layout, cut_into, batches) in [(Layout::File, 2, 5), (Layout::Stream, 1, 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cpu.arrow");
+        let options = WriteOptions::new().with_layout(layout);
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = BatchWriter::try_new(file, &batch(0, 1).schema(), &options).unwrap();
+        (0..batches).for_each(|n| writer.write(&batch(n * each, (n + 1) * each)).unwrap());
+        writer.finish().unwrap();
+        block_on(async {
+            let source = BatchFileSource::arrow(path.display().to_string());
+            let cut = Source::splits(&source, 1, &[]).await.unwrap();
+            assert_eq!(cut.len(), cut_into);
+            assert_eq!(Source::splits(&source, 3, &cut).await.unwrap(), cut);
+            let (mut rows, mut bytes, mut first) = (0, 0, None);
+            for split in &cut {
+                let mut reader = Source::open(&source, split, None).await.unwrap();
+                while let Some(next) = reader.next().await.unwrap() {
+                    first.get_or_insert_with(|| next.position.clone());
+                    bytes += next.bytes;
+                    for batch in &next.decoded.batches {
+                        assert_eq!((batch.table().name(), batch.rows() <= 16 << 10), ("cpu", true));
+                        assert_eq!(batch.row(0).get("n").unwrap(), kwsync_core::Value::Int(rows));
+                        rows += batch.rows() as i64;
+                    }
+                }
+            }
+            assert_eq!(rows, batches * each);
+            assert!(bytes.abs_diff(rows as u64 * 8) < bytes / 100, "{bytes} of {rows} rows");
+            // The place is behind whole batches.
+            let mut reader = Source::open(&source, &cut[0], first.as_ref()).await.unwrap();
+            let second = reader.next().await.unwrap().unwrap();
+            assert_eq!(second.decoded.batches[0].row(0).get("n").unwrap(), kwsync_core::Value::Int(each));
+            // A file that breaks off is no end of input.
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() - 100]).unwrap();
+            assert!(
+                Source::open(&source, &cut[0], None).await.unwrap_err().to_string().contains("has shrunk")
+            );
+            let fresh = BatchFileSource::arrow(path.display().to_string());
+            let told = match Source::splits(&fresh, 1, &[]).await {
+                Err(error) => error,
+                Ok(cut) => {
+                    let mut reader = Source::open(&fresh, &cut[0], None).await.unwrap();
+                    loop {
+                        match reader.next().await {
+                            Ok(batch) => assert!(batch.is_some(), "the end of input was told"),
+                            Err(error) => break error,
+                        }
+                    }
+                }
+            };
+            assert!(told.to_string().contains("cpu.arrow"), "{told}");
+        });
+    }
 }
 
 #[test]
@@ -589,7 +670,7 @@ fn parquet_by_row_groups() {
     writer.finish().unwrap();
 
     block_on(async {
-        let source = ParquetSource::new(dir.path().display().to_string());
+        let source = BatchFileSource::parquet(dir.path().display().to_string());
         let cut = Source::splits(&source, 1, &[]).await.unwrap();
         assert_eq!(cut.len(), 2);
         assert_eq!(Source::splits(&source, 3, &cut).await.unwrap(), cut);
@@ -611,7 +692,7 @@ fn parquet_by_row_groups() {
         assert_eq!(first.decoded.batches[0].row(0).get("n").unwrap(), Value::Int(16 << 10));
         // A row group that ends early is no end of input.
         let mut short = cut[1].clone();
-        short.spec["rows"] = 20_001.into();
+        short.spec["count"] = 20_001.into();
         let mut reader = Source::open(&source, &short, None).await.unwrap();
         let error = loop {
             match reader.next().await {

@@ -126,7 +126,7 @@ async fn drain(source: &dyn DynSource) -> Duration {
     began.elapsed()
 }
 
-/// Writes batches that are there.
+/// Writes batches that are there, with commits as a pipeline makes them.
 async fn fill(sink: &dyn DynSink, batches: &[TableBatch]) -> Duration {
     let began = Instant::now();
     let job = JobId::new("bench");
@@ -135,12 +135,19 @@ async fn fill(sink: &dyn DynSink, batches: &[TableBatch]) -> Duration {
     let lane = Lane { job: job.clone(), index: 0, generation: 1 };
     let mut writer = sink.open(&lane).await.expect("a writer");
     let mut known: Vec<TableId> = Vec::new();
+    let (options, mut rows, mut bytes) = (PipelineOptions::new(), 0, 0);
     for batch in batches {
         if !known.contains(batch.table()) {
             sink.prepare(batch.table(), batch.schema()).await.expect("a table");
             known.push(batch.table().clone());
         }
         writer.write(batch).await.expect("rows");
+        rows += batch.rows() as u64;
+        bytes += batch.retained_bytes() as u64;
+        if rows >= options.commit_rows || bytes >= options.commit_bytes {
+            writer.flush().await.expect("a flush");
+            (rows, bytes) = (0, 0);
+        }
     }
     writer.flush().await.expect("a flush");
     writer.close().await.expect("an end");

@@ -188,7 +188,8 @@ fn read_setting(setting: Fields<'_>, notes: &mut Vec<String>) -> Setting {
                 }
                 Budget::Count(count)
             }
-            (None, Some(share)) => Budget::Percent(share * 100.0),
+            // As it was written: 0.029 is 2.9 %, not a little more.
+            (None, Some(share)) => Budget::Percent((share * 1e12).round() / 1e10),
             (None, None) => Budget::Unlimited,
         };
         limit.finish();
