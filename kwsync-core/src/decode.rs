@@ -106,6 +106,20 @@ impl Metadata {
         self
     }
 
+    /// The same, with bytes of its own, so that it keeps no others alive.
+    pub(crate) fn detached(&self) -> Self {
+        let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        Self {
+            key: self.key.as_ref().map(own),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_ref().map(own)))
+                .collect(),
+            ..self.clone()
+        }
+    }
+
     /// Sets the time, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn with_timestamp(mut self, ms: i64) -> Self {

@@ -36,6 +36,8 @@ pub struct PipelineOptions {
     pub errors: ErrorPolicy,
     /// How many of them may be.
     pub max_errors: Budget,
+    /// Whether each of them is logged as a warning, with its place and its reason.
+    pub log_errors: bool,
     /// Rows a second over all lanes; 0 is no limit.
     pub rate_rows: u64,
     /// Bytes of input a second over all lanes; 0 is no limit.
@@ -61,6 +63,7 @@ impl Default for PipelineOptions {
             commit_interval: Duration::from_secs(10),
             errors: ErrorPolicy::Fail,
             max_errors: Budget::Unlimited,
+            log_errors: false,
             rate_rows: 0,
             rate_bytes: 0,
             retries: 5,

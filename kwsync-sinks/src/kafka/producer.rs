@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kwsync_core::system::kafka::{KafkaContext, error};
+use kwsync_core::system::kafka::{ClientOptions, KafkaContext, error};
 use kwsync_core::{Error, ErrorKind, Result};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -12,8 +12,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
-
-use super::KafkaSinkOptions;
 
 /// How long the brokers may take to begin or to end a transaction.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,8 +61,13 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    pub(super) fn new(options: &KafkaSinkOptions, transactional_id: Option<&str>) -> Result<Self> {
-        let mut config = options.client.config(&[
+    /// A producer that waits for all replicas; `defaults` are properties that the user may set otherwise.
+    pub(super) fn new(
+        client: &ClientOptions,
+        transactional_id: Option<&str>,
+        defaults: &[(&str, &str)],
+    ) -> Result<Self> {
+        let own = [
             ("enable.idempotence", "true"),
             ("linger.ms", "5"),
             ("batch.num.messages", "10000"),
@@ -72,7 +75,8 @@ impl Producer {
             ("queue.buffering.max.kbytes", "65536"),
             // A commit that takes longer has failed, and is made again.
             ("message.timeout.ms", "60000"),
-        ]);
+        ];
+        let mut config = client.config(&[&own, defaults].concat());
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
         }
@@ -91,8 +95,16 @@ impl Producer {
         payload: &[u8],
         number: Number,
     ) -> std::result::Result<(), KafkaError> {
-        let mut record = BaseRecord::<[u8], [u8], Number>::with_opaque_to(topic, number).payload(payload);
+        let mut record = BaseRecord::with_opaque_to(topic, number).payload(payload);
         record.key = key;
+        self.send_record(record).await
+    }
+
+    /// As [`send`](Self::send), of a message with whatever it has.
+    pub(super) async fn send_record(
+        &self,
+        mut record: BaseRecord<'_, [u8], [u8], Number>,
+    ) -> std::result::Result<(), KafkaError> {
         loop {
             let context = self.inner.context();
             // Before it is sent: its delivery may be told at once.
@@ -136,6 +148,11 @@ impl Producer {
         }
     }
 
+    /// The error of a fault, with what the connections failed of where it says only that something took too long.
+    pub(super) fn told(&self, fault: KafkaError) -> Error {
+        self.inner.context().kafka.explained(self.explained(fault))
+    }
+
     async fn blocking(
         &self,
         what: &'static str,
@@ -152,8 +169,8 @@ impl Producer {
     pub(super) async fn connect(&self, patience: Duration, transactional: bool) -> Result<()> {
         let answered = self
             .blocking("the brokers do not answer", move |inner| {
-                // Any topic will do: what counts is that there is an answer.
-                inner.client().fetch_metadata(Some("kwsync"), patience).map(drop)
+                // Of none by name, which some brokers would make.
+                inner.client().fetch_metadata(None, patience).map(drop)
             })
             .await;
         // What the first connections failed of says more.

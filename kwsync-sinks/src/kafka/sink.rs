@@ -4,13 +4,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::config::EncoderFactory;
-use kwsync_core::system::kafka::{KafkaContext, code_error, error};
+use kwsync_core::system::kafka::make_topic;
 use kwsync_core::{
     Capabilities, Checkpoint, Delivered, Delivery, Encoder, Error, ErrorKind, Lane, Plan, Reject, Result,
     Role, RowCounts, Schema, Settled, Sink, Stage, TableBatch, TableId, Value, Writer,
 };
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::types::RDKafkaErrorCode;
 
 use super::producer::Producer;
 use super::{KafkaSinkOptions, MessageKey};
@@ -61,34 +59,10 @@ impl Shared {
         if !options.create || known().contains(topic) {
             return Ok(());
         }
-        let config = options.client.config(&[]);
-        let admin: AdminClient<KafkaContext> =
-            config.create_with_context(KafkaContext::default()).map_err(error)?;
-        let new = NewTopic::new(topic, options.partitions, TopicReplication::Fixed(options.replication));
-        let patience = AdminOptions::new()
-            .request_timeout(Some(options.client.connect_timeout()))
-            .operation_timeout(Some(options.client.connect_timeout()));
-        let made = admin
-            .create_topics(&[new], &patience)
+        // Where it may not be made, somebody else may make it, or the brokers by themselves.
+        make_topic(&options.client, topic, options.partitions, options.replication)
             .await
-            .map_err(|fault| admin.inner().context().explained(error(fault)).context(self.place()))?;
-        for made in made {
-            match made {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                // Somebody else may make it, or the brokers by themselves.
-                Err((
-                    _,
-                    RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
-                )) => {
-                    tracing::info!(topic, "the topic may not be made");
-                }
-                Err((_, code)) => {
-                    return Err(code_error(code)
-                        .context(format!("the topic {topic} cannot be made"))
-                        .context(self.place()));
-                }
-            }
-        }
+            .map_err(|fault| fault.context(self.place()))?;
         known().insert(topic.to_owned());
         Ok(())
     }
@@ -136,7 +110,7 @@ impl Sink for KafkaSink {
         let options = &self.shared.options;
         // A lane has the same id in every run, so that a run that hangs is fenced off by the next.
         let id = options.transactional_id.as_ref().map(|id| format!("{id}-{}", lane.index));
-        let producer = Producer::new(options, id.as_deref())?;
+        let producer = Producer::new(&options.client, id.as_deref(), &[])?;
         producer
             .connect(options.client.connect_timeout(), id.is_some())
             .await

@@ -6,14 +6,11 @@ use std::sync::mpsc as commands;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kwsync_core::config::did_you_mean;
-use kwsync_core::system::kafka::{KafkaContext, code_error, error};
+use kwsync_core::system::kafka::Topics;
 use kwsync_core::{
     Assignment, ByteReader, ByteSource, Chunk, Error, ErrorKind, Input, Parts, Position, Result, Split,
     SplitPosition,
 };
-use rdkafka::consumer::Consumer;
-use rdkafka::consumer::base_consumer::BaseConsumer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -106,39 +103,14 @@ impl ByteSource for KafkaSource {
 /// The partitions that are named, or all of the topics; none where a group deals them out. Whether the topics are there is
 /// asked in either case.
 fn ask(options: &KafkaOptions) -> Result<Vec<(String, i32)>> {
-    let wait = options.client.connect_timeout();
-    let config = options.client.config(&[("allow.auto.create.topics", "false")]);
-    let client: BaseConsumer<KafkaContext> =
-        config.create_with_context(KafkaContext::default()).map_err(error)?;
     let place = || format!("Kafka {}", options.client.brokers());
-    let explained = |fault| {
-        // What the connections failed of waits to be asked for.
-        while client.poll(Duration::from_millis(1)).is_some() {}
-        client.context().explained(error(fault)).context(place())
-    };
+    let topics = Topics::new(&options.client)?;
     if options.topics_regex.is_some() {
-        client.fetch_metadata(None, wait).map_err(explained)?;
-        return Ok(Vec::new());
+        return topics.connect().map(|()| Vec::new()).map_err(|fault| fault.context(place()));
     }
     let mut found: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for topic in options.topics.iter().chain(options.partitions.keys()) {
-        let metadata = client.fetch_metadata(Some(topic), wait).map_err(explained)?;
-        let described = metadata.topics().iter().find(|known| known.name() == topic);
-        let fault = described.and_then(|known| known.error());
-        let partitions: Vec<i32> = described
-            .map(|known| known.partitions().iter().map(|partition| partition.id()).collect())
-            .unwrap_or_default();
-        if let Some(fault) = fault.filter(|fault| code_error((*fault).into()).kind() != ErrorKind::NotFound) {
-            return Err(code_error(fault.into()).context(format!("topic {topic}")).context(place()));
-        }
-        if fault.is_some() || partitions.is_empty() {
-            let all = client.fetch_metadata(None, wait).map_err(explained)?;
-            let names = all.topics().iter().map(|topic| topic.name()).filter(|name| !name.starts_with("__"));
-            let meant = did_you_mean(topic, names);
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no topic {topic:?}{meant}"))
-                .context(place()));
-        }
-        found.insert(topic, partitions);
+        found.insert(topic, topics.partitions(topic).map_err(|fault| fault.context(place()))?);
     }
     for (topic, wanted) in &options.partitions {
         let there = found.get_mut(topic.as_str()).map(std::mem::take).unwrap_or_default();
@@ -193,8 +165,8 @@ impl std::fmt::Debug for KafkaReader {
 impl KafkaReader {
     fn hand_out(&mut self, message: Message) -> Chunk {
         let Message { part, offset, skip, payload, metadata } = message;
-        // Each message is an input of its own, and counts from its own beginning.
-        let at = Position { byte: skip as u64, line: 0, column: 1, record: 0 };
+        // Each message is an input of its own, and counts from its own beginning; what line it goes on in is not known.
+        let at = Position { byte: skip as u64, line: u64::from(skip == 0), column: 1, record: 0 };
         let metadata = Arc::new(metadata);
         let input = Input::new(Arc::clone(&part.id)).with_message(Arc::clone(&metadata));
         self.unsettled.push_back(Unsettled { part, offset, bytes: payload.len() as u64 });

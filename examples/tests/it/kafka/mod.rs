@@ -2,6 +2,7 @@
 
 mod cluster;
 mod connect;
+mod dead_letters;
 mod read;
 mod rest;
 mod write;

@@ -5,7 +5,9 @@ mod context;
 mod error;
 #[cfg(test)]
 mod tests;
+mod topic;
 
 pub use client::{ClientOptions, params};
 pub use context::KafkaContext;
 pub use error::{code_error, error};
+pub use topic::{Topics, make_topic};
