@@ -106,6 +106,19 @@ impl Metadata {
         self
     }
 
+    /// The value of the last header of this name; nothing where it has none, or there is no such header.
+    ///
+    /// # Examples
+    /// ```
+    /// use kwsync_core::Metadata;
+    ///
+    /// let metadata = Metadata::new().with_header("trace", Some("abc".into()));
+    /// assert_eq!(metadata.header("trace").map(|value| &value[..]), Some(&b"abc"[..]));
+    /// ```
+    pub fn header(&self, name: &str) -> Option<&Bytes> {
+        self.headers.iter().rfind(|(known, _)| **known == *name)?.1.as_ref()
+    }
+
     /// The same, with bytes of its own, so that it keeps no others alive.
     pub(crate) fn detached(&self) -> Self {
         let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);

@@ -1,5 +1,6 @@
 //! Where batches come from: sources of bytes, which a decoder turns into batches, and sources of batches.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -73,6 +74,11 @@ impl Chunk {
 pub trait ByteSource: Send + Sync {
     /// What reads one split.
     type Reader: ByteReader;
+
+    /// As [`Source::positions`].
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 
     /// Cuts the input into pieces that can be read at the same time; `lanes` says how many readers there are, and
     /// more pieces are fine. `known` are the pieces that an earlier run of the job recorded: they are returned
@@ -155,6 +161,12 @@ pub trait Source: Send + Sync {
     /// [`splits`](Self::splits) has been asked.
     fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
         Vec::new()
+    }
+
+    /// What a target of the same system may keep of the positions, so that they and the rows are one transaction there: it
+    /// [adopts](crate::Sink::adopt) them if it can. Nobody else looks inside.
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
     }
 
     /// As [`ByteSource::splits`].
@@ -298,6 +310,10 @@ impl<B: std::fmt::Debug> std::fmt::Debug for Decoding<B> {
 
 impl<B: ByteSource> Source for Decoding<B> {
     type Reader = DecodingReader<B::Reader>;
+
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.bytes.positions()
+    }
 
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
         self.bytes.splits(lanes, known).await
@@ -480,6 +496,9 @@ pub trait DynSource: Send + Sync {
     /// As [`Source::tables`].
     fn tables(&self) -> Vec<(TableId, Arc<Schema>)>;
 
+    /// As [`Source::positions`].
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>>;
+
     /// As [`Source::splits`].
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>>;
 
@@ -531,6 +550,10 @@ where
 
     fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
         Source::tables(self)
+    }
+
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Source::positions(self)
     }
 
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>> {

@@ -103,6 +103,11 @@ impl std::fmt::Debug for Pipeline {
 impl Pipeline {
     /// A pipeline with the default options. Its checkpoints live in memory, which serves retries within one run.
     pub fn new(job: JobId, source: Arc<dyn DynSource>, sink: Arc<dyn DynSink>) -> Self {
+        if let Some(positions) = source.positions()
+            && sink.adopt(&positions)
+        {
+            tracing::debug!(job = %job, "the sink keeps the positions of the source");
+        }
         Self {
             job,
             source,

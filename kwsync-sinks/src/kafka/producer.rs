@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kwsync_core::system::kafka::{ClientOptions, KafkaContext, error};
+use kwsync_core::system::kafka::{ClientOptions, KafkaContext, Membership, Place, error};
 use kwsync_core::{Error, ErrorKind, Result};
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 /// How long the brokers may take to begin or to end a transaction.
@@ -79,6 +80,14 @@ impl Producer {
         let mut config = client.config(&[&own, defaults].concat());
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
+            // A message must not outlast its transaction, or the client refuses both.
+            let number = |name: &str| config.get(name).and_then(|text| text.parse::<u64>().ok());
+            if let (Some(transaction), Some(message)) =
+                (number("transaction.timeout.ms"), number("message.timeout.ms"))
+                && transaction < message
+            {
+                config.set("message.timeout.ms", transaction.to_string());
+            }
         }
         let inner = config.create_with_context(Deliveries::default()).map_err(error)?;
         Ok(Self { inner: Arc::new(inner) })
@@ -138,13 +147,19 @@ impl Producer {
 
     /// The error of a fault.
     pub(super) fn explained(&self, fault: KafkaError) -> Error {
+        use RDKafkaErrorCode as Code;
         let fatal = self.inner.client().fatal_error();
+        let code = fatal.as_ref().map(|(code, _)| *code).or(fault.rdkafka_error_code());
+        // To begin anew would fence off the other one, which would do the same.
+        if let Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) = code {
+            return Error::config("another process has taken this one's transactional_id over").with_hint(
+                "give each its own; or a transaction took longer than kafka.transaction.timeout.ms, and was ended",
+            );
+        }
         let fault = error(fault);
         match fatal {
-            Some((code, reason)) if fault.kind() != ErrorKind::Fenced => {
-                fault.context(format!("the producer cannot go on: {code}: {reason}"))
-            }
-            _ => fault,
+            Some((code, reason)) => fault.context(format!("the producer cannot go on: {code}: {reason}")),
+            None => fault,
         }
     }
 
@@ -185,6 +200,32 @@ impl Producer {
 
     pub(super) fn begin(&self) -> Result<()> {
         self.inner.begin_transaction().map_err(|fault| self.explained(fault))
+    }
+
+    /// Makes the places where a group goes on reading part of the transaction.
+    pub(super) async fn send_offsets(&self, places: &[(Membership, Place)]) -> Result<()> {
+        // Lists for each member; a lane has one reader, so that there is one almost always.
+        let mut lists: Vec<(Arc<ConsumerGroupMetadata>, TopicPartitionList)> = Vec::new();
+        for (Membership { topic, partition, member }, place) in places {
+            let known = lists.iter().position(|(known, _)| Arc::ptr_eq(known, member));
+            let at = known.unwrap_or_else(|| {
+                lists.push((Arc::clone(member), TopicPartitionList::new()));
+                lists.len() - 1
+            });
+            let list = &mut lists[at].1;
+            list.add_partition_offset(topic, *partition, Offset::Offset(place.offset)).map_err(error)?;
+            let note = place.note();
+            if let Some(mut element) = list.find_partition(topic, *partition).filter(|_| !note.is_empty()) {
+                element.set_metadata(note);
+            }
+        }
+        for (member, list) in lists {
+            self.blocking("the offsets of the group cannot be part of the transaction", move |inner| {
+                inner.send_offsets_to_transaction(&list, &member, PATIENCE)
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn commit(&self) -> Result<()> {

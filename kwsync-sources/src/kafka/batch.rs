@@ -4,9 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kwsync_core::{Error, Metadata, Result, SplitPosition};
+use kwsync_core::Metadata;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
-use serde::{Deserialize, Serialize};
 
 /// Bytes after which a batch is handed over.
 const BATCH_BYTES: usize = 512 << 10;
@@ -25,35 +24,6 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn new(topic: &str, partition: i32) -> Self {
         Self { id: format!("kafka:{topic}[{partition}]").into(), topic: topic.into(), partition }
-    }
-}
-
-/// Where reading goes on in a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
-    /// The message.
-    pub(super) offset: i64,
-    /// Bytes of it that have been read already.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(super) skip: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-impl Place {
-    pub(super) fn position(self) -> SplitPosition {
-        // Two numbers can always be written.
-        SplitPosition(serde_json::to_value(self).unwrap_or_default())
-    }
-
-    pub(super) fn of(position: &SplitPosition) -> Result<Self> {
-        Self::deserialize(&position.0).map_err(|fault| {
-            Error::config(format!("a checkpoint of Kafka cannot be read: {}", position.0))
-                .with_source(fault)
-                .with_hint("start over with --restart")
-        })
     }
 }
 

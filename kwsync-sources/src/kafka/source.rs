@@ -6,7 +6,7 @@ use std::sync::mpsc as commands;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kwsync_core::system::kafka::Topics;
+use kwsync_core::system::kafka::{GroupOffsets, Place, Topics};
 use kwsync_core::{
     Assignment, ByteReader, ByteSource, Chunk, Error, ErrorKind, Input, Parts, Position, Result, Split,
     SplitPosition,
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::KafkaOptions;
-use super::batch::{Batch, Message, Part, Place};
+use super::batch::{Batch, Message, Part};
 use super::worker::{self, Command, Event, Wanted};
 
 /// Batches that may wait for the reader; the client itself holds 32 MiB more.
@@ -29,17 +29,24 @@ const LEAVE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct KafkaSource {
     options: Arc<KafkaOptions>,
+    /// The group's offsets, which a sink of the same cluster may keep.
+    offsets: Option<Arc<GroupOffsets>>,
 }
 
 impl KafkaSource {
     /// A source with the options given. Nothing is connected yet.
     pub fn new(options: KafkaOptions) -> Self {
-        Self { options: Arc::new(options) }
+        let offsets = options.group.as_ref().map(|group| Arc::new(GroupOffsets::new(&options.client, group)));
+        Self { options: Arc::new(options), offsets }
     }
 }
 
 impl ByteSource for KafkaSource {
     type Reader = KafkaReader;
+
+    fn positions(&self) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        self.offsets.clone().map(|offsets| offsets as Arc<dyn std::any::Any + Send + Sync>)
+    }
 
     /// One piece a lane: the partitions are its parts. Those that are this job's own are dealt out here, the others by the
     /// group.
@@ -77,11 +84,11 @@ impl ByteSource for KafkaSource {
         let (sender, events) = mpsc::channel(WAITING);
         let (commands, received) = commands::channel();
         let (running, gone) = oneshot::channel::<()>();
-        let options = Arc::clone(&self.options);
+        let (options, group) = (Arc::clone(&self.options), self.offsets.clone());
         std::thread::Builder::new()
             .name("kwsync-kafka".to_owned())
             .spawn(move || {
-                worker::run(&options, wanted, sender, received);
+                worker::run(&options, group, wanted, sender, received);
                 drop(running);
             })
             .map_err(|fault| Error::io("cannot start a thread for the Kafka client", fault))?;

@@ -6,11 +6,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kwsync_core::system::kafka::{KafkaContext, error};
+use kwsync_core::system::kafka::{GroupOffsets, KafkaContext, Membership, Place, error};
 use kwsync_core::{Error, ErrorKind, Result, Retry};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::BaseConsumer;
-use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
@@ -18,7 +18,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::batch::{Batch, Builder, Part, Place};
+use super::batch::{Batch, Builder, Part};
 use super::{FallbackOffset, KafkaOptions, LostMessages};
 
 /// How long one look for messages takes; what the reader wants meanwhile waits.
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const HAND_OVER: Duration = Duration::from_secs(60);
 /// How long the brokers may take to say where a group stands.
 const QUESTION: Duration = Duration::from_secs(30);
+/// How long it may take until a group's offsets are in no transaction: one that nobody ends lasts a minute.
+const STABLE: Duration = Duration::from_secs(90);
 
 /// What the thread tells the reader.
 #[derive(Debug)]
@@ -64,11 +66,12 @@ pub(super) enum Wanted {
 /// Reads until the reader is gone, or to the first fault that the client cannot mend by itself.
 pub(super) fn run(
     options: &Arc<KafkaOptions>,
+    group: Option<Arc<GroupOffsets>>,
     wanted: Wanted,
     events: Sender<Event>,
     commands: Receiver<Command>,
 ) {
-    if let Err(fault) = try_run(options, wanted, events.clone(), commands) {
+    if let Err(fault) = try_run(options, group, wanted, events.clone(), commands) {
         // Nobody may be left who wants to know.
         drop(
             events.blocking_send(Event::Fault(fault.context(format!("Kafka {}", options.client.brokers())))),
@@ -78,6 +81,7 @@ pub(super) fn run(
 
 fn try_run(
     options: &Arc<KafkaOptions>,
+    group: Option<Arc<GroupOffsets>>,
     wanted: Wanted,
     events: Sender<Event>,
     commands: Receiver<Command>,
@@ -102,6 +106,8 @@ fn try_run(
         .set("group.id", options.group.as_deref().unwrap_or("kwsync-alone"));
     let desk = Desk {
         options: Arc::clone(options),
+        group,
+        member: None,
         events,
         commands,
         outbox: None,
@@ -125,10 +131,12 @@ fn try_run(
         Wanted::Own(partitions) => {
             let Some(list) = context.desk().take(&consumer, partitions)? else { return Ok(()) };
             consumer.assign(&list).map_err(error)?;
+            context.desk().enrol(&consumer);
         }
     }
     let ended = read(&consumer);
     let last = context.desk().commit_last(&consumer);
+    context.desk().withdraw();
     if let Err(fault) = ended.and(last) {
         // Before the consumer is dropped, which takes as long as it takes to leave the group.
         let fault = fault.context(format!("Kafka {}", options.client.brokers()));
@@ -241,6 +249,10 @@ struct Context {
 /// What there is to do, and to tell. Only this thread is ever at it.
 struct Desk {
     options: Arc<KafkaOptions>,
+    /// The group's offsets, which a sink may keep.
+    group: Option<Arc<GroupOffsets>>,
+    /// As whom this client has its partitions.
+    member: Option<Arc<ConsumerGroupMetadata>>,
     events: Sender<Event>,
     commands: Receiver<Command>,
     /// A batch that waits for the reader.
@@ -291,6 +303,39 @@ impl Desk {
             Some(paused) => resume(consumer, paused),
             None => Ok(()),
         }
+    }
+
+    /// Says in whose name the partitions' offsets are to be committed, by a sink that keeps them.
+    fn enrol(&mut self, consumer: &BaseConsumer<Context>) {
+        let Some(group) = self.group.as_ref().filter(|group| group.is_kept()) else { return };
+        let Some(member) = consumer.group_metadata().map(Arc::new) else { return };
+        for part in self.parts.values() {
+            let membership = Membership {
+                topic: Arc::clone(&part.topic),
+                partition: part.partition,
+                member: Arc::clone(&member),
+            };
+            group.join(Arc::clone(&part.id), membership);
+        }
+        self.member = Some(member);
+    }
+
+    /// Nothing is committed in this client's name any more.
+    fn withdraw(&mut self) {
+        let parts: Vec<_> = self.parts.values().map(|part| Arc::clone(&part.id)).collect();
+        self.leave(&parts);
+        self.parts.clear();
+    }
+
+    fn leave(&self, parts: &[Arc<str>]) {
+        if let (Some(group), Some(member)) = (&self.group, &self.member) {
+            parts.iter().for_each(|part| group.leave(part, member));
+        }
+    }
+
+    /// Whether it is this client that commits the group's offsets.
+    fn commits(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| !group.is_kept())
     }
 
     /// What has come together is to be handed over.
@@ -367,7 +412,7 @@ impl Desk {
         let committed = match self.options.group {
             Some(_) => Some(
                 consumer
-                    .committed_offsets(list.clone(), QUESTION)
+                    .committed_offsets(list.clone(), STABLE)
                     .map_err(|fault| error(fault).context("the group does not say where it stands"))?,
             ),
             None => None,
@@ -378,9 +423,15 @@ impl Desk {
             let known = places.get(&part.id).copied();
             let group = committed.as_ref().and_then(|list| list.find_partition(&topic, partition));
             let group = group.and_then(|found| match found.offset() {
-                Offset::Offset(offset) => Some(offset),
+                Offset::Offset(offset) => Some(match self.commits() {
+                    true => Place { offset, skip: 0 },
+                    false => Place::of_note(offset, found.metadata()),
+                }),
                 _ => None,
             });
+            // What a sink has kept there is as good as a checkpoint of its own.
+            let known = if self.commits() { known } else { group.or(known) };
+            let group = group.map(|place| place.offset);
             let offset = match (known, group) {
                 (Some(place), group) if group.is_none_or(|offset| offset <= place.offset) => {
                     if group != Some(place.offset) {
@@ -426,7 +477,7 @@ impl Desk {
                 Ok(Command::Commit(places)) => {
                     // They are gone from the desk, but not yet from the group.
                     let list = offsets(&parts, &places);
-                    if self.options.group.is_some() && list.count() > 0 {
+                    if self.commits() && list.count() > 0 {
                         log(consumer.commit(&list, CommitMode::Sync));
                     }
                     let others = places.into_iter().filter(|(id, _)| !ids.contains(id)).collect();
@@ -447,6 +498,7 @@ impl Desk {
                 self.fault.get_or_insert(fault);
             }
         }
+        self.leave(&ids);
         for id in ids {
             self.told.remove(&id);
             self.skips.remove(&id);
@@ -455,7 +507,7 @@ impl Desk {
 
     /// Tells the group how far it is.
     fn commit(&mut self, consumer: &BaseConsumer<Context>, places: Vec<(Arc<str>, i64)>, mode: CommitMode) {
-        if self.options.group.is_none() || places.is_empty() {
+        if !self.commits() || places.is_empty() {
             return;
         }
         let parts: Vec<_> = self.parts.values().cloned().collect();
@@ -475,8 +527,7 @@ impl Desk {
         }
         let parts: Vec<_> = self.parts.values().cloned().collect();
         let list = offsets(&parts, &self.told.drain().collect::<Vec<_>>());
-        self.parts.clear();
-        if list.count() == 0 || self.options.group.is_none() {
+        if list.count() == 0 || !self.commits() {
             return Ok(());
         }
         consumer
@@ -577,6 +628,9 @@ impl ConsumerContext for Context {
         };
         if let Err(fault) = done {
             desk.fault.get_or_insert(fault);
+        } else {
+            // What stays goes by another division of the group now, too.
+            desk.enrol(consumer);
         }
     }
 

@@ -106,6 +106,12 @@ impl Cluster {
         self.producer.flush(Duration::from_secs(60)).unwrap();
     }
 
+    /// Sends one message of a certain time, in milliseconds since the Unix epoch.
+    pub(super) fn send_at(&self, topic: &str, partition: i32, ms: i64, payload: &str) {
+        self.send_one(BaseRecord::<(), _>::to(topic).partition(partition).timestamp(ms).payload(payload));
+        self.producer.flush(Duration::from_secs(60)).unwrap();
+    }
+
     fn send_one<K: rdkafka::message::ToBytes + ?Sized, P: rdkafka::message::ToBytes + ?Sized>(
         &self,
         record: BaseRecord<'_, K, P>,

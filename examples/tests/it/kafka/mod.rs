@@ -3,6 +3,9 @@
 mod cluster;
 mod connect;
 mod dead_letters;
+mod exactly_once;
+mod groups;
+mod metadata;
 mod read;
 mod rest;
 mod write;

@@ -3,6 +3,7 @@
 mod client;
 mod context;
 mod error;
+mod group;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -10,4 +11,5 @@ mod topic;
 pub use client::{ClientOptions, params};
 pub use context::KafkaContext;
 pub use error::{code_error, error};
+pub use group::{GroupOffsets, Membership, Place};
 pub use topic::{Topics, make_topic};
