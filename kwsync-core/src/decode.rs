@@ -186,6 +186,22 @@ pub trait Decoder: Send {
         self.decode(&Bytes::copy_from_slice(bytes))
     }
 
+    /// Like [`decode`](Self::decode) for a message: when all of it was taken, its last record has [ended](Self::end_record).
+    /// `window` is the message with more behind it in memory, which a decoder may look at, but not take: a line feed first,
+    /// unless the message ends with a carriage return, and 64 bytes of anything at least. So records are read in place
+    /// that would have to be copied otherwise.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn decode_message(&mut self, message: &Bytes, window: &Bytes) -> Result<usize> {
+        let _ = window;
+        let taken = self.decode(message)?;
+        if taken == message.len() {
+            self.end_record()?;
+        }
+        Ok(taken)
+    }
+
     /// Ends the record in hand although no terminator was seen, as at the end of a message. The input goes on.
     ///
     /// # Errors
@@ -242,6 +258,10 @@ impl<D: Decoder + ?Sized> Decoder for Box<D> {
 
     fn decode(&mut self, chunk: &Bytes) -> Result<usize> {
         (**self).decode(chunk)
+    }
+
+    fn decode_message(&mut self, message: &Bytes, window: &Bytes) -> Result<usize> {
+        (**self).decode_message(message, window)
     }
 
     fn decode_slice(&mut self, bytes: &[u8]) -> Result<usize> {

@@ -21,6 +21,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Chunk {
     /// The bytes.
     pub bytes: Bytes,
+    /// The bytes and what lies behind them in memory, as [`Decoder::decode_message`] wants it; of a whole message alone.
+    pub window: Option<Bytes>,
     /// Whether a record ends here although no terminator says so: the end of a message.
     pub end_of_record: bool,
     /// Set where another input begins: what it is, and the place of the first of `bytes` in it.
@@ -56,6 +58,7 @@ impl Chunk {
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         Self {
             bytes: bytes.into(),
+            window: None,
             end_of_record: false,
             begin: None,
             metadata: None,
@@ -374,6 +377,17 @@ impl<R: ByteReader> DecodingReader<R> {
             if let Some(metadata) = chunk.metadata.take() {
                 self.decoder.message(&metadata);
             }
+            let mut ended = false;
+            if let Some(window) = chunk.window.as_mut().filter(|_| self.limit.is_none()) {
+                let taken = self.decoder.decode_message(&chunk.bytes, window)?;
+                ended = taken == chunk.bytes.len();
+                chunk.bytes.advance(taken);
+                window.advance(taken);
+                self.read += taken as u64;
+                if self.decoder.wants_flush() && !ended {
+                    return Ok(true);
+                }
+            }
             while !chunk.bytes.is_empty() {
                 let piece = match self.limit {
                     Some(_) => chunk.bytes.slice(..SMALL_PIECE.min(chunk.bytes.len())),
@@ -391,7 +405,7 @@ impl<R: ByteReader> DecodingReader<R> {
                     return Err(Error::new(ErrorKind::Internal, text));
                 }
             }
-            if chunk.end_of_record {
+            if chunk.end_of_record && !ended {
                 self.decoder.end_record()?;
             }
             self.commit |= chunk.last_before_commit;

@@ -171,13 +171,17 @@ impl std::fmt::Debug for KafkaReader {
 
 impl KafkaReader {
     fn hand_out(&mut self, message: Message) -> Chunk {
-        let Message { part, offset, skip, payload, metadata } = message;
+        let Message { part, offset, skip, payload, window, metadata } = message;
         // Each message is an input of its own, and counts from its own beginning; what line it goes on in is not known.
         let at = Position { byte: skip as u64, line: u64::from(skip == 0), column: 1, record: 0 };
         let metadata = Arc::new(metadata);
         let input = Input::new(Arc::clone(&part.id)).with_message(Arc::clone(&metadata));
         self.unsettled.push_back(Unsettled { part, offset, bytes: payload.len() as u64 });
-        Chunk { begin: Some((Arc::new(input), at)), ..Chunk::message(payload.slice(skip..), metadata) }
+        Chunk {
+            begin: Some((Arc::new(input), at)),
+            window: Some(window.slice(skip..)),
+            ..Chunk::message(payload.slice(skip..), metadata)
+        }
     }
 
     /// Nothing more comes for a while, or enough has come.

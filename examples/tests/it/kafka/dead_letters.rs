@@ -150,8 +150,10 @@ fn brokers_that_are_gone_lose_no_reject() {
     let Some(other) = KafkaServer::start() else { return };
     cluster.create("orphans", 1, &[]);
     cluster.send("orphans", [(0, "m n=1i 1000")]);
-    let from =
-        format!("kafka://{}?topics=orphans&group=o&timeout=never&format=line_influxdb", cluster.brokers);
+    let from = format!(
+        "kafka://{}?topics=orphans&group=o&timeout=never&format=line_influxdb&kafka.session.timeout.ms=2000&kafka.heartbeat.interval.ms=300",
+        cluster.brokers
+    );
     let to = server.dsn(&database);
     let errors = format!(
         "reject:kafka://{}/orphans-dead?kafka.message.timeout.ms=1500&connect_timeout=2s",
