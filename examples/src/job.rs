@@ -6,8 +6,8 @@ use std::sync::Arc;
 use kwsync_core::config::{ConnectorKind, Dsn, Expand, OpenOptions, Params, Registry};
 use kwsync_core::spec::{PipelineSpec, TransformSpec};
 use kwsync_core::{
-    CheckpointStore, DynSink, DynSource, Earlier, Error, FileStore, JobId, Outcome, Pipeline, Plan, Progress,
-    Result, Split, TableBatch, TableId, Transform,
+    CheckpointStore, DeadLetters, DynSink, DynSource, Earlier, Error, ErrorPolicy, FileStore, JobId, Outcome,
+    Pipeline, Plan, Progress, Result, Split, TableBatch, TableId, Transform,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ pub struct Job {
     source: Arc<dyn DynSource>,
     sink: Arc<dyn DynSink>,
     store: Arc<dyn CheckpointStore>,
+    dead_letters: Option<Arc<dyn DeadLetters>>,
     params: Vec<(ConnectorKind, Params)>,
     restart: bool,
     pipeline: Pipeline,
@@ -40,7 +41,7 @@ pub struct Preview {
     pub params: Vec<(ConnectorKind, Params)>,
     /// What happens to rows on their way, in order.
     pub transforms: Vec<TransformSpec>,
-    /// What the source has to say of the reading.
+    /// What the source has to say of the reading, and where rejects go if not to a file.
     pub notes: Vec<String>,
     /// A plan for every table that the source knows beforehand, or that is among the first rows.
     pub plans: Vec<Plan>,
@@ -101,7 +102,12 @@ impl Job {
         for transform in spec.build_transforms(&expand)? {
             pipeline = pipeline.with_transform(transform);
         }
-        Ok(Self { id, source, sink, store, params, restart: spec.restart, pipeline, spec: spec.clone() })
+        let dead_letters = dead_letters(spec, registry, &expand).map_err(|error| error.context("rejects"))?;
+        if let Some(target) = &dead_letters {
+            pipeline = pipeline.with_dead_letters(Arc::clone(target));
+        }
+        let restart = spec.restart;
+        Ok(Self { id, source, sink, store, dead_letters, params, restart, pipeline, spec: spec.clone() })
     }
 
     /// The counters, to be read while the job runs.
@@ -195,12 +201,14 @@ impl Job {
                 seen.push(batch.table().clone());
             }
         }
+        let mut notes = self.source.notes();
+        notes.extend(self.dead_letters.iter().map(|target| format!("rejects go to {}", target.place())));
         Ok(Preview {
             job: self.id.clone(),
             splits,
             params: self.params.clone(),
             transforms: self.spec.transforms.clone(),
-            notes: self.source.notes(),
+            notes,
             plans,
         })
     }
@@ -218,6 +226,16 @@ fn sink_address(spec: &PipelineSpec, expand: &Expand<'_>) -> Result<Dsn> {
         }
     }
     Ok(to)
+}
+
+/// Where rejects go that do not go to a file.
+fn dead_letters(
+    spec: &PipelineSpec,
+    registry: &Registry,
+    expand: &Expand<'_>,
+) -> Result<Option<Arc<dyn DeadLetters>>> {
+    let ErrorPolicy::DeadLetters(dsn) = &spec.errors else { return Ok(None) };
+    registry.dead_letters(&dsn.as_ref().clone().expand(expand)?).map(Some)
 }
 
 fn open_options(spec: &PipelineSpec) -> OpenOptions {

@@ -106,6 +106,33 @@ impl Metadata {
         self
     }
 
+    /// The value of the last header of this name; nothing where it has none, or there is no such header.
+    ///
+    /// # Examples
+    /// ```
+    /// use kwsync_core::Metadata;
+    ///
+    /// let metadata = Metadata::new().with_header("trace", Some("abc".into()));
+    /// assert_eq!(metadata.header("trace").map(|value| &value[..]), Some(&b"abc"[..]));
+    /// ```
+    pub fn header(&self, name: &str) -> Option<&Bytes> {
+        self.headers.iter().rfind(|(known, _)| **known == *name)?.1.as_ref()
+    }
+
+    /// The same, with bytes of its own, so that it keeps no others alive.
+    pub(crate) fn detached(&self) -> Self {
+        let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        Self {
+            key: self.key.as_ref().map(own),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_ref().map(own)))
+                .collect(),
+            ..self.clone()
+        }
+    }
+
     /// Sets the time, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn with_timestamp(mut self, ms: i64) -> Self {
@@ -157,6 +184,22 @@ pub trait Decoder: Send {
     /// As [`decode`](Self::decode).
     fn decode_slice(&mut self, bytes: &[u8]) -> Result<usize> {
         self.decode(&Bytes::copy_from_slice(bytes))
+    }
+
+    /// Like [`decode`](Self::decode) for a message: when all of it was taken, its last record has [ended](Self::end_record).
+    /// `window` is the message with more behind it in memory, which a decoder may look at, but not take: a line feed first,
+    /// unless the message ends with a carriage return, and 64 bytes of anything at least. So records are read in place
+    /// that would have to be copied otherwise.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn decode_message(&mut self, message: &Bytes, window: &Bytes) -> Result<usize> {
+        let _ = window;
+        let taken = self.decode(message)?;
+        if taken == message.len() {
+            self.end_record()?;
+        }
+        Ok(taken)
     }
 
     /// Ends the record in hand although no terminator was seen, as at the end of a message. The input goes on.
@@ -215,6 +258,10 @@ impl<D: Decoder + ?Sized> Decoder for Box<D> {
 
     fn decode(&mut self, chunk: &Bytes) -> Result<usize> {
         (**self).decode(chunk)
+    }
+
+    fn decode_message(&mut self, message: &Bytes, window: &Bytes) -> Result<usize> {
+        (**self).decode_message(message, window)
     }
 
     fn decode_slice(&mut self, bytes: &[u8]) -> Result<usize> {

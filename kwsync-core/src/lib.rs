@@ -36,7 +36,7 @@ pub use error::{
     Backoff, Delivered, Error, ErrorKind, Location, Position, Result, Retry, SqlStateClass, caret,
     classify_sqlstate,
 };
-pub use reject::{Budget, Earlier, ErrorPolicy, Reject, RejectReader, RejectWriter, Stage};
+pub use reject::{Budget, DeadLetters, Earlier, ErrorPolicy, Reject, RejectReader, RejectWriter, Stage};
 pub use schema_registry::{Claim, SchemaRegistry, widen};
 pub use sink::{
     Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, RowCounts, Run, Settled, Sink, Writer,

@@ -1,5 +1,6 @@
 //! Where batches go: plan, prepare, write, settle.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -287,6 +288,14 @@ pub trait Sink: Send + Sync {
         None
     }
 
+    /// Whether this sink keeps the [positions](crate::Source::positions) of the job's source from now on: then they are
+    /// part of its transactions, it [stores checkpoints](Capabilities::stores_checkpoints), and the source commits none.
+    /// A pipeline asks it first of all.
+    fn adopt(&self, positions: &Arc<dyn Any + Send + Sync>) -> bool {
+        let _ = positions;
+        false
+    }
+
     /// What writing rows of `schema` to `table` will do. Looks, but changes nothing.
     fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<Plan>> + Send {
         let _ = schema;
@@ -395,6 +404,9 @@ pub trait DynSink: Send + Sync {
     /// As [`Sink::share`].
     fn share(&self) -> Option<Box<dyn DynSink>>;
 
+    /// As [`Sink::adopt`].
+    fn adopt(&self, positions: &Arc<dyn Any + Send + Sync>) -> bool;
+
     /// As [`Sink::plan`].
     fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>>;
 
@@ -448,6 +460,10 @@ where
 
     fn share(&self) -> Option<Box<dyn DynSink>> {
         Sink::share(self).map(|sink| Box::new(sink) as Box<dyn DynSink>)
+    }
+
+    fn adopt(&self, positions: &Arc<dyn Any + Send + Sync>) -> bool {
+        Sink::adopt(self, positions)
     }
 
     fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>> {

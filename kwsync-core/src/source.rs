@@ -1,5 +1,6 @@
 //! Where batches come from: sources of bytes, which a decoder turns into batches, and sources of batches.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -20,6 +21,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Chunk {
     /// The bytes.
     pub bytes: Bytes,
+    /// The bytes and what lies behind them in memory, as [`Decoder::decode_message`] wants it; of a whole message alone.
+    pub window: Option<Bytes>,
     /// Whether a record ends here although no terminator says so: the end of a message.
     pub end_of_record: bool,
     /// Set where another input begins: what it is, and the place of the first of `bytes` in it.
@@ -55,6 +58,7 @@ impl Chunk {
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         Self {
             bytes: bytes.into(),
+            window: None,
             end_of_record: false,
             begin: None,
             metadata: None,
@@ -73,6 +77,11 @@ impl Chunk {
 pub trait ByteSource: Send + Sync {
     /// What reads one split.
     type Reader: ByteReader;
+
+    /// As [`Source::positions`].
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 
     /// Cuts the input into pieces that can be read at the same time; `lanes` says how many readers there are, and
     /// more pieces are fine. `known` are the pieces that an earlier run of the job recorded: they are returned
@@ -155,6 +164,12 @@ pub trait Source: Send + Sync {
     /// [`splits`](Self::splits) has been asked.
     fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
         Vec::new()
+    }
+
+    /// What a target of the same system may keep of the positions, so that they and the rows are one transaction there: it
+    /// [adopts](crate::Sink::adopt) them if it can. Nobody else looks inside.
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
     }
 
     /// As [`ByteSource::splits`].
@@ -299,6 +314,10 @@ impl<B: std::fmt::Debug> std::fmt::Debug for Decoding<B> {
 impl<B: ByteSource> Source for Decoding<B> {
     type Reader = DecodingReader<B::Reader>;
 
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.bytes.positions()
+    }
+
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
         self.bytes.splits(lanes, known).await
     }
@@ -358,6 +377,17 @@ impl<R: ByteReader> DecodingReader<R> {
             if let Some(metadata) = chunk.metadata.take() {
                 self.decoder.message(&metadata);
             }
+            let mut ended = false;
+            if let Some(window) = chunk.window.as_mut().filter(|_| self.limit.is_none()) {
+                let taken = self.decoder.decode_message(&chunk.bytes, window)?;
+                ended = taken == chunk.bytes.len();
+                chunk.bytes.advance(taken);
+                window.advance(taken);
+                self.read += taken as u64;
+                if self.decoder.wants_flush() && !ended {
+                    return Ok(true);
+                }
+            }
             while !chunk.bytes.is_empty() {
                 let piece = match self.limit {
                     Some(_) => chunk.bytes.slice(..SMALL_PIECE.min(chunk.bytes.len())),
@@ -375,7 +405,7 @@ impl<R: ByteReader> DecodingReader<R> {
                     return Err(Error::new(ErrorKind::Internal, text));
                 }
             }
-            if chunk.end_of_record {
+            if chunk.end_of_record && !ended {
                 self.decoder.end_record()?;
             }
             self.commit |= chunk.last_before_commit;
@@ -480,6 +510,9 @@ pub trait DynSource: Send + Sync {
     /// As [`Source::tables`].
     fn tables(&self) -> Vec<(TableId, Arc<Schema>)>;
 
+    /// As [`Source::positions`].
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>>;
+
     /// As [`Source::splits`].
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>>;
 
@@ -531,6 +564,10 @@ where
 
     fn tables(&self) -> Vec<(TableId, Arc<Schema>)> {
         Source::tables(self)
+    }
+
+    fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Source::positions(self)
     }
 
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>> {

@@ -132,12 +132,16 @@ pub(crate) struct RunArgs {
     /// The form of the report at the end
     #[arg(long, value_enum, default_value = "text", env = "KWSYNC_REPORT")]
     pub(crate) report: ReportForm,
-    /// What happens to records that cannot be loaded: fail (the default), skip, or reject:PATH
+    /// What happens to records that cannot be loaded: fail (the default), skip, reject:PATH, or
+    /// reject:kafka://BROKER:9092/TOPIC
     #[arg(long, value_name = "WHAT")]
     pub(crate) errors: Option<String>,
     /// How many of them may be: a number or a share such as 0.5%
     #[arg(long, value_name = "N|P%")]
     pub(crate) max_errors: Option<String>,
+    /// Log each of them, with its place and its reason
+    #[arg(long)]
+    pub(crate) log_errors: bool,
     /// Rows of a batch
     #[arg(long, value_name = "N")]
     pub(crate) batch_rows: Option<usize>,
@@ -202,6 +206,7 @@ impl RunArgs {
             ("restart", "--restart", self.restart.then(|| "true".to_owned())),
             ("jobs", "--jobs", count(self.jobs)),
             ("errors", "--errors", self.errors.clone()),
+            ("log_errors", "--log-errors", self.log_errors.then(|| "true".to_owned())),
             ("max_errors", "--max-errors", self.max_errors.clone()),
             ("batch_rows", "--batch-rows", count(self.batch_rows)),
             ("batch_bytes", "--batch-bytes", self.batch_bytes.clone()),

@@ -13,7 +13,7 @@ pub(crate) fn run(args: &ConnectorsArgs) -> Result<u8> {
         None => {
             for info in registry.connectors() {
                 text.push_str(&format!(
-                    "{:<7} {:<15} {}\n",
+                    "{:<18} {:<15} {}\n",
                     info.kind().to_string(),
                     info.name(),
                     info.summary()

@@ -32,6 +32,10 @@ pub(crate) async fn run(args: &ConvertArgs) -> Result<u8> {
     let mut output = output(args, &registry)?;
     let mut rejects = match &errors {
         ErrorPolicy::Reject(path) => Some(RejectWriter::open(path, 0)?),
+        ErrorPolicy::DeadLetters(dsn) => {
+            return Err(Error::config(format!("convert does not send rejects to {dsn}"))
+                .with_hint("use reject:PATH; `kwsync run` takes addresses"));
+        }
         _ => None,
     };
     let mut rejected = 0;

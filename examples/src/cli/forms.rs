@@ -41,12 +41,15 @@ pub(crate) struct OverArgs {
     #[arg(long, value_enum, default_value = "text", env = "KWSYNC_REPORT")]
     pub(crate) report: ReportForm,
     /// What happens to records that cannot be loaded: fail, skip, or reject:PATH (PATH-1, PATH-2 and so on for a job of
-    /// several pipelines)
+    /// several pipelines), or reject:kafka://BROKER:9092/TOPIC
     #[arg(long, value_name = "WHAT")]
     pub(crate) errors: Option<String>,
     /// How many of them may be: a number or a share such as 0.5%
     #[arg(long, value_name = "N|P%")]
     pub(crate) max_errors: Option<String>,
+    /// Log each of them, with its place and its reason
+    #[arg(long)]
+    pub(crate) log_errors: bool,
     /// Where the state of jobs is kept: file:DIR
     #[arg(long, value_name = "DSN", env = "KWSYNC_CHECKPOINT")]
     pub(crate) checkpoint: Option<String>,
@@ -81,6 +84,7 @@ impl OverArgs {
                 None => spec.errors.clone(),
             };
             spec.max_errors = budget.unwrap_or(spec.max_errors);
+            spec.log_errors |= self.log_errors;
             if let Some(name) = &self.job {
                 spec.job = Some(if several { format!("{name}-{}", at + 1) } else { name.clone() });
             }

@@ -263,7 +263,7 @@ impl Pipes {
             let kind = match info.kind() {
                 ConnectorKind::Source => "source",
                 ConnectorKind::Sink => "sink",
-                ConnectorKind::Format => continue,
+                ConnectorKind::Format | ConnectorKind::DeadLetters => continue,
             };
             let own = ours.iter().any(|other| other.kind() == info.kind() && other.name() == info.name());
             plugins.push(plugin(info.name(), kind, if own { "Builtin" } else { "External" }, info.summary()));

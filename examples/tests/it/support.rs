@@ -75,7 +75,11 @@ pub(crate) struct Job(Option<Child>);
 
 impl Job {
     pub(crate) fn start(place: &Place, arguments: &[&str]) -> Self {
-        let mut command = place.command(arguments);
+        Self::of(place.command(arguments))
+    }
+
+    /// Any program as one.
+    pub(crate) fn of(mut command: Command) -> Self {
         Self(Some(
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
         ))

@@ -20,8 +20,8 @@ pub use param::{Param, ParamType, Params, Provenance, Setting};
 #[cfg(feature = "jobs")]
 pub(crate) use param::{duration, parse_size};
 pub use registry::{
-    Chosen, ConnectorInfo, ConnectorKind, EncoderFactory, FormatRequest, OpenOptions, Registry, SinkRequest,
-    SourceRequest,
+    Chosen, ConnectorInfo, ConnectorKind, DeadLettersRequest, EncoderFactory, FormatRequest, OpenOptions,
+    Registry, SinkRequest, SourceRequest,
 };
 pub use secret::Secret;
 #[cfg(feature = "jobs")]

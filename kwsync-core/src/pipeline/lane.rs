@@ -616,8 +616,11 @@ impl Writing {
         // Rejects are judged before anything around them is committed.
         let drained = writer.drain().await?;
         self.settle(shared, drained)?;
-        let settled = if shared.sink.capabilities().stores_checkpoints {
+        let stores = shared.sink.capabilities().stores_checkpoints;
+        if stores || shared.ledger.records_first() {
             shared.ledger.record(&mut self.rejects).await?;
+        }
+        let settled = if stores {
             let once = |checkpoint: &&Checkpoint| !shared.unrepeatable.contains(&checkpoint.split);
             let again: Vec<_> = stored.iter().filter(once).cloned().collect();
             writer.flush_with(&again).await?

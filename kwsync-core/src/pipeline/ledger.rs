@@ -8,12 +8,16 @@ use tokio::sync::Mutex;
 use super::meter::Count;
 use super::{PipelineOptions, Progress};
 use crate::{
-    Budget, Checkpoint, CheckpointStore, Earlier, Error, ErrorPolicy, JobState, Reject, RejectWriter, Result,
-    SavedTable, SchemaRegistry,
+    Budget, Checkpoint, CheckpointStore, DeadLetters, Earlier, Error, ErrorPolicy, JobState, Reject,
+    RejectWriter, Result, SavedTable, SchemaRegistry,
 };
 
 pub(super) struct Ledger {
     policy: ErrorPolicy,
+    /// Whether each reject is logged.
+    log: bool,
+    /// Where rejects go, if not to a file.
+    dead_letters: Option<Arc<dyn DeadLetters>>,
     budget: Budget,
     earlier: Earlier,
     progress: Arc<Progress>,
@@ -36,9 +40,15 @@ impl Ledger {
         resumable: bool,
         continues: bool,
         options: &PipelineOptions,
+        dead_letters: Option<Arc<dyn DeadLetters>>,
         progress: Arc<Progress>,
     ) -> Result<Self> {
         let rejects = match &options.errors {
+            _ if dead_letters.is_some() => None,
+            ErrorPolicy::DeadLetters(dsn) => {
+                return Err(Error::config(format!("nobody has made the place for rejects {dsn}"))
+                    .with_hint("give it to Pipeline::with_dead_letters"));
+            }
             ErrorPolicy::Reject(path) => {
                 // The length belongs to the file that it was recorded of.
                 let keep = if state.rejects_path.as_ref() == Some(path) { state.rejects_len } else { 0 };
@@ -54,6 +64,8 @@ impl Ledger {
         }
         Ok(Self {
             policy: options.errors.clone(),
+            log: options.log_errors,
+            dead_letters,
             budget: options.max_errors,
             earlier: options.earlier,
             progress,
@@ -78,22 +90,28 @@ impl Ledger {
         }
     }
 
-    /// Counts rejects. What stays to be written to the reject file is returned, its bytes copied, since a
-    /// reject must not keep a chunk of input alive until the next commit.
+    /// Counts rejects. What stays to be written to the reject file or sent as a dead letter is returned, its bytes copied,
+    /// since a reject must not keep a chunk of input alive until the next commit.
     pub(super) fn judge(&self, rejects: Vec<Reject>) -> Result<Vec<Reject>> {
         let Some(first) = rejects.first() else { return Ok(rejects) };
-        if self.policy == ErrorPolicy::Fail {
+        if self.policy == ErrorPolicy::Fail && self.dead_letters.is_none() {
             return Err(first.to_error());
+        }
+        if self.log {
+            rejects.iter().for_each(log);
         }
         Progress::add(&self.progress.rejected, rejects.len() as u64);
         self.progress.meter.add(Count::RowsRejected, rejects.len() as u64);
-        match self.policy {
-            ErrorPolicy::Reject(_) => Ok(rejects
-                .into_iter()
-                .map(|reject| Reject { raw: bytes::Bytes::copy_from_slice(&reject.raw), ..reject })
-                .collect()),
-            _ => Ok(Vec::new()),
+        if self.dead_letters.is_none() && !matches!(self.policy, ErrorPolicy::Reject(_)) {
+            return Ok(Vec::new());
         }
+        Ok(rejects.into_iter().map(Reject::detached).collect())
+    }
+
+    /// Whether rejects have to be durable before the target commits what lies around them, though it stores no checkpoint:
+    /// dead letters may wait for brokers, and each new try would write the same rows again.
+    pub(super) fn records_first(&self) -> bool {
+        self.dead_letters.is_some()
     }
 
     /// Whether the rejects so far are still allowed; `finished` when no more records come.
@@ -119,6 +137,7 @@ impl Ledger {
         if let Some(file) = file {
             state.rejects_len = file.append(&rejects)?;
         }
+        self.send(state, &rejects).await?;
         for checkpoint in checkpoints {
             state.checkpoints.insert(Arc::clone(&checkpoint.split), checkpoint);
         }
@@ -134,27 +153,62 @@ impl Ledger {
     /// Writes rejects to their file and records its length, before a sink that stores checkpoints itself commits: once
     /// it has, nobody would meet them again. A crash in between may leave them in the file twice.
     pub(super) async fn record(&self, rejects: &mut Vec<Reject>) -> Result<()> {
+        if rejects.is_empty() {
+            return Ok(());
+        }
         let mut books = self.books.lock().await;
-        let Books { state, rejects: Some(file) } = &mut *books else { return Ok(()) };
-        if !rejects.is_empty() {
+        let Books { state, rejects: file } = &mut *books;
+        if let Some(file) = file {
             state.rejects_len = file.append(&std::mem::take(rejects))?;
             if self.resumable {
                 self.store.save(state).await?;
             }
         }
+        self.send(state, rejects).await?;
+        rejects.clear();
         Ok(())
+    }
+
+    /// Sends rejects to where dead letters go.
+    async fn send(&self, state: &JobState, rejects: &[Reject]) -> Result<()> {
+        match &self.dead_letters {
+            Some(target) if !rejects.is_empty() => {
+                let sent = target.append(&state.job, rejects).await;
+                sent.map_err(|error| {
+                    error.context(format!("{} rejects do not get to {}", rejects.len(), target.place()))
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes rejects to their file without recording them, so that a job that stops for them shows them.
     pub(super) async fn spill(&self, rejects: Vec<Reject>) -> Result<()> {
-        match &mut self.books.lock().await.rejects {
-            Some(file) => file.append(&rejects).map(|_| ()),
-            None => Ok(()),
+        let mut books = self.books.lock().await;
+        if let Some(file) = &mut books.rejects {
+            file.append(&rejects)?;
         }
+        self.send(&books.state, &rejects).await
     }
 
     /// The error for rows that were lost with a connection and cannot be read again.
     pub(super) fn cannot_retry(error: Error) -> Error {
         error.context("the input cannot be read again to replace the rows that were under way")
     }
+}
+
+fn log(reject: &Reject) {
+    let message = reject.message.as_deref();
+    let position = reject.position;
+    tracing::warn!(
+        split = reject.split,
+        line = position.line,
+        column = position.column,
+        offset = message.and_then(|message| message.offset),
+        timestamp = message.and_then(|message| message.timestamp),
+        table = reject.table.as_ref().map(tracing::field::display),
+        code = reject.code,
+        "record refused: {}",
+        reject.reason
+    );
 }

@@ -29,8 +29,8 @@ pub use options::PipelineOptions;
 pub use report::{Progress, Report, Snapshot, Status, TableReport};
 
 use crate::{
-    Backoff, BoxFuture, CheckpointStore, DynSink, DynSource, Error, ErrorKind, JobId, JobState, MemoryStore,
-    Parts, Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
+    Backoff, BoxFuture, CheckpointStore, DeadLetters, DynSink, DynSource, Error, ErrorKind, JobId, JobState,
+    MemoryStore, Parts, Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
 };
 use ledger::Ledger;
 use rate::RateLimit;
@@ -83,6 +83,7 @@ pub struct Pipeline {
     schemas: Arc<SchemaRegistry>,
     restart: bool,
     observer: Option<(Duration, Observer)>,
+    dead_letters: Option<Arc<dyn DeadLetters>>,
 }
 
 /// What looks at a running job now and then.
@@ -102,6 +103,11 @@ impl std::fmt::Debug for Pipeline {
 impl Pipeline {
     /// A pipeline with the default options. Its checkpoints live in memory, which serves retries within one run.
     pub fn new(job: JobId, source: Arc<dyn DynSource>, sink: Arc<dyn DynSink>) -> Self {
+        if let Some(positions) = source.positions()
+            && sink.adopt(&positions)
+        {
+            tracing::debug!(job = %job, "the sink keeps the positions of the source");
+        }
         Self {
             job,
             source,
@@ -114,7 +120,15 @@ impl Pipeline {
             schemas: Arc::default(),
             restart: false,
             observer: None,
+            dead_letters: None,
         }
+    }
+
+    /// Sends refused records there, whatever the options say of them.
+    #[must_use]
+    pub fn with_dead_letters(mut self, target: Arc<dyn DeadLetters>) -> Self {
+        self.dead_letters = Some(target);
+        self
     }
 
     /// Shares the schemas that the job's decoders agree on. They are kept with its checkpoints, so that a resumed job
@@ -300,6 +314,10 @@ impl Pipeline {
         self.progress.splits_total.store(open.len() as u64, Ordering::Relaxed);
         let lanes = lanes.min(open.len()).max(1);
 
+        if let Some(target) = &self.dead_letters {
+            let prepared = retried(&self.options, &self.cancel, || target.prepare()).await;
+            prepared.map_err(|error| error.context(format!("rejects cannot go to {}", target.place())))?;
+        }
         let stop = self.cancel.child_token();
         let ledger = Ledger::open(
             state,
@@ -309,6 +327,7 @@ impl Pipeline {
             resumable && !parts_shared,
             parts_shared || redelivers,
             &self.options,
+            self.dead_letters,
             Arc::clone(&self.progress),
         )
         .await?;

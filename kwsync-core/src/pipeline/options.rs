@@ -38,6 +38,8 @@ pub struct PipelineOptions {
     pub max_errors: Budget,
     /// What other pipelines have used of it already.
     pub earlier: Earlier,
+    /// Whether each of them is logged as a warning, with its place and its reason.
+    pub log_errors: bool,
     /// Rows a second over all lanes; 0 is no limit.
     pub rate_rows: u64,
     /// Bytes of input a second over all lanes; 0 is no limit.
@@ -64,6 +66,7 @@ impl Default for PipelineOptions {
             errors: ErrorPolicy::Fail,
             max_errors: Budget::Unlimited,
             earlier: Earlier::default(),
+            log_errors: false,
             rate_rows: 0,
             rate_bytes: 0,
             retries: 5,

@@ -94,6 +94,25 @@ impl From<&Metadata> for MessageLine {
     }
 }
 
+impl Metadata {
+    /// The headers as a JSON object, the last of each name, and `{"base64": ...}` for a value that is not UTF-8; nothing
+    /// where there are none.
+    ///
+    /// # Examples
+    /// ```
+    /// use kwsync_core::Metadata;
+    ///
+    /// let metadata = Metadata::new().with_header("trace", Some("abc".into())).with_header("empty", None);
+    /// assert_eq!(metadata.headers_json().as_deref(), Some(r#"{"empty":null,"trace":"abc"}"#));
+    /// ```
+    pub fn headers_json(&self) -> Option<String> {
+        let all: std::collections::BTreeMap<&str, Option<Shown>> =
+            self.headers.iter().map(|(name, value)| (&**name, value.as_ref().map(Shown::from))).collect();
+        // Texts can always be written.
+        (!all.is_empty()).then(|| serde_json::to_string(&all).unwrap_or_default())
+    }
+}
+
 impl TryFrom<MessageLine> for Metadata {
     type Error = String;
 

@@ -1,5 +1,6 @@
 //! Records and rows that could not be loaded: what they are, how many are allowed, and where they go.
 
+mod dead_letters;
 mod file;
 mod policy;
 #[cfg(test)]
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use dead_letters::DeadLetters;
 pub use file::{RejectReader, RejectWriter};
 pub use policy::{Budget, Earlier, ErrorPolicy};
 
@@ -59,6 +61,13 @@ pub struct Reject {
 }
 
 impl Reject {
+    /// The same, with bytes of its own: it keeps no chunk of the input alive.
+    #[must_use]
+    pub(crate) fn detached(self) -> Self {
+        let message = self.message.map(|message| Arc::new(message.detached()));
+        Self { raw: Bytes::copy_from_slice(&self.raw), message, ..self }
+    }
+
     /// The error that stops a job which allows no rejects: one line, and the record with a caret.
     pub fn to_error(&self) -> Error {
         let mut place = Location::new().with_input(self.split.as_str()).with_position(self.position);

@@ -6,9 +6,20 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Dsn;
 use crate::{Error, ErrorKind, Result};
 
 /// What to do with a record that cannot be loaded. Faults of the system are never treated this way.
+///
+/// # Examples
+/// ```
+/// use kwsync_core::ErrorPolicy;
+///
+/// let policy: ErrorPolicy = "reject:kafka://me:secret@broker:9092/dead-letters".parse()?;
+/// assert_eq!(policy.to_string(), "reject:kafka://me:***@broker:9092/dead-letters");
+/// assert_eq!("reject:bad.jsonl".parse::<ErrorPolicy>()?, ErrorPolicy::Reject("bad.jsonl".into()));
+/// # Ok::<(), kwsync_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ErrorPolicy {
@@ -19,31 +30,50 @@ pub enum ErrorPolicy {
     Skip,
     /// Write it to this file and go on.
     Reject(PathBuf),
+    /// Send it to this address, as a topic of dead letters, and go on.
+    DeadLetters(Box<Dsn>),
 }
 
 impl FromStr for ErrorPolicy {
     type Err = Error;
 
-    /// Takes `fail`, `skip` or `reject:PATH`.
+    /// Takes `fail`, `skip`, `reject:PATH` or `reject:ADDRESS`; an address has `://` in it.
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "fail" => Ok(Self::Fail),
             "skip" => Ok(Self::Skip),
             _ => match text.strip_prefix("reject:") {
+                Some(place) if is_address(place) => {
+                    let dsn: Dsn = place.parse()?;
+                    match dsn.driver() {
+                        "file" => dsn.path().map(|path| Self::Reject(path.into())),
+                        _ => Ok(Self::DeadLetters(Box::new(dsn))),
+                    }
+                }
                 Some(path) if !path.is_empty() => Ok(Self::Reject(path.into())),
                 _ => Err(Error::config(format!("{text:?} is no way to treat errors"))
-                    .with_hint("use fail, skip or reject:PATH")),
+                    .with_hint("use fail, skip, reject:PATH or reject:kafka://BROKER:9092/TOPIC")),
             },
         }
     }
 }
 
+/// Whether a place is an address rather than a path: `SCHEME://...`.
+fn is_address(place: &str) -> bool {
+    place.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty()
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    })
+}
+
 impl fmt::Display for ErrorPolicy {
+    /// Without secrets; [`String::from`] keeps them, so that what was written can be read again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fail => f.write_str("fail"),
             Self::Skip => f.write_str("skip"),
             Self::Reject(path) => write!(f, "reject:{}", path.display()),
+            Self::DeadLetters(dsn) => write!(f, "reject:{dsn}"),
         }
     }
 }
@@ -58,7 +88,10 @@ impl TryFrom<String> for ErrorPolicy {
 
 impl From<ErrorPolicy> for String {
     fn from(policy: ErrorPolicy) -> Self {
-        policy.to_string()
+        match policy {
+            ErrorPolicy::DeadLetters(dsn) => format!("reject:{}", dsn.to_string_with_secrets()),
+            _ => policy.to_string(),
+        }
     }
 }
 

@@ -88,7 +88,14 @@ fn policies_read_as_they_are_written() {
     for text in ["fail", "skip", "reject:/tmp/x"] {
         assert_eq!(text.parse::<ErrorPolicy>().unwrap().to_string(), text);
     }
-    for wrong in ["", "reject", "reject:", "ignore"] {
+    let letters: ErrorPolicy = "reject:kafka://me:hunter2@b:9092/dead?kafka.sasl.x=hunter2".parse().unwrap();
+    assert!(!letters.to_string().contains("me:hunter2"));
+    let kept = String::from(letters.clone());
+    assert_eq!(kept.parse::<ErrorPolicy>().unwrap(), letters);
+    assert!(!format!("{letters:?}").contains("me:hunter2"));
+    let path = ErrorPolicy::Reject("/tmp/x".into());
+    assert_eq!("reject:file:///tmp/x".parse::<ErrorPolicy>().unwrap(), path);
+    for wrong in ["", "reject", "reject:", "ignore", "reject:kafka://"] {
         assert!(wrong.parse::<ErrorPolicy>().is_err(), "{wrong}");
     }
 }

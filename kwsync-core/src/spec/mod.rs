@@ -71,6 +71,9 @@ pub struct PipelineSpec {
     /// How many of them may be.
     #[serde(default)]
     pub max_errors: Budget,
+    /// Whether each of them is logged as a warning, with its place and its reason.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub log_errors: bool,
     /// Rows of a batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_rows: Option<usize>,
@@ -115,6 +118,10 @@ pub struct Translation {
     pub specs: Vec<PipelineSpec>,
     /// What was ignored, assumed or mended, one sentence each.
     pub notes: Vec<String>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn one() -> usize {
@@ -165,6 +172,7 @@ impl PipelineSpec {
             jobs: 1,
             errors: ErrorPolicy::default(),
             max_errors: Budget::default(),
+            log_errors: false,
             batch_rows: None,
             batch_bytes: None,
             linger_ms: None,
@@ -261,6 +269,7 @@ impl PipelineSpec {
         options.retries = self.retries.unwrap_or(options.retries);
         options.retry_max_wait = self.retry_wait_ms.map_or(options.retry_max_wait, Duration::from_millis);
         options.keep_state = self.job.is_some();
+        options.log_errors = self.log_errors;
         options
     }
 }

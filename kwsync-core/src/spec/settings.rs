@@ -220,6 +220,7 @@ fn read(fields: Fields<'_>, faults: &Faults) -> Option<PipelineSpec> {
     if let Some(budget) = of_text::<Budget>(&fields, "max_errors") {
         spec.max_errors = budget;
     }
+    spec.log_errors = fields.flag("log_errors").unwrap_or_default();
     spec.batch_rows = fields.whole("batch_rows", 1..=usize::MAX, false);
     let bytes = |key: &'static str| {
         fields.parsed(key, "a number of bytes, as 4096, 64KiB or 16MiB", crate::config::parse_size)

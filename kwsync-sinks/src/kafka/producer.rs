@@ -4,16 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kwsync_core::system::kafka::{KafkaContext, error};
+use kwsync_core::system::kafka::{ClientOptions, KafkaContext, Membership, Place, error};
 use kwsync_core::{Error, ErrorKind, Result};
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::Notify;
-
-use super::KafkaSinkOptions;
 
 /// How long the brokers may take to begin or to end a transaction.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,8 +62,13 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    pub(super) fn new(options: &KafkaSinkOptions, transactional_id: Option<&str>) -> Result<Self> {
-        let mut config = options.client.config(&[
+    /// A producer that waits for all replicas; `defaults` are properties that the user may set otherwise.
+    pub(super) fn new(
+        client: &ClientOptions,
+        transactional_id: Option<&str>,
+        defaults: &[(&str, &str)],
+    ) -> Result<Self> {
+        let own = [
             ("enable.idempotence", "true"),
             ("linger.ms", "5"),
             ("batch.num.messages", "10000"),
@@ -72,9 +76,18 @@ impl Producer {
             ("queue.buffering.max.kbytes", "65536"),
             // A commit that takes longer has failed, and is made again.
             ("message.timeout.ms", "60000"),
-        ]);
+        ];
+        let mut config = client.config(&[&own, defaults].concat());
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
+            // A message must not outlast its transaction, or the client refuses both.
+            let number = |name: &str| config.get(name).and_then(|text| text.parse::<u64>().ok());
+            if let (Some(transaction), Some(message)) =
+                (number("transaction.timeout.ms"), number("message.timeout.ms"))
+                && transaction < message
+            {
+                config.set("message.timeout.ms", transaction.to_string());
+            }
         }
         let inner = config.create_with_context(Deliveries::default()).map_err(error)?;
         Ok(Self { inner: Arc::new(inner) })
@@ -91,8 +104,16 @@ impl Producer {
         payload: &[u8],
         number: Number,
     ) -> std::result::Result<(), KafkaError> {
-        let mut record = BaseRecord::<[u8], [u8], Number>::with_opaque_to(topic, number).payload(payload);
+        let mut record = BaseRecord::with_opaque_to(topic, number).payload(payload);
         record.key = key;
+        self.send_record(record).await
+    }
+
+    /// As [`send`](Self::send), of a message with whatever it has.
+    pub(super) async fn send_record(
+        &self,
+        mut record: BaseRecord<'_, [u8], [u8], Number>,
+    ) -> std::result::Result<(), KafkaError> {
         loop {
             let context = self.inner.context();
             // Before it is sent: its delivery may be told at once.
@@ -126,14 +147,25 @@ impl Producer {
 
     /// The error of a fault.
     pub(super) fn explained(&self, fault: KafkaError) -> Error {
+        use RDKafkaErrorCode as Code;
         let fatal = self.inner.client().fatal_error();
+        let code = fatal.as_ref().map(|(code, _)| *code).or(fault.rdkafka_error_code());
+        // To begin anew would fence off the other one, which would do the same.
+        if let Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) = code {
+            return Error::config("another process has taken this one's transactional_id over").with_hint(
+                "give each its own; or a transaction took longer than kafka.transaction.timeout.ms, and was ended",
+            );
+        }
         let fault = error(fault);
         match fatal {
-            Some((code, reason)) if fault.kind() != ErrorKind::Fenced => {
-                fault.context(format!("the producer cannot go on: {code}: {reason}"))
-            }
-            _ => fault,
+            Some((code, reason)) => fault.context(format!("the producer cannot go on: {code}: {reason}")),
+            None => fault,
         }
+    }
+
+    /// The error of a fault, with what the connections failed of where it says only that something took too long.
+    pub(super) fn told(&self, fault: KafkaError) -> Error {
+        self.inner.context().kafka.explained(self.explained(fault))
     }
 
     async fn blocking(
@@ -152,8 +184,8 @@ impl Producer {
     pub(super) async fn connect(&self, patience: Duration, transactional: bool) -> Result<()> {
         let answered = self
             .blocking("the brokers do not answer", move |inner| {
-                // Any topic will do: what counts is that there is an answer.
-                inner.client().fetch_metadata(Some("kwsync"), patience).map(drop)
+                // Of none by name, which some brokers would make.
+                inner.client().fetch_metadata(None, patience).map(drop)
             })
             .await;
         // What the first connections failed of says more.
@@ -168,6 +200,32 @@ impl Producer {
 
     pub(super) fn begin(&self) -> Result<()> {
         self.inner.begin_transaction().map_err(|fault| self.explained(fault))
+    }
+
+    /// Makes the places where a group goes on reading part of the transaction.
+    pub(super) async fn send_offsets(&self, places: &[(Membership, Place)]) -> Result<()> {
+        // Lists for each member; a lane has one reader, so that there is one almost always.
+        let mut lists: Vec<(Arc<ConsumerGroupMetadata>, TopicPartitionList)> = Vec::new();
+        for (Membership { topic, partition, member }, place) in places {
+            let known = lists.iter().position(|(known, _)| Arc::ptr_eq(known, member));
+            let at = known.unwrap_or_else(|| {
+                lists.push((Arc::clone(member), TopicPartitionList::new()));
+                lists.len() - 1
+            });
+            let list = &mut lists[at].1;
+            list.add_partition_offset(topic, *partition, Offset::Offset(place.offset)).map_err(error)?;
+            let note = place.note();
+            if let Some(mut element) = list.find_partition(topic, *partition).filter(|_| !note.is_empty()) {
+                element.set_metadata(note);
+            }
+        }
+        for (member, list) in lists {
+            self.blocking("the offsets of the group cannot be part of the transaction", move |inner| {
+                inner.send_offsets_to_transaction(&list, &member, PATIENCE)
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn commit(&self) -> Result<()> {

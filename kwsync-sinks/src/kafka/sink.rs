@@ -1,16 +1,15 @@
 //! The sink and its writers.
 
+use std::any::Any;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use kwsync_core::config::EncoderFactory;
-use kwsync_core::system::kafka::{KafkaContext, code_error, error};
+use kwsync_core::system::kafka::{GroupOffsets, Membership, Place, make_topic};
 use kwsync_core::{
     Capabilities, Checkpoint, Delivered, Delivery, Encoder, Error, ErrorKind, Lane, Plan, Reject, Result,
     Role, RowCounts, Schema, Settled, Sink, Stage, TableBatch, TableId, Value, Writer,
 };
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::types::RDKafkaErrorCode;
 
 use super::producer::Producer;
 use super::{KafkaSinkOptions, MessageKey};
@@ -29,6 +28,8 @@ struct Shared {
     encoder: EncoderFactory,
     /// Topics that are there.
     known: Mutex<HashSet<String>>,
+    /// The offsets of the source's group, where they are part of the transactions.
+    adopted: OnceLock<Arc<GroupOffsets>>,
 }
 
 impl std::fmt::Debug for KafkaSink {
@@ -41,13 +42,19 @@ impl KafkaSink {
     /// A sink with the options given, whose messages are written by the encoders that `encoder` makes. Nothing is connected
     /// yet.
     pub fn new(options: KafkaSinkOptions, encoder: EncoderFactory) -> Self {
-        Self { shared: Arc::new(Shared { options, encoder, known: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared { options, encoder, known: Mutex::default(), adopted: OnceLock::new() }),
+        }
     }
 }
 
 impl Shared {
     fn topic(&self, table: &TableId) -> String {
         self.options.naming.topic(table)
+    }
+
+    fn delivery(&self) -> Delivery {
+        if self.adopted.get().is_some() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce }
     }
 
     fn place(&self) -> String {
@@ -61,34 +68,10 @@ impl Shared {
         if !options.create || known().contains(topic) {
             return Ok(());
         }
-        let config = options.client.config(&[]);
-        let admin: AdminClient<KafkaContext> =
-            config.create_with_context(KafkaContext::default()).map_err(error)?;
-        let new = NewTopic::new(topic, options.partitions, TopicReplication::Fixed(options.replication));
-        let patience = AdminOptions::new()
-            .request_timeout(Some(options.client.connect_timeout()))
-            .operation_timeout(Some(options.client.connect_timeout()));
-        let made = admin
-            .create_topics(&[new], &patience)
+        // Where it may not be made, somebody else may make it, or the brokers by themselves.
+        make_topic(&options.client, topic, options.partitions, options.replication)
             .await
-            .map_err(|fault| admin.inner().context().explained(error(fault)).context(self.place()))?;
-        for made in made {
-            match made {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                // Somebody else may make it, or the brokers by themselves.
-                Err((
-                    _,
-                    RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
-                )) => {
-                    tracing::info!(topic, "the topic may not be made");
-                }
-                Err((_, code)) => {
-                    return Err(code_error(code)
-                        .context(format!("the topic {topic} cannot be made"))
-                        .context(self.place()));
-                }
-            }
-        }
+            .map_err(|fault| fault.context(self.place()))?;
         known().insert(topic.to_owned());
         Ok(())
     }
@@ -98,14 +81,27 @@ impl Sink for KafkaSink {
     type Writer = KafkaWriter;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("kafka").with_delivery(Delivery::AtLeastOnce)
+        let adopted = self.shared.adopted.get().is_some();
+        Capabilities::new("kafka").with_delivery(self.shared.delivery()).with_checkpoints(adopted)
+    }
+
+    /// Offsets of a group of the same cluster, where there are transactions.
+    fn adopt(&self, positions: &Arc<dyn Any + Send + Sync>) -> bool {
+        let options = &self.shared.options;
+        let Ok(offsets) = Arc::clone(positions).downcast::<GroupOffsets>() else { return false };
+        let can = options.transactional_id.is_some() && offsets.is_of(&options.client);
+        if can && self.shared.adopted.set(Arc::clone(&offsets)).is_ok() {
+            offsets.keep();
+            return true;
+        }
+        false
     }
 
     async fn plan(&self, table: &TableId, _schema: &Arc<Schema>) -> Result<Plan> {
         let options = &self.shared.options;
         let format = (self.shared.encoder)()?.format();
         let strategy = format!("messages of {} rows at most as {format}", options.message_rows);
-        let mut plan = Plan::new(table.to_string(), strategy, Delivery::AtLeastOnce);
+        let mut plan = Plan::new(table.to_string(), strategy, self.shared.delivery());
         let make = if options.create { ", made where it is missing" } else { "" };
         plan.notes.push(format!("topic {}{make}", self.shared.topic(table)));
         plan.notes.push(match &options.key {
@@ -114,8 +110,13 @@ impl Sink for KafkaSink {
             MessageKey::Tags => "key: the values of the tags".to_owned(),
             MessageKey::Columns(columns) => format!("key: {}", columns.join(", ")),
         });
-        if let Some(id) = &options.transactional_id {
-            plan.notes.push(format!("each commit is one transaction of {id}"));
+        match (&options.transactional_id, self.shared.adopted.get()) {
+            (Some(id), Some(offsets)) => plan.notes.push(format!(
+                "each commit is one transaction of {id}, and the offsets of the group {} are part of it",
+                offsets.group()
+            )),
+            (Some(id), None) => plan.notes.push(format!("each commit is one transaction of {id}")),
+            (None, _) => {}
         }
         Ok(plan)
     }
@@ -136,7 +137,7 @@ impl Sink for KafkaSink {
         let options = &self.shared.options;
         // A lane has the same id in every run, so that a run that hangs is fenced off by the next.
         let id = options.transactional_id.as_ref().map(|id| format!("{id}-{}", lane.index));
-        let producer = Producer::new(options, id.as_deref())?;
+        let producer = Producer::new(&options.client, id.as_deref(), &[])?;
         producer
             .connect(options.client.connect_timeout(), id.is_some())
             .await
@@ -146,6 +147,7 @@ impl Sink for KafkaSink {
             producer,
             encoder: (self.shared.encoder)()?,
             transaction: None,
+            offsets: Vec::new(),
             batches: Vec::new(),
             messages: Vec::new(),
             pending: Settled::default(),
@@ -166,6 +168,8 @@ pub struct KafkaWriter {
     encoder: Box<dyn Encoder>,
     /// Whether a transaction is open; `None` where there are none yet.
     transaction: Option<()>,
+    /// Where the source stands once the transaction is committed.
+    offsets: Vec<(Membership, Place)>,
     /// What has been sent since the last commit, for the rejects.
     batches: Vec<TableBatch>,
     /// Which rows each message has: the batch, the first row, and the number of rows.
@@ -192,10 +196,7 @@ impl KafkaWriter {
     }
 
     async fn send_batch(&mut self, batch: &TableBatch) -> Result<()> {
-        if self.shared.options.transactional_id.is_some() && self.transaction.is_none() {
-            self.producer.begin()?;
-            self.transaction = Some(());
-        }
+        self.begin()?;
         let index = self.batches.len();
         self.batches.push(batch.clone());
         let topic = self.shared.topic(batch.table());
@@ -310,9 +311,26 @@ impl KafkaWriter {
             }
         }
         self.batches.clear();
+        if !self.offsets.is_empty() {
+            // All that was read may have been refused or filtered.
+            self.begin()?;
+            self.producer
+                .send_offsets(&self.offsets)
+                .await
+                .map_err(|fault| fault.context(self.shared.place()))?;
+            self.offsets.clear();
+        }
         if self.transaction.is_some() {
-            self.producer.commit().await?;
+            self.producer.commit().await.map_err(|fault| fault.context(self.shared.place()))?;
             self.transaction = None;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.shared.options.transactional_id.is_some() && self.transaction.is_none() {
+            self.producer.begin()?;
+            self.transaction = Some(());
         }
         Ok(())
     }
@@ -328,6 +346,7 @@ impl KafkaWriter {
         }
         self.messages.clear();
         self.batches.clear();
+        self.offsets.clear();
         self.pending = Settled::default();
         Err(Error::new(
             ErrorKind::Unavailable,
@@ -352,8 +371,23 @@ impl Writer for KafkaWriter {
         Ok(std::mem::take(&mut self.pending))
     }
 
-    async fn flush_with(&mut self, _checkpoints: &[Checkpoint]) -> Result<Settled> {
-        self.flush().await
+    async fn flush_with(&mut self, checkpoints: &[Checkpoint]) -> Result<Settled> {
+        let mut offsets = Vec::new();
+        if let Some(group) = self.shared.adopted.get() {
+            for checkpoint in checkpoints {
+                let Some(position) = &checkpoint.position else { continue };
+                let Some(membership) = group.membership(&checkpoint.split) else {
+                    let text = format!("{} is somebody else's by now", checkpoint.split);
+                    return Err(Error::new(ErrorKind::Fenced, text).context(self.shared.place()));
+                };
+                offsets.push((membership, Place::of(position)?));
+            }
+        }
+        self.mend().await?;
+        self.offsets = offsets;
+        self.settle().await?;
+        self.broken = false;
+        Ok(std::mem::take(&mut self.pending))
     }
 }
 

@@ -4,14 +4,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kwsync_core::{Error, Metadata, Result, SplitPosition};
-use rdkafka::message::{BorrowedMessage, Headers, Message as _};
-use serde::{Deserialize, Serialize};
+use kwsync_core::Metadata;
+
+use super::native::Incoming;
 
 /// Bytes after which a batch is handed over.
 const BATCH_BYTES: usize = 512 << 10;
 /// Messages after which it is.
 const BATCH_MESSAGES: usize = 8192;
+/// Decoders may look so far behind a message.
+const PADDING: usize = 64;
 
 /// A partition of this reader.
 #[derive(Debug)]
@@ -25,35 +27,6 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn new(topic: &str, partition: i32) -> Self {
         Self { id: format!("kafka:{topic}[{partition}]").into(), topic: topic.into(), partition }
-    }
-}
-
-/// Where reading goes on in a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
-    /// The message.
-    pub(super) offset: i64,
-    /// Bytes of it that have been read already.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(super) skip: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-impl Place {
-    pub(super) fn position(self) -> SplitPosition {
-        // Two numbers can always be written.
-        SplitPosition(serde_json::to_value(self).unwrap_or_default())
-    }
-
-    pub(super) fn of(position: &SplitPosition) -> Result<Self> {
-        Self::deserialize(&position.0).map_err(|fault| {
-            Error::config(format!("a checkpoint of Kafka cannot be read: {}", position.0))
-                .with_source(fault)
-                .with_hint("start over with --restart")
-        })
     }
 }
 
@@ -84,6 +57,8 @@ pub(super) struct Message {
     /// Bytes of the payload that were read before.
     pub(super) skip: usize,
     pub(super) payload: Bytes,
+    /// The payload, and what lies behind it.
+    pub(super) window: Bytes,
     pub(super) metadata: Metadata,
 }
 
@@ -103,8 +78,10 @@ impl Iterator for Batch {
             .into_iter()
             .map(|(name, value)| (name, value.map(|value| self.bytes.slice(value))))
             .collect();
+        let window = self.bytes.slice(raw.payload.start..);
         let payload = self.bytes.slice(raw.payload);
         Some(Message {
+            window,
             part: raw.part,
             offset: raw.offset,
             skip: raw.skip.min(payload.len()),
@@ -119,6 +96,8 @@ impl Iterator for Batch {
 pub(super) struct Builder {
     bytes: Vec<u8>,
     messages: Vec<Raw>,
+    /// About how large a message is.
+    size: usize,
 }
 
 impl Builder {
@@ -130,30 +109,44 @@ impl Builder {
         self.bytes.len() >= BATCH_BYTES || self.messages.len() >= BATCH_MESSAGES
     }
 
-    pub(super) fn push(&mut self, part: &Arc<Part>, message: &BorrowedMessage<'_>, skip: u64) {
-        let mut add = |bytes: &[u8]| {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(bytes);
-            start..self.bytes.len()
+    /// How many messages of the size of the last ones there is room for; one at least.
+    pub(super) fn room(&self) -> usize {
+        let bytes = BATCH_BYTES.saturating_sub(self.bytes.len()) / self.size.max(1);
+        bytes.min(BATCH_MESSAGES.saturating_sub(self.messages.len())).max(1)
+    }
+
+    pub(super) fn push(&mut self, part: &Arc<Part>, message: &Incoming<'_>, skip: u64) {
+        let bytes = &mut self.bytes;
+        let start = bytes.len();
+        let mut add = |added: &[u8]| {
+            let start = bytes.len();
+            bytes.extend_from_slice(added);
+            start..bytes.len()
         };
-        let payload = add(message.payload().unwrap_or_default());
+        let payload = message.payload();
+        let range = add(payload);
+        // What a decoder may find behind a message: the end of its last line, if that is none of its own.
+        add(if payload.last() == Some(&b'\r') { b"\0" } else { b"\n" });
         let key = message.key().map(&mut add);
-        let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers.iter().map(|header| (header.key.into(), header.value.map(&mut add))).collect()
-        });
+        let mut headers = Vec::new();
+        message.headers(|name, value| headers.push((name.into(), value.map(&mut add))));
         self.messages.push(Raw {
             part: Arc::clone(part),
             offset: message.offset(),
-            timestamp: message.timestamp().to_millis(),
+            timestamp: message.timestamp(),
             skip: usize::try_from(skip).unwrap_or(usize::MAX),
-            payload,
+            payload: range,
             key,
             headers,
         });
+        // Large ones count at once, small ones by and by.
+        let size = self.bytes.len() - start;
+        self.size = size.max((self.size * 15 + size) / 16);
     }
 
     /// What is there, and a builder for what follows.
     pub(super) fn take(&mut self) -> Batch {
+        self.bytes.extend_from_slice(&[0; PADDING]);
         let (bytes, messages) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.messages));
         (self.bytes, self.messages) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(messages.len()));
         Batch { bytes: bytes.into(), messages: messages.into_iter() }

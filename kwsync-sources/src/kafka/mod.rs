@@ -12,6 +12,8 @@
 
 mod batch;
 mod config;
+mod desk;
+mod native;
 mod source;
 mod worker;
 

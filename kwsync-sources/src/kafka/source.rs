@@ -6,19 +6,16 @@ use std::sync::mpsc as commands;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kwsync_core::config::did_you_mean;
-use kwsync_core::system::kafka::{KafkaContext, code_error, error};
+use kwsync_core::system::kafka::{GroupOffsets, Place, Topics};
 use kwsync_core::{
     Assignment, ByteReader, ByteSource, Chunk, Error, ErrorKind, Input, Parts, Position, Result, Split,
     SplitPosition,
 };
-use rdkafka::consumer::Consumer;
-use rdkafka::consumer::base_consumer::BaseConsumer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::KafkaOptions;
-use super::batch::{Batch, Message, Part, Place};
+use super::batch::{Batch, Message, Part};
 use super::worker::{self, Command, Event, Wanted};
 
 /// Batches that may wait for the reader; the client itself holds 32 MiB more.
@@ -32,17 +29,24 @@ const LEAVE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct KafkaSource {
     options: Arc<KafkaOptions>,
+    /// The group's offsets, which a sink of the same cluster may keep.
+    offsets: Option<Arc<GroupOffsets>>,
 }
 
 impl KafkaSource {
     /// A source with the options given. Nothing is connected yet.
     pub fn new(options: KafkaOptions) -> Self {
-        Self { options: Arc::new(options) }
+        let offsets = options.group.as_ref().map(|group| Arc::new(GroupOffsets::new(&options.client, group)));
+        Self { options: Arc::new(options), offsets }
     }
 }
 
 impl ByteSource for KafkaSource {
     type Reader = KafkaReader;
+
+    fn positions(&self) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        self.offsets.clone().map(|offsets| offsets as Arc<dyn std::any::Any + Send + Sync>)
+    }
 
     /// One piece a lane: the partitions are its parts. Those that are this job's own are dealt out here, the others by the
     /// group.
@@ -80,11 +84,11 @@ impl ByteSource for KafkaSource {
         let (sender, events) = mpsc::channel(WAITING);
         let (commands, received) = commands::channel();
         let (running, gone) = oneshot::channel::<()>();
-        let options = Arc::clone(&self.options);
+        let (options, group) = (Arc::clone(&self.options), self.offsets.clone());
         std::thread::Builder::new()
             .name("kwsync-kafka".to_owned())
             .spawn(move || {
-                worker::run(&options, wanted, sender, received);
+                worker::run(&options, group, wanted, sender, received);
                 drop(running);
             })
             .map_err(|fault| Error::io("cannot start a thread for the Kafka client", fault))?;
@@ -106,39 +110,14 @@ impl ByteSource for KafkaSource {
 /// The partitions that are named, or all of the topics; none where a group deals them out. Whether the topics are there is
 /// asked in either case.
 fn ask(options: &KafkaOptions) -> Result<Vec<(String, i32)>> {
-    let wait = options.client.connect_timeout();
-    let config = options.client.config(&[("allow.auto.create.topics", "false")]);
-    let client: BaseConsumer<KafkaContext> =
-        config.create_with_context(KafkaContext::default()).map_err(error)?;
     let place = || format!("Kafka {}", options.client.brokers());
-    let explained = |fault| {
-        // What the connections failed of waits to be asked for.
-        while client.poll(Duration::from_millis(1)).is_some() {}
-        client.context().explained(error(fault)).context(place())
-    };
+    let topics = Topics::new(&options.client)?;
     if options.topics_regex.is_some() {
-        client.fetch_metadata(None, wait).map_err(explained)?;
-        return Ok(Vec::new());
+        return topics.connect().map(|()| Vec::new()).map_err(|fault| fault.context(place()));
     }
     let mut found: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for topic in options.topics.iter().chain(options.partitions.keys()) {
-        let metadata = client.fetch_metadata(Some(topic), wait).map_err(explained)?;
-        let described = metadata.topics().iter().find(|known| known.name() == topic);
-        let fault = described.and_then(|known| known.error());
-        let partitions: Vec<i32> = described
-            .map(|known| known.partitions().iter().map(|partition| partition.id()).collect())
-            .unwrap_or_default();
-        if let Some(fault) = fault.filter(|fault| code_error((*fault).into()).kind() != ErrorKind::NotFound) {
-            return Err(code_error(fault.into()).context(format!("topic {topic}")).context(place()));
-        }
-        if fault.is_some() || partitions.is_empty() {
-            let all = client.fetch_metadata(None, wait).map_err(explained)?;
-            let names = all.topics().iter().map(|topic| topic.name()).filter(|name| !name.starts_with("__"));
-            let meant = did_you_mean(topic, names);
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no topic {topic:?}{meant}"))
-                .context(place()));
-        }
-        found.insert(topic, partitions);
+        found.insert(topic, topics.partitions(topic).map_err(|fault| fault.context(place()))?);
     }
     for (topic, wanted) in &options.partitions {
         let there = found.get_mut(topic.as_str()).map(std::mem::take).unwrap_or_default();
@@ -192,13 +171,17 @@ impl std::fmt::Debug for KafkaReader {
 
 impl KafkaReader {
     fn hand_out(&mut self, message: Message) -> Chunk {
-        let Message { part, offset, skip, payload, metadata } = message;
-        // Each message is an input of its own, and counts from its own beginning.
-        let at = Position { byte: skip as u64, line: 0, column: 1, record: 0 };
+        let Message { part, offset, skip, payload, window, metadata } = message;
+        // Each message is an input of its own, and counts from its own beginning; what line it goes on in is not known.
+        let at = Position { byte: skip as u64, line: u64::from(skip == 0), column: 1, record: 0 };
         let metadata = Arc::new(metadata);
         let input = Input::new(Arc::clone(&part.id)).with_message(Arc::clone(&metadata));
         self.unsettled.push_back(Unsettled { part, offset, bytes: payload.len() as u64 });
-        Chunk { begin: Some((Arc::new(input), at)), ..Chunk::message(payload.slice(skip..), metadata) }
+        Chunk {
+            begin: Some((Arc::new(input), at)),
+            window: Some(window.slice(skip..)),
+            ..Chunk::message(payload.slice(skip..), metadata)
+        }
     }
 
     /// Nothing more comes for a while, or enough has come.

@@ -21,8 +21,18 @@ pub(super) struct Cluster {
 pub(super) struct Message {
     pub(super) partition: i32,
     pub(super) key: Option<String>,
+    /// As text, as far as it is some.
     pub(super) payload: String,
+    pub(super) bytes: Vec<u8>,
     pub(super) headers: Vec<(String, String)>,
+    pub(super) timestamp: i64,
+}
+
+impl Message {
+    /// The value of the last header of this name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().rfind(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
 }
 
 fn config(brokers: &str) -> ClientConfig {
@@ -96,6 +106,12 @@ impl Cluster {
         self.producer.flush(Duration::from_secs(60)).unwrap();
     }
 
+    /// Sends one message of a certain time, in milliseconds since the Unix epoch.
+    pub(super) fn send_at(&self, topic: &str, partition: i32, ms: i64, payload: &str) {
+        self.send_one(BaseRecord::<(), _>::to(topic).partition(partition).timestamp(ms).payload(payload));
+        self.producer.flush(Duration::from_secs(60)).unwrap();
+    }
+
     fn send_one<K: rdkafka::message::ToBytes + ?Sized, P: rdkafka::message::ToBytes + ?Sized>(
         &self,
         record: BaseRecord<'_, K, P>,
@@ -132,11 +148,13 @@ impl Cluster {
                 Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => open -= 1,
                 Some(Err(fault)) => panic!("{topic}: {fault}"),
                 Some(Ok(message)) => {
-                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                     found.push(Message {
                         partition: message.partition(),
                         key: message.key().map(text),
                         payload: text(message.payload().unwrap_or_default()),
+                        bytes: message.payload().unwrap_or_default().to_vec(),
+                        timestamp: message.timestamp().to_millis().unwrap_or(-1),
                         headers: message.headers().map_or_else(Vec::new, |headers| {
                             headers
                                 .iter()

@@ -2,6 +2,10 @@
 
 mod cluster;
 mod connect;
+mod dead_letters;
+mod exactly_once;
+mod groups;
+mod metadata;
 mod read;
 mod rest;
 mod write;

@@ -144,6 +144,24 @@ fn connectors_are_told_what_to_do() {
         assert!(message["message"].as_str().unwrap().contains(expected), "{message}");
         assert!(!message.to_string().contains("s3cret"));
     }
+    // An address with a password in it is shown as a whole as ***, which as a new value leaves it as it was.
+    let secret = posted
+        .replace("KwdbSinkConnector\", \"config", "secret\", \"config")
+        .replace("jdbc:kaiwudb://", "jdbc:kaiwudb://test:hunter2@");
+    let (status, made) = server.ask("POST", "/connectors", Some(&secret));
+    assert_eq!((status, &made["config"]["connection.url"]), (201, &"***".into()), "{made}");
+    for path in ["/connectors/secret", "/connectors/secret/config", "/connectors?expand=info&expand=status"] {
+        let (_, shown) = server.ask("GET", path, None);
+        assert!(!shown.to_string().contains("hunter2"), "{path}: {shown}");
+    }
+    let (_, config) = server.ask("GET", "/connectors/secret/config", None);
+    assert_eq!(server.ask("PUT", "/connectors/secret/config", Some(&config.to_string())).0, 200);
+    assert!(
+        std::fs::read_to_string(place.path("connectors/definitions/secret.json"))
+            .unwrap()
+            .contains("test:hunter2@")
+    );
+    assert_eq!(server.ask("DELETE", "/connectors/secret", None).0, 204);
     // A form of a page in a browser is not JSON.
     let out = Command::new("curl")
         .args(["-s", "-d", &posted, &format!("{}/connectors", server.url)])

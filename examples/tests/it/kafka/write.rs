@@ -189,3 +189,30 @@ fn faults_of_writing() {
     let plan = place.run(&["run", "-f", "in.lp", "-t", &to, "--dry-run"]).expect(0).out();
     assert!(plan.contains("topic small"), "{plan}");
 }
+
+/// A broker refuses a batch of messages as a whole for one that is too large: that one costs itself, and the others arrive.
+#[test]
+fn a_batch_that_the_brokers_refuse_costs_the_large_message() {
+    let Some((_, cluster, _, place, _)) = world() else { return };
+    // The client lets through what the topic does not take.
+    cluster.create("narrow", 1, &[("max.message.bytes", "2000")]);
+    let large = "x".repeat(5_000);
+    let lines: String = (0..200)
+        .map(|n| if n == 77 { format!("m s=\"{large}\" {n}\n") } else { format!("m s=\"{n}\" {n}\n") })
+        .collect();
+    place.write("in.lp", lines);
+    let to = format!("kafka://{}?topic=narrow&format=line_influxdb", cluster.brokers);
+    place.run(&["run", "-f", "in.lp", "-t", &to, "--errors", "reject:bad.jsonl"]).expect(3);
+    let rejects = std::fs::read_to_string(place.path("bad.jsonl")).unwrap();
+    assert_eq!(rejects.lines().count(), 1, "{rejects}");
+    assert!(rejects.contains("message_too_large") && rejects.contains(&large), "{rejects}");
+    let mut seen: Vec<String> = cluster.all("narrow").into_iter().map(|message| message.payload).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 199);
+    // In a transaction nothing of it can stay, and the job says so.
+    let to = format!("{to}&transactional_id=narrow");
+    let ran =
+        place.run(&["run", "-f", "in.lp", "-t", &to, "--errors", "skip", "--retries", "0", "--restart"]);
+    assert!(ran.status() != 0 && ran.err().contains("topic narrow"), "{}", ran.err());
+}

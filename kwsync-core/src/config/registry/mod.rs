@@ -9,13 +9,14 @@ use std::sync::Arc;
 use super::nearest::did_you_mean;
 use super::{Dsn, Param, Params};
 use crate::error::{Error, ErrorKind, Result};
-use crate::{DecoderFactory, DynSink, DynSource, Encoder, SchemaRegistry};
+use crate::{DeadLetters, DecoderFactory, DynSink, DynSource, Encoder, SchemaRegistry};
 
 /// Makes an encoder; one for every file or message that is written.
 pub type EncoderFactory = Arc<dyn Fn() -> Result<Box<dyn Encoder>> + Send + Sync>;
 
 type MakeSource = Arc<dyn Fn(SourceRequest<'_>) -> Result<Box<dyn DynSource>> + Send + Sync>;
 type MakeSink = Arc<dyn Fn(SinkRequest<'_>) -> Result<Box<dyn DynSink>> + Send + Sync>;
+type MakeDeadLetters = Arc<dyn Fn(DeadLettersRequest<'_>) -> Result<Arc<dyn DeadLetters>> + Send + Sync>;
 type MakeDecoders = Arc<dyn Fn(FormatRequest<'_>) -> Result<DecoderFactory> + Send + Sync>;
 type MakeEncoders = Arc<dyn Fn(FormatRequest<'_>) -> Result<EncoderFactory> + Send + Sync>;
 
@@ -28,6 +29,8 @@ pub enum ConnectorKind {
     Sink,
     /// How records are written as bytes.
     Format,
+    /// Where refused records go.
+    DeadLetters,
 }
 
 impl fmt::Display for ConnectorKind {
@@ -36,6 +39,7 @@ impl fmt::Display for ConnectorKind {
             Self::Source => "source",
             Self::Sink => "sink",
             Self::Format => "format",
+            Self::DeadLetters => "dead-letter target",
         })
     }
 }
@@ -78,6 +82,11 @@ impl ConnectorInfo {
     /// A sink, as [`source`](Self::source).
     pub const fn sink(name: &'static str, summary: &'static str) -> Self {
         Self::new(ConnectorKind::Sink, name, summary)
+    }
+
+    /// A place for refused records, as [`source`](Self::source).
+    pub const fn dead_letters(name: &'static str, summary: &'static str) -> Self {
+        Self::new(ConnectorKind::DeadLetters, name, summary)
     }
 
     /// A format.
@@ -232,6 +241,16 @@ impl SinkRequest<'_> {
     }
 }
 
+/// What a place for refused records is made from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeadLettersRequest<'a> {
+    /// The address.
+    pub dsn: &'a Dsn,
+    /// Its parameters.
+    pub params: &'a Params,
+}
+
 fn factory<F: Clone>(format: Option<&Chosen<'_, F>>, verb: &str) -> Result<F> {
     format.and_then(|format| format.factory.clone()).ok_or_else(|| {
         let name = format.map_or("none", |format| format.name);
@@ -321,6 +340,7 @@ struct Format {
 pub struct Registry {
     sources: Vec<(ConnectorInfo, MakeSource)>,
     sinks: Vec<(ConnectorInfo, MakeSink)>,
+    dead_letters: Vec<(ConnectorInfo, MakeDeadLetters)>,
     formats: Vec<Format>,
 }
 
@@ -350,6 +370,17 @@ impl Registry {
         let info = ConnectorInfo { kind: ConnectorKind::Sink, ..info };
         self.sinks.retain(|(old, _)| old.name != info.name);
         self.sinks.push((info, Arc::new(make)));
+    }
+
+    /// Adds a place for refused records, or replaces the one of this name.
+    pub fn register_dead_letters(
+        &mut self,
+        info: ConnectorInfo,
+        make: impl Fn(DeadLettersRequest<'_>) -> Result<Arc<dyn DeadLetters>> + Send + Sync + 'static,
+    ) {
+        let info = ConnectorInfo { kind: ConnectorKind::DeadLetters, ..info };
+        self.dead_letters.retain(|(old, _)| old.name != info.name);
+        self.dead_letters.push((info, Arc::new(make)));
     }
 
     /// Adds a format that connectors know themselves, as Parquet, which is no stream of records; or replaces
@@ -387,10 +418,11 @@ impl Registry {
         format
     }
 
-    /// Everything that is registered: sources, sinks, formats, each in the order of their names.
+    /// Everything that is registered: sources, sinks, formats, places for refused records, each in the order of their names.
     pub fn connectors(&self) -> Vec<ConnectorInfo> {
         let mut all: Vec<_> = self.sources.iter().map(|(info, _)| *info).collect();
         all.extend(self.sinks.iter().map(|(info, _)| *info));
+        all.extend(self.dead_letters.iter().map(|(info, _)| *info));
         all.extend(self.formats.iter().map(|format| format.info));
         all.sort_by_key(|info| (info.kind, info.name));
         all
@@ -488,6 +520,16 @@ impl Registry {
             _ => None,
         };
         make(SinkRequest { dsn, params: &params, format })
+    }
+
+    /// Makes the place for refused records that `dsn` names. Its parameters are checked before.
+    ///
+    /// # Errors
+    /// As [`source`](Self::source).
+    pub fn dead_letters(&self, dsn: &Dsn) -> Result<Arc<dyn DeadLetters>> {
+        let (info, make) = self.look_up(ConnectorKind::DeadLetters, dsn, &self.dead_letters)?;
+        let (params, _) = check(info, None, dsn)?;
+        make(DeadLettersRequest { dsn, params: &params })
     }
 
     /// What makes the encoders of the format called `name`; its parameters stand in `dsn`.

@@ -60,12 +60,11 @@ impl<'a> Fields<'a> {
         (!matches!(node.value, Value::Null)).then_some(node)
     }
 
-    /// Takes every key that starts with `prefix`: keys of somebody else.
+    /// Takes every key that starts with `prefix` and that nobody has taken: keys of somebody else.
     pub(crate) fn skip_prefix(&self, prefix: &str) -> Vec<&'a str> {
         let mut skipped = Vec::new();
         for (entry, used) in self.entries.iter().zip(&self.used) {
-            if entry.key.starts_with(prefix) {
-                used.set(true);
+            if entry.key.starts_with(prefix) && !used.replace(true) {
                 skipped.push(entry.key.as_str());
             }
         }

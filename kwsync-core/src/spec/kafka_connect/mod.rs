@@ -279,9 +279,7 @@ impl<'a> Common<'a> {
 
     /// Keys that the framework has for every connector.
     fn framework(&self, notes: &mut Vec<String>) {
-        for prefix in
-            ["consumer.override.", "producer.override.", "errors.", "key.converter.", "value.converter."]
-        {
+        for prefix in ["consumer.override.", "producer.override.", "key.converter.", "value.converter."] {
             for key in self.fields.skip_prefix(prefix) {
                 notes.push(format!("`{key}` is ignored: it has no counterpart here"));
             }

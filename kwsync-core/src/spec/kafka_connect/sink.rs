@@ -1,6 +1,7 @@
 //! From topics into KWDB.
 
 use super::Common;
+use crate::ErrorPolicy;
 use crate::spec::PipelineSpec;
 use crate::spec::document::Wrong;
 
@@ -23,11 +24,7 @@ pub(super) fn read(common: &Common<'_>, notes: &mut Vec<String>) -> Option<Pipel
     let format = common.format("protocol.type");
     let precision = precision(common, format);
     let jobs = common.tasks();
-    let tolerant = fields.parsed("errors.tolerance", "one of none, all", |text| match text {
-        "none" => Some(false),
-        "all" => Some(true),
-        _ => None,
-    });
+    let errors = Errors::read(common, notes);
     common.converters(notes);
     common.framework(notes);
     if fields.faults().len() > before {
@@ -57,9 +54,8 @@ pub(super) fn read(common: &Common<'_>, notes: &mut Vec<String>) -> Option<Pipel
             .with_job(common.name);
     spec.retries = Some(retries);
     spec.retry_wait_ms = Some(backoff);
-    if tolerant == Some(true) {
-        spec.errors = crate::ErrorPolicy::Skip;
-    }
+    spec.errors = errors.policy(common, notes);
+    spec.log_errors = errors.log;
     if format.ends_with("opentsdb") {
         // Whatever the value of a point is, its column is text there.
         spec.transforms.extend("cast:value=varchar".parse().ok());
@@ -68,6 +64,80 @@ pub(super) fn read(common: &Common<'_>, notes: &mut Vec<String>) -> Option<Pipel
         notes.push(format!("{format} in {precision} goes into time series only: a relational database takes json_kaiwudb in ms"));
     }
     Some(spec)
+}
+
+/// What a configuration says of records that cannot be loaded, with the framework's own defaults.
+struct Errors {
+    tolerant: bool,
+    topic: Option<String>,
+    replication: i16,
+    headers: bool,
+    log: bool,
+}
+
+impl Errors {
+    fn read(common: &Common<'_>, notes: &mut Vec<String>) -> Self {
+        const TOPIC: &str = "errors.deadletterqueue.topic.name";
+        let fields = &common.fields;
+        let tolerant = fields.parsed("errors.tolerance", "one of none, all", |text| match text {
+            "none" => Some(false),
+            "all" => Some(true),
+            _ => None,
+        });
+        let topic = fields.filled(TOPIC).map(str::to_owned);
+        if let Some(topic) = topic.as_deref().filter(|topic| !is_topic(topic)) {
+            let text = format!("`{TOPIC}`: {topic:?} is no name of a topic");
+            let hint = "letters, digits, `.`, `_` and `-`, 249 of them at most".to_owned();
+            fields.fault(TOPIC, Wrong::Value, text, Some(hint));
+        }
+        for key in ["errors.retry.timeout", "errors.retry.delay.max.ms"] {
+            if fields.get(key).is_some() {
+                notes.push(format!("`{key}` is ignored: `max.retries` and `retry.backoff.ms` count"));
+            }
+        }
+        // The place of a message stands in the log in either case.
+        fields.flag("errors.log.include.messages");
+        Self {
+            tolerant: tolerant.unwrap_or(false),
+            topic,
+            replication: fields
+                .whole("errors.deadletterqueue.topic.replication.factor", 1..=i16::MAX, true)
+                .unwrap_or(3),
+            headers: fields.flag("errors.deadletterqueue.context.headers.enable").unwrap_or(false),
+            log: fields.flag("errors.log.enable").unwrap_or(false),
+        }
+    }
+
+    fn policy(&self, common: &Common<'_>, notes: &mut Vec<String>) -> ErrorPolicy {
+        match (&self.topic, self.tolerant) {
+            (None, false) => ErrorPolicy::Fail,
+            (None, true) => ErrorPolicy::Skip,
+            (Some(topic), false) => {
+                notes.push(format!(
+                    "nothing goes to the topic {topic}: `errors.tolerance` is none, so that the first record that cannot be \
+                     loaded stops the connector"
+                ));
+                ErrorPolicy::Fail
+            }
+            (Some(topic), true) => {
+                let mut dsn = common.worker.dsn().with_object(topic.as_str());
+                for (key, value) in [
+                    ("partitions", "1".to_owned()),
+                    ("replication", self.replication.to_string()),
+                    ("context_headers", self.headers.to_string()),
+                ] {
+                    dsn = dsn.with_param(key, Some(value));
+                }
+                ErrorPolicy::DeadLetters(Box::new(dsn.literal()))
+            }
+        }
+    }
+}
+
+/// Whether brokers would take the name.
+fn is_topic(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !matches!(name, "" | "." | "..") && name.len() <= 249 && name.chars().all(legal)
 }
 
 fn topics(common: &Common<'_>) -> Vec<(&'static str, String)> {

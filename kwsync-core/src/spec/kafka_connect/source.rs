@@ -41,6 +41,10 @@ pub(super) fn read(common: &Common<'_>, notes: &mut Vec<String>) -> Option<Pipel
     let jobs = common.tasks();
     common.converters(notes);
     common.framework(notes);
+    // Rows of a database are none that could not be read.
+    for key in fields.skip_prefix("errors.") {
+        notes.push(format!("`{key}` is ignored: it has no counterpart here"));
+    }
     if fields.faults().len() > before {
         return None;
     }

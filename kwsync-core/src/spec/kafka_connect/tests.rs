@@ -172,6 +172,44 @@ fn formats_and_what_follows_from_them() {
     }
     let spec = only(with("\"topics\"", "\"errors.tolerance\": \"all\", \"topics\""));
     assert_eq!(spec.errors, crate::ErrorPolicy::Skip);
+    let dead = |more: &str| {
+        with("\"topics\"", &format!("\"errors.deadletterqueue.topic.name\": \"dead\", {more} \"topics\""))
+    };
+    let none = dead("").unwrap();
+    assert_eq!(none.specs[0].errors, crate::ErrorPolicy::Fail);
+    assert!(none.notes.iter().any(|note| note.contains("`errors.tolerance` is none")), "{:?}", none.notes);
+    let spec = only(dead("\"errors.tolerance\": \"all\","));
+    assert_eq!(
+        (spec.errors.to_string(), spec.log_errors),
+        (
+            "reject:kafka://localhost:9092/dead?partitions=1&replication=3&context_headers=false".to_owned(),
+            false
+        )
+    );
+    let spec = only(dead(
+        "\"errors.tolerance\": \"all\", \"errors.deadletterqueue.topic.replication.factor\": \"1\", \
+         \"errors.deadletterqueue.context.headers.enable\": \"true\", \"errors.log.enable\": true, \
+         \"errors.log.include.messages\": false,",
+    ));
+    assert!(spec.errors.to_string().ends_with("replication=1&context_headers=true") && spec.log_errors);
+    for (more, wanted) in [
+        ("\"errors.deadletterqueue.topic.nam\": \"x\",", "did you mean `errors.deadletterqueue.topic.name`?"),
+        ("\"errors.deadletterqueue.topic.replication.factor\": 0,", "a whole number from 1 to 32767"),
+        ("\"errors.tolerance\": \"some\",", "one of none, all"),
+        ("\"errors.deadletterqueue.context.headers.enable\": \"yes please\",", "true or false"),
+    ] {
+        let report = dead(more).unwrap_err().report();
+        assert!(report.contains(wanted) && report.contains("sink.json, line 6"), "{more}: {report}");
+    }
+    let report = with("\"topics\"", "\"errors.deadletterqueue.topic.name\": \"a b\", \"topics\"")
+        .unwrap_err()
+        .report();
+    assert!(report.contains("\"a b\" is no name of a topic"), "{report}");
+    let made = with("\"topics\"", "\"errors.retry.timeout\": 1, \"topics\"").unwrap();
+    assert_eq!(
+        made.notes.iter().filter(|note| note.contains("`errors.retry.timeout` is ignored")).count(),
+        1
+    );
     let made = with("\"topics\"", "\"consumer.override.max.poll.records\": \"1\", \"topics\"").unwrap();
     assert!(made.notes.iter().any(|note| note.contains("`consumer.override.max.poll.records` is ignored")));
 }

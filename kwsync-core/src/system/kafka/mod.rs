@@ -3,9 +3,13 @@
 mod client;
 mod context;
 mod error;
+mod group;
 #[cfg(test)]
 mod tests;
+mod topic;
 
 pub use client::{ClientOptions, params};
 pub use context::KafkaContext;
 pub use error::{code_error, error};
+pub use group::{GroupOffsets, Membership, Place};
+pub use topic::{Topics, make_topic};

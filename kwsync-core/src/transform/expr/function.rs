@@ -32,6 +32,7 @@ pub(super) enum Function {
     Length,
     LineNumber,
     Lower,
+    MessageHeader,
     MessageKey,
     MessageOffset,
     MessageTime,
@@ -71,6 +72,7 @@ const ALL: &[(&str, Function, usize, usize)] = &[
     ("line_number", Function::LineNumber, 0, 0),
     ("lower", Function::Lower, 1, 1),
     ("ltrim", Function::TrimStart, 1, 1),
+    ("message_header", Function::MessageHeader, 1, 1),
     ("message_key", Function::MessageKey, 0, 0),
     ("message_offset", Function::MessageOffset, 0, 0),
     ("message_time", Function::MessageTime, 0, 0),
@@ -219,6 +221,17 @@ impl Function {
                 let partition = |row| origin.input(row).and_then(|input| input.partition());
                 let partitions: arrow_array::Int32Array = context.row_numbers().map(partition).collect();
                 Ok(Cell::rows(Arc::new(partitions)))
+            }
+            Self::MessageHeader => {
+                let names = context.text(argument(0)?)?.cast(&Arrow::Utf8View)?.expand(context.len())?;
+                let names = names.as_string_view();
+                let origin = context.batch.origin();
+                let value = |(row, name): (usize, Option<&str>)| {
+                    let message = origin.input(row)?.message()?;
+                    std::str::from_utf8(message.header(name?)?).ok().map(str::to_owned)
+                };
+                let values: StringViewArray = context.row_numbers().zip(names.iter()).map(value).collect();
+                Ok(Cell::rows(Arc::new(values)))
             }
             Self::MessageKey => Ok(inputs(context, |input| {
                 input.message()?.key.as_deref().and_then(|key| std::str::from_utf8(key).ok())

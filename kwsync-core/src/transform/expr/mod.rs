@@ -31,7 +31,7 @@ use node::Node;
 /// | text | `lower upper trim ltrim rtrim length substr(text, from, count) replace(text, old, new) concat left right split_part starts_with` |
 /// | numbers | `abs floor ceil round` |
 /// | any | `coalesce nullif`, `EXTRACT(field FROM time)` |
-/// | the record | `table_name() schema_name() input_name() topic() partition() message_offset() message_key() message_time() line_number() byte_offset() record_number() now()` |
+/// | the record | `table_name() schema_name() input_name() topic() partition() message_offset() message_key() message_header(name) message_time() line_number() byte_offset() record_number() now()` |
 ///
 /// # Examples
 /// ```

@@ -63,8 +63,14 @@ fn batch() -> TableBatch {
         ],
     ];
     let batch = TableBatch::from_rows("cpu", Arc::new(Schema::new(columns).unwrap()), &rows).unwrap();
-    let message =
-        Metadata::new().with_topic("cars").with_partition(3).with_offset(17).with_key("k").with_timestamp(5);
+    let message = Metadata::new()
+        .with_topic("cars")
+        .with_partition(3)
+        .with_offset(17)
+        .with_key("k")
+        .with_timestamp(5)
+        .with_header("trace", Some("xyz".into()))
+        .with_header("trace", Some("abc".into()));
     let segment = Segment {
         input: Arc::new(Input::new("metrics.lp").with_message(Arc::new(message))),
         bytes: None,
@@ -203,6 +209,8 @@ fn to_the_letter() {
         ("partition()", "i32 3|3|3|3"),
         ("message_offset() + 1", "i64 18|18|18|18"),
         ("message_key()", "text k|k|k|k"),
+        ("message_header('trace')", "text abc|abc|abc|abc"),
+        ("message_header('none')", "text -|-|-|-"),
         ("message_time() < now()", "bool true|true|true|true"),
         ("line_number()", "i64 11|12|13|14"),
         ("byte_offset()", "i64 100|110|120|130"),

@@ -3,6 +3,8 @@
 mod boundary;
 mod cast;
 mod fast;
+#[cfg(test)]
+mod messages;
 mod options;
 mod record;
 mod shape;
@@ -498,6 +500,41 @@ impl Decoder for LineDecoder {
 
     fn decode(&mut self, chunk: &Bytes) -> Result<usize> {
         Ok(self.decode_some(chunk, Some(chunk)))
+    }
+
+    fn decode_message(&mut self, message: &Bytes, window: &Bytes) -> Result<usize> {
+        let whole = window.starts_with(message) && message.len() <= MAX_COPY;
+        if !whole || self.ready || self.skip.is_some() || !self.arena.carry().is_empty() {
+            let taken = self.decode(message)?;
+            if taken == message.len() {
+                self.end_record()?;
+            }
+            return Ok(taken);
+        }
+        self.now = None;
+        self.arena.seal(self.at, &mut self.segments);
+        // Long strings are copied: a column would have as many buffers as messages.
+        let chunk = Chunk { bytes: window, shared: None, id: 0 };
+        let (base, rows) = (self.at, self.rows);
+        let used = self.process(chunk, message.len(), 0, base, true);
+        if self.rows > rows {
+            let base = Position { column: 1, ..base };
+            self.segments.push(Segment {
+                input: Arc::clone(&self.input),
+                bytes: Some(message.clone()),
+                base,
+            });
+        }
+        if used < message.len() && !self.full() {
+            // A comment or a line that is too long, up to the end of the message.
+            self.gather(message.get(used..).unwrap_or_default());
+            self.end_record()?;
+            return Ok(message.len());
+        }
+        if used == message.len() && self.skip.is_some() {
+            self.end_record()?;
+        }
+        Ok(used)
     }
 
     fn decode_slice(&mut self, bytes: &[u8]) -> Result<usize> {

@@ -119,7 +119,10 @@ impl LineDecoder {
         // After the last byte there may be a line feed that is none of the input's.
         let end = tail.end.min(len);
         let data = chunk.bytes.get(..len).unwrap_or_default();
-        let valid = end - start <= self.options.max_line_bytes && checked.check(data, start, end).is_ok();
+        // Nor must a record go on in what only lies behind it.
+        let own = tail.text_end <= len;
+        let valid =
+            own && end - start <= self.options.max_line_bytes && checked.check(data, start, end).is_ok();
         let time = if valid { self.time(tail.timestamp).ok() } else { None };
         let Some(time) = time else {
             // The general parser says why.

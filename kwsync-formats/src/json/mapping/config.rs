@@ -16,6 +16,8 @@ pub(super) enum From {
     Partition,
     Offset,
     Key,
+    /// As a JSON object.
+    Headers,
     /// All bytes of the message
     Body,
     /// A value of the message's JSON
@@ -83,7 +85,7 @@ struct Check {
 /// The type of a field whose type is none
 const UNKNOWN: &str = "?";
 
-const META: [&str; 7] = ["ts", "topic", "partition", "offset", "key", "value", "payload"];
+const META: [&str; 8] = ["ts", "topic", "partition", "offset", "key", "headers", "value", "payload"];
 
 impl Mapping {
     /// Reads a mapping. All faults are told at once, each with the path of its key and the nearest known name.
@@ -230,6 +232,7 @@ impl Check {
                 "partition" => From::Partition,
                 "offset" => From::Offset,
                 "key" => From::Key,
+                "headers" => From::Headers,
                 _ => From::Body,
             };
             match value {

@@ -238,6 +238,10 @@ impl Mapped {
                     topic.map(|topic| made(&mut self.made, Kind::Text, topic.as_bytes()))
                 }
                 From::Key => self.metadata.key.as_deref().map(|key| made(&mut self.made, Kind::Text, key)),
+                From::Headers => {
+                    let headers = self.metadata.headers_json();
+                    headers.map(|text| made(&mut self.made, Kind::Json, text.as_bytes()))
+                }
                 From::Body => body.map(|(start, end)| (Kind::Text, Text::Here(start, end))),
                 From::Json(path) => path.find(data, &self.engine.object).map(|(kind, span)| {
                     let whole = matches!(source.data_type, Some(DataType::Json | DataType::Jsonb));

@@ -14,7 +14,7 @@
 //! }
 //! ```
 //!
-//! `ts`, `topic`, `partition`, `offset` and `key` are what the message carries beside its bytes; `value` or `payload`
+//! `ts`, `topic`, `partition`, `offset`, `key` and `headers` (a JSON object) are what the message carries beside its bytes; `value` or `payload`
 //! are the bytes: as JSON, or with `as` as one text.
 
 mod config;
