@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::system::mysql::catalog::{self, CatalogTable};
+use kwsync_core::system::mysql::keys;
 use kwsync_core::system::mysql::session::error;
 use kwsync_core::{Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
 use mysql_async::Conn;
@@ -356,7 +357,8 @@ pub(super) async fn look(connection: &mut Conn, id: &TableId) -> Result<Table> {
         return Err(gone(id, None));
     }
     let unique = catalog::unique_indexes(connection, schema, id.name()).await?;
-    Ok(Table { columns, unique })
+    let keys = keys::keys(connection, schema, id.name()).await?;
+    Ok(Table { columns, unique, keys })
 }
 
 fn gone(name: &dyn std::fmt::Display, database: Option<&str>) -> Error {
