@@ -245,7 +245,10 @@ fn a_lock_that_is_not_to_be_had_is_told_with_its_holder() {
     server.psql(&db, "CREATE TABLE t (id int)");
     let input = place.write("in.csv", "id,more\n1,2\n");
     let mut holder = place
-        .command_of("psql", &["-X", "-q", "-A", "-t", &format!("{}?application_name=report", server.dsn(&db))])
+        .command_of(
+            "psql",
+            &["-X", "-q", "-A", "-t", &format!("{}?application_name=report", server.dsn(&db))],
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -260,8 +263,13 @@ fn a_lock_that_is_not_to_be_had_is_told_with_its_holder() {
         (format!("{to}?table=t&lock_timeout=200ms"), "cannot make \"public\".\"t\" ready"),
         (format!("{to}?table=t&mode=truncate&lock_timeout=200ms"), "mode=truncate"),
     ] {
-        let failed = place.run(&["run", "--from", &from, "--to", &target, "--retries", "1", "--quiet"]).expect(1);
-        for words in [what, "of postgres (\"report\", idle in transaction) has held AccessShareLock for", "lock_timeout"] {
+        let failed =
+            place.run(&["run", "--from", &from, "--to", &target, "--retries", "1", "--quiet"]).expect(1);
+        for words in [
+            what,
+            "of postgres (\"report\", idle in transaction) has held AccessShareLock for",
+            "lock_timeout",
+        ] {
             assert!(failed.err().contains(words), "{words}: {}", failed.err());
         }
     }
