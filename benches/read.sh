@@ -13,7 +13,7 @@ if ! "$venv/bin/python" -c 'import adbc_driver_postgresql, connectorx, pyarrow' 
         { echo "SKIPPED: adbc-driver-postgresql, connectorx and pyarrow are not to be had by pip" >&2; exit 0; }
 fi
 python=$(realpath -s "$venv/bin/python")
-. "$here/servers.sh"
+. "$here/servers.sh" psql
 rows=$((thousands * 1000))
 fill "$rows"
 "$kwsync" run --from "$from_my" --to "$(to_pg src)" --jobs 2 --quiet --restart
@@ -23,18 +23,18 @@ at_pg=postgresql://bench@127.0.0.1:$pg_port/src at_my=mysql://bench:bench@127.0.
 ours() { timed "$kwsync" run --from "$1" --to discard: --quiet --restart --report json >/dev/null && echo "$(cut -d' ' -f1,2 time) $(python3 -c 'import json, sys; print(json.load(sys.stdin)["rows_written"])' <out)"; }
 peer() { "$python" "$here/read.py" "$@"; }
 for round in $(seq "$rounds"); do
-    ours "$(to_pg src)&table=t" >>pg.kwsync
-    peer drain "$at_pg" t >>pg.drain
-    peer adbc "$at_pg" t >>pg.adbc
-    peer connectorx "$at_pg" t >>pg.connectorx
-    ours "$from_my" >>my.kwsync
-    peer connectorx "$at_my" t >>my.connectorx
+    ours "$(to_pg src)&table=t" >>pg.by.kwsync
+    peer drain "$at_pg" t >>pg.by.drain
+    peer adbc "$at_pg" t >>pg.by.adbc
+    peer connectorx "$at_pg" t >>pg.by.connectorx
+    ours "$from_my" >>my.by.kwsync
+    peer connectorx "$at_my" t >>my.by.connectorx
 done
 for from in pg my; do
-    mine=$(cut -d' ' -f1 $from.kwsync | median)
-    for way in "$from".*; do
-        [ "$(cut -d' ' -f3 "$way" | sort -u)" = "$rows" ] || [ "$way" = pg.drain ] || { echo "$way: not $rows rows" >&2; exit 1; }
+    mine=$(cut -d" " -f1 "$from.by.kwsync" | median)
+    for way in "$from".by.*; do
+        [ "$(cut -d' ' -f3 "$way" | sort -u)" = "$rows" ] || [ "$way" = pg.by.drain ] || { echo "$way: not $rows rows" >&2; exit 1; }
         seconds=$(cut -d' ' -f1 "$way" | median)
-        echo "${way/./ by }: $seconds s, $(($(cut -d' ' -f2 "$way" | median) / 1024)) MiB; kwsync is $(ratio "$seconds" "$mine") times as fast"
+        echo "${way/.by./ by }: $seconds s, $(($(cut -d' ' -f2 "$way" | median) / 1024)) MiB; kwsync is $(ratio "$seconds" "$mine") times as fast"
     done
 done

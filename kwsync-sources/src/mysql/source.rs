@@ -431,6 +431,7 @@ impl Source for MysqlSource {
             schema: Arc::clone(&shape.schema),
             input: Arc::new(Input::new(name).with_split(Arc::clone(&split.id))),
             after,
+            last: Vec::new(),
             zero_dates: self.options.zero_dates,
             batch_rows: self.options.batch_rows,
             batch_bytes: self.options.batch_bytes,

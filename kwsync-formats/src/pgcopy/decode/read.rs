@@ -248,7 +248,8 @@ mod tests {
         // Count, weight, sign, scale, groups.
         let of = |weight: i16, sign: u16, groups: &[u16]| {
             let mut bytes = (groups.len() as u16).to_be_bytes().to_vec();
-            for word in [weight as u16, sign, 8].iter().chain(groups) {
+            let digits = 4 * (groups.len() as i16 - weight - 1).max(0);
+            for word in [weight as u16, sign, digits as u16].iter().chain(groups) {
                 bytes.extend_from_slice(&word.to_be_bytes());
             }
             bytes
