@@ -1,41 +1,11 @@
 #!/usr/bin/env bash
 # Databases to databases, beside the peers, by turns, medians of wall time: MariaDB -> PostgreSQL beside pgloader, PostgreSQL ->
-# PostgreSQL beside `psql copy out | psql copy in` in binary; and the most memory that kwsync takes for a table and for four times
-# as many rows. Both servers are throw-away ones in a temporary folder.
+# PostgreSQL beside `psql copy out | psql copy in` in binary; and the most memory that kwsync takes for a table, for a quarter and a
+# sixteenth of its rows. Both servers are throw-away ones in a temporary folder.
 # Arguments: rows in thousands (default 300), rounds (default 3), the kwsync binary (default target/release/kwsync).
 set -euo pipefail
 thousands=${1:-300} rounds=${2:-3} kwsync=$(realpath "${3:-target/release/kwsync}")
-pg=/usr/lib/postgresql/15/bin
-for program in "$pg/initdb" mariadbd pgloader /usr/bin/time; do
-    command -v "$program" >/dev/null || { echo "SKIPPED: no $program here (dev/setup; apt-get install pgloader time)" >&2; exit 0; }
-done
-top=$(mktemp -d) && chmod 755 "$top"
-as=() && [ "$(id -u)" != 0 ] || { chown nobody "$top" && as=(setpriv --reuid=nobody --regid=nogroup --clear-groups); }
-free() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-my_port=$(free) pg_port=$(free)
-stop() { "${as[@]}" "$pg/pg_ctl" -D "$top/pg" -m immediate stop >/dev/null 2>&1 || true; kill "${maria:-0}" 2>/dev/null || true; wait; rm -rf "$top"; }
-trap stop EXIT
-cd "$top"
-export TMPDIR=$top XDG_STATE_HOME=$top/state HOME=$top
-"${as[@]}" "$pg/initdb" -D "$top/pg" -U bench -A trust --no-sync -E UTF8 --locale=C >/dev/null
-"${as[@]}" "$pg/pg_ctl" -D "$top/pg" -w -l "$top/pg.log" -o "-p $pg_port -k $top -c fsync=off -c max_wal_size=8GB -c shared_buffers=256MB" start >/dev/null
-"${as[@]}" mariadb-install-db --no-defaults --datadir="$top/my" --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve >/dev/null 2>&1
-"${as[@]}" mariadbd --no-defaults --datadir="$top/my" --port="$my_port" --bind-address=127.0.0.1 --socket="$top/my.sock" --pid-file="$top/my.pid" \
-    --local-infile=1 --skip-name-resolve --innodb-flush-log-at-trx-commit=2 --innodb-buffer-pool-size=512M --tmpdir="$top" >"$top/my.log" 2>&1 &
-maria=$!
-my() { mariadb --no-defaults -N -B -u root -S "$top/my.sock" "$@"; }
-sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$pg_port" -U bench "$@"; }
-until my -e 'SELECT 1' >/dev/null 2>&1; do sleep 0.1; done
-my -e "CREATE USER bench@'127.0.0.1' IDENTIFIED BY 'bench'; GRANT ALL ON *.* TO bench@'127.0.0.1'; CREATE DATABASE src CHARACTER SET utf8mb4"
-for db in src dst peer; do sql -d postgres -c "CREATE DATABASE $db"; done
-fill() {
-    my src -e "CREATE OR REPLACE TABLE t (id bigint PRIMARY KEY, a int NOT NULL, b bigint, c smallint, d double, e float, f decimal(12,3), g decimal(20,6), h varchar(40), i varchar(80), j text, k char(8), l datetime, m datetime(6), n date, o time, p tinyint, q varbinary(20), r int, s bigint) ENGINE=InnoDB;
-        INSERT INTO t SELECT seq, seq, IF(seq % 7, seq * 1000003, NULL), seq % 30000, seq / 7, seq / 8, seq / 9, seq / 11, MD5(seq), CONCAT('row ', seq, ' it''s'), REPEAT('text ', seq % 12), LPAD(seq % 9999, 8, 'k'), '2024-01-01' + INTERVAL seq SECOND, '2024-01-01' + INTERVAL seq * 1001 MICROSECOND, '2000-01-01' + INTERVAL seq % 9000 DAY, SEC_TO_TIME(seq % 86400), seq % 100, UNHEX(MD5(seq)), NULLIF(seq % 5, 0), -seq FROM seq_1_to_$1"
-}
-median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
-timed() { /usr/bin/time -f '%e %M' -o "$top/time" "$@" >"$top/out" 2>&1 || { cat "$top/out" >&2; exit 1; }; cut -d' ' -f1 "$top/time"; }
-from_my=mysql://bench:bench@127.0.0.1:$my_port/src?table=t
-to_pg() { echo "postgres://bench@127.0.0.1:$pg_port/$1?sslmode=disable"; }
+. "$(dirname "$(realpath "$0")")/servers.sh" pgloader
 rows=$((thousands * 1000))
 fill "$rows"
 cat >pgloader.load <<END
@@ -49,13 +19,12 @@ for round in $(seq "$rounds"); do
     timed pgloader --quiet pgloader.load >>my.pgloader
     [ "$(sql -d peer -c 'SELECT count(*) FROM src.t')" = "$rows" ]
 done
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 k=$(median <my.kwsync) p=$(median <my.pgloader)
 echo "MariaDB -> PostgreSQL, $rows rows of 20 columns: kwsync (2 lanes) $k s, pgloader $p s: $(ratio "$p" "$k") times as fast"
-sql -d dst -c 'COPY t TO STDOUT (FORMAT binary)' >t.bin
-"$pg/pg_dump" -h 127.0.0.1 -p "$pg_port" -U bench -d dst -t t --schema-only --no-owner | sql -d src >/dev/null
-sql -d src -c "\\copy t from t.bin (format binary)" && rm t.bin
 "$pg/pg_dump" -h 127.0.0.1 -p "$pg_port" -U bench -d dst -t t --schema-only --no-owner >t.sql
+sql -d src -f t.sql >/dev/null
+sql -d dst -c 'COPY t TO STDOUT (FORMAT binary)' | sql -d src -c 'COPY t FROM STDIN (FORMAT binary)'
+sql -d src -c 'VACUUM ANALYZE t'
 for round in $(seq "$rounds"); do
     for way in psql one two; do
         sql -d dst -c 'DROP TABLE IF EXISTS t' && sql -d dst -f t.sql >/dev/null
@@ -65,13 +34,19 @@ for round in $(seq "$rounds"); do
         one) timed "$kwsync" run --from "$(to_pg src)&table=t" --to "$(to_pg dst)" --jobs 1 --quiet --restart ;;
         two) timed "$kwsync" run --from "$(to_pg src)&table=t&splits=8" --to "$(to_pg dst)" --jobs 2 --quiet --restart ;;
         esac >>"pg.$way"
+        cut -d' ' -f3,4 time >>"cpu.$way"
         [ "$(sql -d dst -c 'SELECT count(*) FROM t')" = "$rows" ]
     done
 done
 p=$(median <pg.psql) one=$(median <pg.one) two=$(median <pg.two)
 echo "PostgreSQL -> PostgreSQL: psql | psql $p s; kwsync one lane $one s ($(ratio "$one" "$p") of its time), two lanes $two s ($(ratio "$two" "$p"))"
-for size in $((rows / 4)) "$rows"; do
+cpu() { awk '{print $1 + $2}' "cpu.$1" | median; }
+echo "CPU of the clients: psql | psql $(cpu psql) s, kwsync one lane $(cpu one) s, two lanes $(cpu two) s"
+for size in $((rows / 16)) $((rows / 4)) "$rows"; do
     fill "$size"
     timed "$kwsync" run --from "$from_my" --to discard: --quiet --restart >/dev/null
-    echo "memory, MariaDB -> discard, $size rows: $(($(cut -d' ' -f2 time) / 1024)) MiB"
+    maria_kib=$(cut -d' ' -f2 time)
+    sql -d src -c "DROP TABLE IF EXISTS part" -c "CREATE TABLE part AS SELECT * FROM t WHERE id <= $size" -c "ALTER TABLE part ADD PRIMARY KEY (id)" >/dev/null
+    timed "$kwsync" run --from "$(to_pg src)&table=part" --to discard: --quiet --restart >/dev/null
+    echo "memory, $size rows to discard: from MariaDB $((maria_kib / 1024)) MiB, from PostgreSQL $(($(cut -d' ' -f2 time) / 1024)) MiB"
 done

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use kwsync_core::config::{ConnectorKind, Dsn, Expand, OpenOptions, Params, Registry};
 use kwsync_core::spec::{PipelineSpec, TransformSpec};
 use kwsync_core::{
-    CheckpointStore, DeadLetters, DynSink, DynSource, Earlier, Error, ErrorPolicy, FileStore, JobId, Outcome,
-    Pipeline, Plan, Progress, Result, Split, TableBatch, TableId, Transform,
+    CheckpointStore, DeadLetters, DynSink, DynSource, Earlier, Ending, Error, ErrorPolicy, FileStore, JobId,
+    Outcome, Pipeline, Plan, Progress, Result, Split, TableBatch, TableId, Transform,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,8 @@ pub struct Preview {
     pub notes: Vec<String>,
     /// A plan for every table that the source knows beforehand, or that is among the first rows.
     pub plans: Vec<Plan>,
+    /// What is done when all rows are there.
+    pub ending: Ending,
 }
 
 impl Job {
@@ -210,6 +212,7 @@ impl Job {
             transforms: self.spec.transforms.clone(),
             notes,
             plans,
+            ending: self.sink.plan_ending().await?,
         })
     }
 }

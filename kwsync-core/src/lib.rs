@@ -25,8 +25,8 @@ pub use checkpoint::{Checkpoint, JobId, JobState, Parts, SavedTable, Split, Spli
 #[cfg(feature = "runtime")]
 pub use checkpoint::{CheckpointStore, FileStore, MemoryStore};
 pub use data::{
-    Column, ColumnDefault, DataType, Input, Origin, OriginBuilder, RecordRef, Role, Row, Schema, Segment,
-    TableBatch, TableId, TimeUnit, Value,
+    Column, ColumnDefault, DataType, ForeignKey, Index, IndexColumn, Input, NameScope, Origin, OriginBuilder,
+    RecordRef, ReferentialAction, Role, Row, Schema, Segment, TableBatch, TableId, TimeUnit, Value,
 };
 #[cfg(feature = "runtime")]
 pub use data::{Comparable, RowDigest};
@@ -39,7 +39,8 @@ pub use error::{
 pub use reject::{Budget, DeadLetters, Earlier, ErrorPolicy, Reject, RejectReader, RejectWriter, Stage};
 pub use schema_registry::{Claim, SchemaRegistry, widen};
 pub use sink::{
-    Capabilities, Cast, Delivery, DynSink, DynWriter, Lane, Plan, RowCounts, Run, Settled, Sink, Writer,
+    Capabilities, Cast, Delivery, DynSink, DynWriter, Ending, Lane, Plan, RowCounts, Run, Settled, Sink,
+    Writer,
 };
 pub use source::{
     Assignment, BoxFuture, ByteReader, ByteSource, Chunk, DecoderFactory, Decoding, DecodingReader,

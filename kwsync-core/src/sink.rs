@@ -119,8 +119,37 @@ pub struct Plan {
     pub delivery: Delivery,
     /// What else the reader should know.
     pub notes: Vec<String>,
-    /// What the columns are in their source, and will not be here: defaults, lists of values, a key.
+    /// What the columns are in their source, and will not be here: defaults, lists of values, a key, indexes.
     pub left_out: Vec<String>,
+}
+
+/// What will be done when all rows of all tables are there. It is data, as a [`Plan`] is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Ending {
+    /// Statements that will run, in order: indexes, foreign keys.
+    pub statements: Vec<String>,
+    /// What tables have in their source, and will not have here, since it concerns other tables.
+    pub left_out: Vec<String>,
+}
+
+impl Ending {
+    /// An ending that does nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.statements.is_empty() {
+            writeln!(f, "when all rows are there:")?;
+        }
+        for statement in &self.statements {
+            writeln!(f, "  {};", statement.trim_end_matches(';'))?;
+        }
+        self.left_out.iter().try_for_each(|what| writeln!(f, "not carried over: {what}"))
+    }
 }
 
 impl Plan {
@@ -304,6 +333,11 @@ pub trait Sink: Send + Sync {
         async { Ok(plan) }
     }
 
+    /// What [`finish`](Self::finish) will do to the tables that were [planned](Self::plan) so far. Changes nothing.
+    fn plan_ending(&self) -> impl Future<Output = Result<Ending>> + Send {
+        async { Ok(Ending::new()) }
+    }
+
     /// Makes the table ready: runs the plan's statements. Called before the first batch of each table and of
     /// each newer version of its schema; calls for one table do not overlap.
     fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<()>> + Send {
@@ -317,7 +351,8 @@ pub trait Sink: Send + Sync {
         async { Ok(()) }
     }
 
-    /// Called once all rows of all splits have settled and every writer is closed.
+    /// Called once all rows of all splits have settled and every writer is closed. What the tables that it made lack of their
+    /// source, and what is faster made of rows that are there, is made here.
     fn finish(&self, job: &JobId) -> impl Future<Output = Result<()>> + Send {
         let _ = job;
         async { Ok(()) }
@@ -410,6 +445,9 @@ pub trait DynSink: Send + Sync {
     /// As [`Sink::plan`].
     fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>>;
 
+    /// As [`Sink::plan_ending`].
+    fn plan_ending(&self) -> BoxFuture<'_, Result<Ending>>;
+
     /// As [`Sink::prepare`].
     fn prepare<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<()>>;
 
@@ -468,6 +506,10 @@ where
 
     fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>> {
         Box::pin(Sink::plan(self, table, schema))
+    }
+
+    fn plan_ending(&self) -> BoxFuture<'_, Result<Ending>> {
+        Box::pin(Sink::plan_ending(self))
     }
 
     fn prepare<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<()>> {

@@ -42,6 +42,15 @@ pub(super) async fn show(spec: &PipelineSpec) -> Result<()> {
             text.push_str(&format!("{};\n", statement.trim_end_matches(';')));
         }
     }
+    if !preview.ending.statements.is_empty() {
+        text.push_str("-- when all rows are there\n");
+    }
+    for what in &preview.ending.left_out {
+        text.push_str(&format!("-- not carried over: {what}\n"));
+    }
+    for statement in &preview.ending.statements {
+        text.push_str(&format!("{};\n", statement.trim_end_matches(';')));
+    }
     say(&text)
 }
 

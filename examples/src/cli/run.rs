@@ -117,5 +117,6 @@ pub(super) fn shown(preview: &Preview) -> String {
     for plan in &preview.plans {
         line(plan.to_string().trim_end().to_owned());
     }
+    preview.ending.to_string().lines().for_each(|text| line(text.to_owned()));
     text
 }

@@ -14,6 +14,7 @@ mod follow;
 mod forms;
 mod json;
 mod kafka;
+mod keys;
 mod kill;
 mod load;
 mod migrate;

@@ -1,6 +1,7 @@
 //! Faults of a server: nothing is rejected for them, nothing is lost, nothing is there twice.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kwsync_core::testkit::PgServer;
@@ -234,4 +235,49 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         Command::new("umount").arg(&self.0).status().ok();
     }
+}
+
+/// A table that somebody uses cannot be changed; the job does not wait for ever, and says who that is.
+#[test]
+fn a_lock_that_is_not_to_be_had_is_told_with_its_holder() {
+    let Some(server) = PgServer::shared() else { return };
+    let (place, db) = (Place::new(), server.create_database());
+    server.psql(&db, "CREATE TABLE t (id int)");
+    let input = place.write("in.csv", "id,more\n1,2\n");
+    let mut holder = place
+        .command_of(
+            "psql",
+            &["-X", "-q", "-A", "-t", &format!("{}?application_name=report", server.dsn(&db))],
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut words = holder.stdin.take().unwrap();
+    words.write_all(b"BEGIN; SELECT 'holds ' || count(*) FROM t;\n").unwrap();
+    let mut said = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "holds 0\n");
+    let (from, to) = (format!("{}?header=true", input.display()), server.dsn(&db));
+    for (target, what) in [
+        (format!("{to}?table=t&lock_timeout=200ms"), "cannot make \"public\".\"t\" ready"),
+        (format!("{to}?table=t&mode=truncate&lock_timeout=200ms"), "mode=truncate"),
+    ] {
+        let failed =
+            place.run(&["run", "--from", &from, "--to", &target, "--retries", "1", "--quiet"]).expect(1);
+        for words in [
+            what,
+            "of postgres (\"report\", idle in transaction) has held AccessShareLock for",
+            "lock_timeout",
+        ] {
+            assert!(failed.err().contains(words), "{words}: {}", failed.err());
+        }
+    }
+    // Once it is let go, the same command goes through.
+    words.write_all(b"COMMIT;\n").unwrap();
+    drop(words);
+    holder.wait().unwrap();
+    let target = format!("{to}?table=t&lock_timeout=10s");
+    place.run(&["run", "--from", &from, "--to", &target, "--quiet"]).expect(0);
+    assert_eq!(server.psql(&db, "SELECT id, more FROM t"), "1|2\n");
 }

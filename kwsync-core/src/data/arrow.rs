@@ -24,6 +24,8 @@ pub(crate) const PRIMARY_KEY: &str = "kwsync.key";
 pub(crate) const DEFAULT_KEY: &str = "kwsync.default";
 /// Metadata key of a field: the values that it takes, a list of JSON.
 pub(crate) const VALUES_KEY: &str = "kwsync.values";
+/// Metadata key of a field: where it stands in its source, and its part in indexes and foreign keys, as JSON.
+pub(crate) const RELATIONS_KEY: &str = "kwsync.relations";
 
 impl From<TimeUnit> for ArrowUnit {
     fn from(unit: TimeUnit) -> Self {
@@ -194,6 +196,9 @@ impl Column {
             let list: serde_json::Value = values.iter().map(|value| &**value).collect();
             metadata.insert(VALUES_KEY.to_owned(), list.to_string());
         }
+        if let Some(json) = self.relations().and_then(|relations| serde_json::to_string(relations).ok()) {
+            metadata.insert(RELATIONS_KEY.to_owned(), json);
+        }
         Field::new(self.name(), arrow, self.is_nullable()).with_metadata(metadata)
     }
 
@@ -239,6 +244,10 @@ impl Column {
         let values = field.metadata().get(VALUES_KEY);
         if let Some(values) = values.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok()) {
             column = column.with_values(values);
+        }
+        let relations = field.metadata().get(RELATIONS_KEY);
+        if let Some(relations) = relations.and_then(|json| serde_json::from_str(json).ok()) {
+            column = column.with_own_relations(relations);
         }
         Ok(match field.metadata().get(COMMENT_KEY) {
             Some(comment) => column.with_comment(comment.as_str()),

@@ -6,6 +6,7 @@ mod data_type;
 mod default;
 #[cfg(feature = "runtime")]
 mod digest;
+mod index;
 mod origin;
 mod row;
 mod schema;
@@ -19,6 +20,7 @@ pub use data_type::{DataType, TimeUnit};
 pub use default::ColumnDefault;
 #[cfg(feature = "runtime")]
 pub use digest::{Comparable, RowDigest};
+pub use index::{ForeignKey, Index, IndexColumn, NameScope, ReferentialAction};
 pub use origin::{Input, Origin, OriginBuilder, RecordRef, Segment};
 pub use row::Row;
 pub use schema::{Column, Role, Schema};

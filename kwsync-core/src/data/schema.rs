@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
-use super::{ColumnDefault, DataType};
+use super::index::Relations;
+use super::{ColumnDefault, DataType, TableId};
 use crate::{Error, ErrorKind, Result};
 
 /// What a column is for in a time-series table. Relational tables have only fields.
@@ -62,6 +63,7 @@ pub struct Column {
     key: Option<(u16, u16)>,
     default: Option<ColumnDefault>,
     values: Option<Arc<[Arc<str>]>>,
+    relations: Option<Arc<Relations>>,
 }
 
 impl Column {
@@ -76,6 +78,7 @@ impl Column {
             key: None,
             default: None,
             values: None,
+            relations: None,
         }
     }
 
@@ -120,7 +123,7 @@ impl Column {
         if self.data_type == data_type {
             return self;
         }
-        Self { data_type, ..self.without_definition() }
+        Self { data_type, default: None, values: None, ..self }
     }
 
     /// Sets what the server fills in where a row leaves the column out.
@@ -137,10 +140,30 @@ impl Column {
         self
     }
 
-    /// Forgets default and listed values, as where the values become others.
+    /// Forgets default and listed values, and its part in indexes and foreign keys, as where the values become others.
     #[must_use]
     pub fn without_definition(mut self) -> Self {
-        (self.default, self.values) = (None, None);
+        (self.default, self.values, self.relations) = (None, None, None);
+        self
+    }
+
+    /// Says where the column stands in the source: its table, and its name there. Foreign keys of other tables find it by that,
+    /// whatever table and column are called in the target.
+    #[must_use]
+    pub fn with_home(self, table: TableId, column: impl Into<Arc<str>>) -> Self {
+        let relations = self.relations.as_deref().cloned().unwrap_or_default().at(table, column.into());
+        self.with_own_relations(relations)
+    }
+
+    /// Forgets its part in indexes and foreign keys, as where rows of several tables come together.
+    #[must_use]
+    pub fn without_relations(mut self) -> Self {
+        self.relations = None;
+        self
+    }
+
+    pub(super) fn with_own_relations(mut self, relations: Relations) -> Self {
+        self.relations = Some(Arc::new(relations));
         self
     }
 
@@ -177,6 +200,15 @@ impl Column {
     /// The only values that the column takes, where there is such a list.
     pub fn values(&self) -> Option<&[Arc<str>]> {
         self.values.as_deref()
+    }
+
+    /// The table that the column stands in in the source, and its name there, where that is known.
+    pub fn home(&self) -> Option<(&TableId, &str)> {
+        self.relations.as_deref().and_then(Relations::home)
+    }
+
+    pub(super) fn relations(&self) -> Option<&Relations> {
+        self.relations.as_deref()
     }
 
     /// Which part of its table's primary key it is, counted from 1, and how many parts there are.
@@ -249,7 +281,7 @@ impl Schema {
         self.columns.get(self.index_of(name)?)
     }
 
-    /// The same columns, without defaults and lists of values.
+    /// The same columns, without defaults, lists of values, indexes and foreign keys.
     #[must_use]
     pub fn without_definitions(&self) -> Self {
         let columns: Vec<_> = self.columns.iter().map(|column| column.clone().without_definition()).collect();

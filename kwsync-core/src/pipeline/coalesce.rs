@@ -10,6 +10,9 @@ use crate::{Error, ErrorKind, Origin, Result, TableBatch, TableId};
 
 /// A batch of this many rows is written as it is: putting it together with others would only copy it.
 const LARGE_ROWS: usize = 4_096;
+/// So is one of fewer and long rows: of so many, with so many bytes.
+const LONG_ROWS: usize = 1_024;
+const LONG_BYTES: usize = 1 << 20;
 
 /// Batches that wait for others of their table.
 pub(super) struct Coalescer {
@@ -44,7 +47,8 @@ impl Coalescer {
         let waiting = self.tables.entry(table.clone()).or_default();
         let mut due = Vec::new();
         let differs = |last: &TableBatch| last.batch().schema_ref() != batch.batch().schema_ref();
-        let large = batch.rows() >= LARGE_ROWS.min(self.max_rows);
+        let long = batch.rows() >= LONG_ROWS && bytes >= LONG_BYTES;
+        let large = long || batch.rows() >= LARGE_ROWS.min(self.max_rows);
         if large || waiting.batches.last().is_some_and(differs) {
             self.bytes -= waiting.bytes;
             due.extend(std::mem::take(waiting).join()?);

@@ -3,5 +3,6 @@
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod kwdb;
+pub mod made;
 pub mod mysql;
 pub mod postgres;

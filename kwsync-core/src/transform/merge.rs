@@ -51,6 +51,10 @@ impl Transform for MergeTables {
         };
         let values = StringViewArray::from_iter_values(std::iter::repeat_n(source, batch.rows()));
         let mut columns = pairs(&batch);
+        for (column, _) in &mut columns {
+            // What was distinct in each table need not be so in all of them.
+            *column = column.clone().without_relations();
+        }
         let column = Column::new(Arc::clone(&self.column), DataType::Text).with_nullable(false);
         columns.push((column, Arc::new(values)));
         Ok(rebuild(batch, columns)?.with_table(self.into.clone()).into())

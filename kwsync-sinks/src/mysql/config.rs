@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kwsync_core::Result;
 use kwsync_core::config::{Dsn, Param, Params};
+use kwsync_core::system::made::CarriedIndexes;
 use kwsync_core::system::mysql::session::ConnectConfig;
 
 /// The parameters.
@@ -33,6 +34,14 @@ pub static PARAMS: &[Param] = &[
         "what tables that are made have: also the defaults, AUTO_INCREMENT and enums of their source, or columns and key only",
     )
     .with_default("full"),
+    Param::choice(
+        "indexes",
+        &["all", "unique", "none"],
+        "which indexes of their source tables that are made get, beside the primary key, when all rows are there",
+    )
+    .with_default("all"),
+    Param::flag("foreign_keys", "tables that are made get the foreign keys of their source, when all rows are there")
+        .with_default("true"),
     Param::list("key", "the primary key of tables that are made; default: that of the rows in their source"),
     Param::int("statement_rows", 1, 100_000, "the most rows of one INSERT").with_default("4096").with_aliases(&["batchSize"]),
     Param::choice(
@@ -45,6 +54,12 @@ pub static PARAMS: &[Param] = &[
         .with_default("kwsync_checkpoint"),
     Param::choice("timestamp_ns", &["reject", "truncate"], "parts of a second that a column does not keep: reject the row, or cut them off")
         .with_default("reject"),
+    Param::duration(
+        "lock_timeout",
+        Duration::from_secs(1),
+        "how long a statement that makes or changes a table waits for those who use it, each time it is tried",
+    )
+    .with_default("30s"),
     Param::text("pre_sql", "statements to run before the first row, once for a job").with_aliases(&["preSql"]),
     Param::text("post_sql", "statements to run when all rows have settled").with_aliases(&["postSql"]),
     Param::choice(
@@ -125,6 +140,10 @@ pub struct MysqlOptions {
     pub create: bool,
     /// Whether tables that are made have the defaults and enums of their source.
     pub definitions: bool,
+    /// Which indexes of their source they get when the rows are there; none without definitions.
+    pub indexes: CarriedIndexes,
+    /// Whether they get the foreign keys of their source when the rows are there; not without definitions.
+    pub foreign_keys: bool,
     /// The primary key of tables that are made; none: that of the rows in their source.
     pub key: Vec<String>,
     /// The most rows of one INSERT.
@@ -135,6 +154,8 @@ pub struct MysqlOptions {
     pub checkpoint_table: String,
     /// Whether parts of a second that a column does not keep are cut off.
     pub truncate_seconds: bool,
+    /// How long a statement that makes or changes a table waits for those who use the table; whole seconds count.
+    pub lock_timeout: Duration,
     /// Statements to run before the first row, once for a job.
     pub pre_sql: Option<String>,
     /// Statements to run when all rows have settled.
@@ -151,11 +172,14 @@ impl MysqlOptions {
             strategy: Strategy::default(),
             create: true,
             definitions: true,
+            indexes: CarriedIndexes::All,
+            foreign_keys: true,
             key: Vec::new(),
             statement_rows: 4096,
             delivery: DeliveryMode::default(),
             checkpoint_table: "kwsync_checkpoint".to_owned(),
             truncate_seconds: false,
+            lock_timeout: Duration::from_secs(30),
             pre_sql: None,
             post_sql: None,
         }
@@ -188,6 +212,11 @@ impl MysqlOptions {
         };
         options.create = params.choice("create") != Some("never");
         options.definitions = params.choice("definitions") != Some("columns");
+        if let Some(timeout) = params.duration("lock_timeout") {
+            options.lock_timeout = timeout;
+        }
+        options.indexes = CarriedIndexes::named(params.choice("indexes"));
+        options.foreign_keys = params.flag("foreign_keys");
         options.key = params.list("key").to_vec();
         if let Some(rows) = params.int("statement_rows").and_then(|rows| usize::try_from(rows).ok()) {
             options.statement_rows = rows;

@@ -8,6 +8,7 @@ mod checkpoint;
 mod config;
 mod literal;
 mod load;
+mod made;
 mod sink;
 mod target;
 #[cfg(test)]

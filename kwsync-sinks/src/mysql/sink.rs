@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kwsync_core::system::mysql::catalog::CatalogColumn;
 use kwsync_core::system::mysql::session::error;
 use kwsync_core::{
-    Capabilities, Checkpoint, DataType, Delivery, Error, ErrorKind, JobId, Lane, Plan, Result, Run, Schema,
-    Sink, TableId,
+    Capabilities, Checkpoint, DataType, Delivery, Ending, Error, ErrorKind, JobId, Lane, Plan, Result, Run,
+    Schema, Sink, TableId,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use super::checkpoint;
 use super::config::{DeliveryMode, MysqlOptions, Strategy};
 use super::load;
+use super::made::{self, Made};
 use super::target;
 use super::writer::MysqlWriter;
 
@@ -80,30 +81,61 @@ pub struct MysqlSink {
     shared: Arc<Shared>,
     /// The session for looking at the catalog and for DDL; it holds no transaction between calls.
     control: Mutex<Option<Conn>>,
+    /// The job of the run.
+    job: RwLock<Option<JobId>>,
+    made: Mutex<Made>,
 }
 
 impl MysqlSink {
     /// A sink for the server and with the options given. Nothing is connected yet.
     pub fn new(options: MysqlOptions) -> Self {
         let shared = Shared { options, tables: RwLock::default(), claimed: RwLock::default() };
-        Self { shared: Arc::new(shared), control: Mutex::new(None) }
+        Self {
+            shared: Arc::new(shared),
+            control: Mutex::new(None),
+            job: RwLock::default(),
+            made: Mutex::default(),
+        }
     }
 
     /// Does something in the control session; one that failed is not used again.
     async fn controlled<T>(&self, what: impl AsyncFnOnce(&mut Conn) -> Result<T>) -> Result<T> {
         let mut held = self.control.lock().await;
-        let mut connection = match held.take() {
-            Some(mut connection) => match connection.ping().await {
-                Ok(()) => connection,
-                Err(_) => self.shared.connect().await?,
-            },
-            None => self.shared.connect().await?,
+        let known = match held.take() {
+            Some(mut connection) => connection.ping().await.is_ok().then_some(connection),
+            None => None,
+        };
+        let mut connection = match known {
+            Some(connection) => connection,
+            None => {
+                let mut connection = self.shared.connect().await?;
+                // A day, if nothing is said.
+                let seconds = self.shared.options.lock_timeout.as_secs().max(1);
+                let sql = format!("SET SESSION lock_wait_timeout = {seconds}");
+                connection.query_drop(sql).await.map_err(error)?;
+                connection
+            }
         };
         let done = what(&mut connection).await;
         if done.is_ok() {
             *held = Some(connection);
         }
         done
+    }
+
+    /// Notes what a table is to have when the rows are there. The mark comes before the table: one without the other is a table that is
+    /// made yet.
+    async fn mark(&self, control: &mut Conn, table: &TableId, schema: &Schema, made: bool) -> Result<()> {
+        if schema.columns().iter().all(|column| column.home().is_none()) {
+            return Ok(());
+        }
+        let (own, _) = made::of(table, schema, made, &self.shared.options);
+        let job = self.job.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (Some(claimed), Some(job)) = (self.shared.claimed(), job) {
+            control.query_drop(made::mark(&own, &claimed, &job)?).await.map_err(error)?;
+        }
+        self.made.lock().await.meet(own);
+        Ok(())
     }
 
     async fn statements(&self, what: &str, sql: Option<&str>) -> Result<()> {
@@ -128,6 +160,7 @@ impl Sink for MysqlSink {
 
     async fn start(&self, run: &Run) -> Result<()> {
         let options = &self.shared.options;
+        *self.job.write().unwrap_or_else(PoisonError::into_inner) = Some(run.job.clone());
         let mut fresh = run.fresh;
         if options.delivery != DeliveryMode::AtLeastOnce && run.resumable {
             let table = checkpoint::table_name(&options.checkpoint_table)?;
@@ -157,7 +190,11 @@ impl Sink for MysqlSink {
         }
     }
 
-    async fn finish(&self, _job: &JobId) -> Result<()> {
+    async fn finish(&self, job: &JobId) -> Result<()> {
+        let (made, claimed) = (self.made.lock().await.clone(), self.shared.claimed());
+        self.controlled(async |control: &mut Conn| made.finish(control, claimed.as_ref(), job).await).await?;
+        // A run that goes on has nothing to do to them again.
+        *self.made.lock().await = Made::default();
         self.statements("post_sql", self.shared.options.post_sql.as_deref()).await
     }
 
@@ -232,7 +269,14 @@ impl Sink for MysqlSink {
         plan.casts = target::casts(&change.found, schema);
         plan.statements = change.statements;
         plan.left_out = change.left_out;
+        let (own, lacking) = made::of(&table, schema, change.found.is_empty(), options);
+        plan.left_out.extend(lacking);
+        self.made.lock().await.plan(own);
         Ok(plan)
+    }
+
+    async fn plan_ending(&self) -> Result<Ending> {
+        self.made.lock().await.ending()
     }
 
     async fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> Result<()> {
@@ -241,6 +285,7 @@ impl Sink for MysqlSink {
         let ready = self
             .controlled(async |control: &mut Conn| {
                 let mut change = target::look(control, &place, schema, options).await?;
+                self.mark(control, &place, schema, change.found.is_empty()).await?;
                 if !change.statements.is_empty() {
                     for statement in &change.statements {
                         tracing::info!(table = %place, "{statement}");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kwsync_core::config::{Dsn, Param, Params};
+use kwsync_core::system::made::CarriedIndexes;
 use kwsync_core::system::postgres::profile::{Profile, Server};
 use kwsync_core::system::postgres::wire::ConnectConfig;
 use kwsync_core::{Error, ErrorKind, Result};
@@ -41,6 +42,14 @@ pub static PARAMS: &[Param] = &[
         "what tables that are made have: also the defaults, identities and enums of their source, or columns and key only",
     )
     .with_default("full"),
+    Param::choice(
+        "indexes",
+        &["all", "unique", "none"],
+        "which indexes of their source tables that are made get, beside the primary key, when all rows are there",
+    )
+    .with_default("all"),
+    Param::flag("foreign_keys", "tables that are made get the foreign keys of their source, when all rows are there")
+        .with_default("true"),
     Param::list("key", "the columns that tell rows apart; default: those of the table's primary key"),
     Param::choice("duplicates", &["last", "first", "error"], "which row of a batch stays among those with one key")
         .with_default("last"),
@@ -99,6 +108,12 @@ pub static PARAMS: &[Param] = &[
     Param::duration("connect_backoff", Duration::from_secs(1), "the longest wait between two attempts")
         .with_default("5s"),
     Param::duration("statement_timeout", Duration::from_millis(1), "how long the server may take for a statement"),
+    Param::duration(
+        "lock_timeout",
+        Duration::from_millis(1),
+        "how long a statement that makes, changes or empties a table waits for those who use it, each time it is tried",
+    )
+    .with_default("30s"),
     Param::text("application_name", "how the session is called at the server").with_default("kwsync"),
 ];
 
@@ -264,6 +279,10 @@ pub struct PostgresOptions {
     pub tags: Vec<String>,
     /// Whether tables that are made have the defaults, identities and enums of their source.
     pub definitions: bool,
+    /// Which indexes of their source they get when the rows are there; none without definitions.
+    pub indexes: CarriedIndexes,
+    /// Whether they get the foreign keys of their source when the rows are there; not without definitions.
+    pub foreign_keys: bool,
     /// Greenplum: the columns by which new tables are spread; one that is called RANDOMLY, alone, means just that.
     pub distributed_by: Vec<String>,
     /// Greenplum: what new tables have in `WITH (...)`.
@@ -278,6 +297,8 @@ pub struct PostgresOptions {
     pub checkpoint_table: String,
     /// Whether deferred constraints are checked with each batch; otherwise a row that breaks one fails the commit.
     pub immediate_constraints: bool,
+    /// How long a statement that makes, changes or empties a table waits for those who use the table.
+    pub lock_timeout: Duration,
     /// How often connecting is tried before it counts as a fault.
     pub connect_attempts: u32,
     /// The longest wait between two attempts.
@@ -303,6 +324,8 @@ impl PostgresOptions {
             primary_tags: Vec::new(),
             tags: Vec::new(),
             definitions: true,
+            indexes: CarriedIndexes::All,
+            foreign_keys: true,
             distributed_by: Vec::new(),
             table_options: None,
             unlogged: false,
@@ -310,6 +333,7 @@ impl PostgresOptions {
             delivery: DeliveryMode::default(),
             checkpoint_table: "kwsync_checkpoint".to_owned(),
             immediate_constraints: true,
+            lock_timeout: Duration::from_secs(30),
             connect_attempts: 1,
             connect_backoff: Duration::from_secs(5),
         }
@@ -335,6 +359,11 @@ impl PostgresOptions {
         options.primary_tags = params.list("primary_tags").to_vec();
         options.tags = params.list("tags").to_vec();
         options.definitions = params.choice("definitions") != Some("columns");
+        if let Some(timeout) = params.duration("lock_timeout") {
+            options.lock_timeout = timeout;
+        }
+        options.indexes = CarriedIndexes::named(params.choice("indexes"));
+        options.foreign_keys = params.flag("foreign_keys");
         options.distributed_by = params.list("distributed_by").to_vec();
         options.table_options = params.text("table_options").map(str::to_owned);
         options.unlogged = params.flag("unlogged");

@@ -10,6 +10,7 @@ use kwsync_core::system::postgres::ddl::{self, literal, quote};
 use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{Error, ErrorKind, JobId, Result, TableId};
 
+use super::blocked;
 use super::config::{Mode, PostgresOptions};
 use super::shared::Claimed;
 
@@ -107,9 +108,10 @@ impl Lifecycle {
             }
         }
         if !statements.is_empty() {
-            transaction(control, &statements)
-                .await
-                .map_err(|error| error.context(format!("mode={}", options.mode)))?;
+            if let Err(error) = transaction(control, &statements).await {
+                let error = error.context(format!("mode={}", options.mode));
+                return Err(blocked::explained(control, error, &ddl::table_name(&target, None)?).await);
+            }
         }
         self.done.insert(table.clone(), new.clone());
         Ok(new.map_or_else(|| table.clone(), |new| target.renamed(new)))
@@ -160,6 +162,11 @@ impl Lifecycle {
                 self.swap(control, options, claimed, &table).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Everything else is done: the operator's statements.
+    pub(super) async fn close(&self, control: &mut Connection, options: &PostgresOptions) -> Result<()> {
         match &options.post_sql {
             Some(sql) => run(control, "post_sql", sql).await,
             None => Ok(()),
@@ -207,11 +214,11 @@ impl Lifecycle {
                 literal(&mark(Mode::Replace, table))
             ));
         }
-        transaction(control, &statements).await.map_err(|error| {
-            error.context(format!("cannot replace {table}")).with_hint(format!(
-                "the rows are in {new_name}; drop what depends on the old table, or use mode=truncate"
-            ))
-        })
+        let Err(error) = transaction(control, &statements).await else { return Ok(()) };
+        let error = error.context(format!("cannot replace {table}")).with_hint(format!(
+            "the rows are in {new_name}; drop what depends on the old table, or use mode=truncate"
+        ));
+        Err(blocked::explained(control, error, &old_name).await)
     }
 }
 

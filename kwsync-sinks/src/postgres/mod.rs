@@ -8,12 +8,14 @@
 //! What a value's column cannot hold exactly is a reject of its row, unless an option allows the loss. A row that the
 //! server refuses (a constraint, a trigger) fails the job, and the error names its record in the input.
 
+mod blocked;
 mod checkpoint;
 mod config;
 mod identity;
 mod key;
 mod lifecycle;
 mod loader;
+mod made;
 mod shared;
 mod sink;
 mod target;

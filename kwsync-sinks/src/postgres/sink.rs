@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use kwsync_core::system::postgres::catalog::{self, CatalogTable};
 use kwsync_core::system::postgres::ddl;
+use kwsync_core::system::postgres::profile::Server;
 use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{
-    Capabilities, Cast, Checkpoint, Delivery, Error, ErrorKind, JobId, Lane, Location, Plan, Result, Run,
-    Schema, Sink, TableId,
+    Capabilities, Cast, Checkpoint, Delivery, Ending, Error, ErrorKind, JobId, Lane, Location, Plan, Result,
+    Run, Schema, Sink, TableId,
 };
 use kwsync_formats::pgcopy::CopyEncoder;
 use tokio::sync::Mutex;
 
+use super::blocked;
 use super::checkpoint;
 use super::config::{Create, DeliveryMode, Mode, PostgresOptions, TimestampNs};
 use super::identity::Identities;
 use super::key;
 use super::lifecycle::Lifecycle;
+use super::made::{self, Made};
 use super::shared::{Claimed, Idle, Shared};
 use super::target;
 use super::way::Way;
@@ -40,6 +43,7 @@ pub struct PostgresSink {
     control: Arc<Mutex<Option<Connection>>>,
     lifecycle: Mutex<Lifecycle>,
     identities: Mutex<Identities>,
+    made: Mutex<Made>,
     /// Sessions for those that this sink is shared with.
     idle: Arc<Idle>,
 }
@@ -52,6 +56,7 @@ impl PostgresSink {
             control: Arc::default(),
             lifecycle: Mutex::default(),
             identities: Mutex::default(),
+            made: Mutex::default(),
             idle: Arc::default(),
         }
     }
@@ -121,12 +126,38 @@ impl PostgresSink {
         Ok(())
     }
 
+    /// Notes what a table is to have when the rows are there. The mark comes before the table: one without the other is a table that is
+    /// made yet.
+    async fn mark(
+        &self,
+        control: &mut Connection,
+        table: &TableId,
+        schema: &Schema,
+        made: bool,
+    ) -> Result<()> {
+        if schema.columns().iter().all(|column| column.home().is_none()) {
+            return Ok(());
+        }
+        let profile = self.shared.profile(control).await?;
+        let (own, _) = made::of(table, schema, made, &self.shared.options, &profile);
+        let lifecycle = self.lifecycle.lock().await;
+        if let (Some(claimed), Some(job)) = (self.shared.claimed(), lifecycle.job()) {
+            control.simple_query(&made::mark(&own, &claimed, job)?).await?;
+        }
+        self.made.lock().await.meet(own);
+        Ok(())
+    }
+
     /// The control session, connected.
     async fn control(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Connection>>> {
         let mut control = self.control.lock().await;
         if control.as_ref().is_none_or(Connection::is_broken) {
             let mut connection = self.shared.connect().await?;
-            self.shared.profile(&mut connection).await?;
+            let profile = self.shared.profile(&mut connection).await?;
+            if profile.server == Server::PostgreSql {
+                let timeout = self.shared.options.lock_timeout.as_millis();
+                connection.simple_query(&format!("SET lock_timeout = {timeout}")).await?;
+            }
             *control = Some(connection);
         }
         Ok(control)
@@ -160,6 +191,7 @@ impl Sink for PostgresSink {
             control: Arc::clone(&self.control),
             lifecycle: Mutex::default(),
             identities: Mutex::default(),
+            made: Mutex::default(),
             idle: Arc::clone(&self.idle),
         })
     }
@@ -213,8 +245,11 @@ impl Sink for PostgresSink {
         let mut control = self.control().await?;
         let claimed = self.shared.claimed();
         self.identities.lock().await.advance(connected(&mut control)?, claimed.as_ref(), Some(job)).await?;
+        let (control, options) = (connected(&mut control)?, &self.shared.options);
         let mut lifecycle = self.lifecycle.lock().await;
-        lifecycle.finish(connected(&mut control)?, &self.shared.options, claimed.as_ref()).await
+        lifecycle.finish(control, options, claimed.as_ref()).await?;
+        self.made.lock().await.finish(control, options, claimed.as_ref(), Some(job)).await?;
+        lifecycle.close(control, options).await
     }
 
     async fn forget(&self, job: &JobId) -> Result<()> {
@@ -281,6 +316,9 @@ impl Sink for PostgresSink {
         }
         plan.statements.extend(change.statements);
         plan.left_out = change.left_out;
+        let (own, lacking) = made::of(&table, schema, found.is_none(), options, &profile);
+        plan.left_out.extend(lacking);
+        self.made.lock().await.plan(own);
         let known: Vec<_> = schema
             .columns()
             .iter()
@@ -317,6 +355,10 @@ impl Sink for PostgresSink {
         Ok(plan)
     }
 
+    async fn plan_ending(&self) -> Result<Ending> {
+        self.made.lock().await.ending(&self.shared.options)
+    }
+
     async fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> Result<()> {
         let table = target::renamed(table, &self.shared.options);
         let mut control = self.control().await?;
@@ -331,6 +373,7 @@ impl Sink for PostgresSink {
             .table(control, options, self.shared.claimed().as_ref(), &table)
             .await?;
         let (mut found, change) = self.look(control, &place, schema).await?;
+        self.mark(control, &table, schema, found.is_none()).await?;
         if !change.statements.is_empty() {
             for statement in &change.statements {
                 tracing::info!(table = %table, "{statement}");
@@ -338,7 +381,10 @@ impl Sink for PostgresSink {
                     Ok(_) => {}
                     // Somebody else made it between our look and our statement.
                     Err(error) if matches!(error.code(), Some("23505" | "42P07" | "42701")) => {}
-                    Err(error) => return Err(error.context(format!("cannot make {} ready", change.name))),
+                    Err(error) => {
+                        let error = error.context(format!("cannot make {} ready", change.name));
+                        return Err(blocked::explained(control, error, &change.name).await);
+                    }
                 }
             }
             found = self.look(control, &place, schema).await?.0;

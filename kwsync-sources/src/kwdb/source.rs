@@ -184,7 +184,7 @@ impl Source for KwdbSource {
         let options = &self.cursor.options.cursor;
         if options.mode.follows() {
             let (splits, tables) =
-                relational::splits(&self.cursor, options, &self.cursor.what()?, known).await?;
+                relational::splits(&self.cursor, options, &self.cursor.what()?, lanes, known).await?;
             for table in &tables {
                 self.learn(table);
             }

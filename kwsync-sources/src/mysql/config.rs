@@ -55,7 +55,7 @@ pub static PARAMS: &[Param] = with_cursor![
     Param::int("batch_rows", 1, 1 << 20, "most rows of a batch")
         .with_default("65536")
         .with_aliases(&["fetchSize", "fetch_size"]),
-    Param::size("batch_size", "most bytes of a batch, about").with_default("8MiB"),
+    Param::size("batch_size", "most bytes of a batch, about").with_default("2MiB"),
     Param::choice(
         "ssl_mode",
         &["disabled", "preferred", "required", "verify_ca", "verify_identity"],
@@ -130,7 +130,7 @@ impl MysqlSourceOptions {
             zero_dates: ZeroDates::default(),
             time_as: TimeAs::default(),
             batch_rows: 65_536,
-            batch_bytes: 8 << 20,
+            batch_bytes: 2 << 20,
             timezone: "+00:00".to_owned(),
             cursor: CursorOptions::default(),
         }

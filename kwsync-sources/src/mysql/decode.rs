@@ -118,7 +118,10 @@ impl Columns {
     }
 
     /// Adds a row, or says which column cannot have its value.
-    pub(super) fn push(&mut self, values: &[&Value]) -> Result<(), (String, Fault)> {
+    pub(super) fn push<'a>(
+        &mut self,
+        values: impl Iterator<Item = &'a Value>,
+    ) -> Result<(), (String, Fault)> {
         let mut fault = None;
         for ((column, own), value) in self.columns.iter_mut().zip(self.schema.columns()).zip(values) {
             if fault.is_some() {
@@ -182,6 +185,38 @@ fn text(value: &Value) -> Result<&str, Fault> {
         }
         _ => Err(bad(value)),
     }
+}
+
+/// As [`decimal`], where the number has no more than 38 digits.
+fn decimal128(value: &Value, scale: i8) -> Result<i128, Fault> {
+    match quick_decimal(value, scale) {
+        Some(number) => Ok(number),
+        None => decimal(value, scale)?.to_i128().ok_or_else(|| bad(value)),
+    }
+}
+
+/// A plain number with room in 128 bits; the others take the long way, which says what is wrong.
+fn quick_decimal(value: &Value, scale: i8) -> Option<i128> {
+    let Value::Bytes(bytes) = value else { return None };
+    let (negative, text) = match bytes.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        _ => (false, bytes.as_slice()),
+    };
+    let (mut number, mut digits, mut behind) = (0_u64, 0_u32, None);
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                number = number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+                digits += 1;
+                behind = behind.map(|behind: u32| behind + 1);
+            }
+            b'.' if behind.is_none() => behind = Some(0),
+            _ => return None,
+        }
+    }
+    let lacking = u32::try_from(scale).ok()?.checked_sub(behind.unwrap_or(0)).filter(|_| digits > 0)?;
+    let number = i128::from(number).checked_mul(10_i128.checked_pow(lacking)?)?;
+    Some(if negative { -number } else { number })
 }
 
 /// A decimal as an integer of `scale` digits behind the point.
@@ -322,9 +357,7 @@ impl Column {
                 Value::Float(number) => to.append_value((*number).into()),
                 _ => return Err(bad(value)),
             },
-            Self::Decimal128(to, scale) => {
-                to.append_value(decimal(value, *scale)?.to_i128().ok_or_else(|| bad(value))?);
-            }
+            Self::Decimal128(to, scale) => to.append_value(decimal128(value, *scale)?),
             Self::Decimal256(to, scale) => to.append_value(decimal(value, *scale)?),
             Self::Text(to) => match value {
                 Value::Time(..) => to.append_value(span_text(span(value)?)),
@@ -395,6 +428,28 @@ mod tests {
             [(0, 0, 0), (2024, 0, 1), (2024, 1, 0), (2023, 2, 29), (1900, 2, 29), (2024, 13, 1)]
         {
             assert_eq!(days(year, month, day), None, "{year}-{month}-{day}");
+        }
+    }
+
+    #[test]
+    fn the_short_way_to_a_decimal_ends_where_the_long_one_does() {
+        let of = |text: &str| Value::Bytes(text.as_bytes().to_vec());
+        for (text, scale, number) in [
+            ("0", 0, 0),
+            ("-12.5", 3, -12_500),
+            ("18446744073709551615", 2, 1_844_674_407_370_955_161_500),
+            ("-0.000001", 6, -1),
+            ("7", 30, 7 * 10_i128.pow(30)),
+        ] {
+            assert_eq!(quick_decimal(&of(text), scale), Some(number), "{text}");
+            assert_eq!(
+                decimal(&of(text), scale).ok().and_then(|long| long.to_i128()),
+                Some(number),
+                "{text}"
+            );
+        }
+        for text in ["", "-", ".", "1e5", "1.2.3", "18446744073709551616", "1.234"] {
+            assert_eq!(quick_decimal(&of(text), 2), None, "{text}");
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Reading {
     pub(super) input: Arc<Input>,
     /// The last key, each part as SQL has it.
     pub(super) after: Option<Vec<String>>,
+    /// The key of the last row, as it came; empty before the first.
+    pub(super) last: Vec<Option<Value>>,
     pub(super) zero_dates: ZeroDates,
     pub(super) batch_rows: usize,
     pub(super) batch_bytes: usize,
@@ -102,11 +104,23 @@ impl Reading {
             Error::new(ErrorKind::Protocol, format!("{}: a row lacks columns", self.input.name()))
         })?;
         if !self.key.is_empty() {
-            let key = key.iter().map(|value| self.part(value.as_ref())).collect::<Result<Vec<_>>>()?;
-            if !self.unique && self.after.as_ref() == Some(&key) {
-                return Err(no_key(self, &format!("has a value twice: {}", key.join(", "))));
+            for value in key {
+                if !matches!(
+                    value,
+                    Some(
+                        Value::Bytes(_) | Value::Int(_) | Value::UInt(_) | Value::Date(..) | Value::Time(..)
+                    )
+                ) {
+                    self.part(value.as_ref())?;
+                }
             }
-            self.after = Some(key);
+            if !self.unique && self.last == key {
+                let parts = key.iter().map(|value| self.part(value.as_ref())).collect::<Result<Vec<_>>>()?;
+                return Err(no_key(self, &format!("has a value twice: {}", parts.join(", "))));
+            }
+            // As SQL has it only the last one of a batch is needed.
+            self.last.clear();
+            self.last.extend_from_slice(key);
         }
         making.add(own);
         Ok(())
@@ -125,7 +139,11 @@ impl Reading {
         })
     }
 
-    fn batch(&self, made: Made) -> Result<SourceBatch> {
+    fn batch(&mut self, made: Made) -> Result<SourceBatch> {
+        if !self.last.is_empty() {
+            let parts = self.last.iter().map(|value| self.part(value.as_ref()));
+            self.after = Some(parts.collect::<Result<_>>()?);
+        }
         let Made { arrays, origin, rejects, rows, bytes } = made;
         let good = rows - rejects.len();
         let batch = TableBatch::from_columns(self.table.clone(), Arc::clone(&self.schema), arrays, origin)?;
@@ -177,9 +195,9 @@ impl Making {
 
     pub(super) fn add(&mut self, values: &[Option<Value>]) {
         self.record += 1;
-        let values: Vec<&Value> = values.iter().map(|value| value.as_ref().unwrap_or(&Value::NULL)).collect();
-        if let Err((column, fault)) = self.columns.push(&values) {
-            let text: Vec<String> = values.iter().map(|value| value.as_sql(true)).collect();
+        let all = || values.iter().map(|value| value.as_ref().unwrap_or(&Value::NULL));
+        if let Err((column, fault)) = self.columns.push(all()) {
+            let text: Vec<String> = all().map(|value| value.as_sql(true)).collect();
             self.rejects.push(Reject {
                 position: Position { record: self.record, ..Position::default() },
                 split: self.input.split().to_owned(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kwsync_core::system::mysql::catalog::{CatalogColumn, UniqueIndex};
 use kwsync_core::system::mysql::ddl::{quote, table_name};
+use kwsync_core::system::mysql::keys::CatalogKeys;
 use kwsync_core::system::mysql::session::error;
 use kwsync_core::system::mysql::types::unit_of;
 use kwsync_core::{Column, DataType, Error, Result, Schema, TableId, TimeUnit};
@@ -23,6 +24,8 @@ const BINARY: u16 = 63;
 pub(super) struct Table {
     pub(super) columns: Vec<CatalogColumn>,
     pub(super) unique: Vec<UniqueIndex>,
+    /// Its indexes and foreign keys.
+    pub(super) keys: CatalogKeys,
 }
 
 impl Table {
@@ -32,8 +35,6 @@ impl Table {
 
     /// What of the table does not go with its rows.
     pub(super) fn left_behind(&self, id: &TableId) -> Vec<String> {
-        let unique = self.unique.iter().filter(|index| index.name != "PRIMARY");
-        let unique: Vec<_> = unique.map(|index| index.name.as_str()).collect();
         let mut notes = Vec::new();
         for column in &self.columns {
             let name = &column.name;
@@ -46,9 +47,7 @@ impl Table {
                 notes.push(format!("column {name:?} of {id}: {what} is not carried over"));
             }
         }
-        if !unique.is_empty() {
-            notes.push(format!("unique indexes of {id} are not carried over: {}", unique.join(", ")));
-        }
+        notes.extend(self.keys.left_out.iter().map(|what| format!("not carried over from {id}: {what}")));
         notes
     }
 
@@ -147,6 +146,9 @@ impl Shape {
                 );
                 let made_null = options.zero_dates == ZeroDates::Null && dates;
                 column = column.with_nullable(known.nullable || made_null);
+                if let Some((id, _)) = table {
+                    column = column.with_home(id.clone(), known.name.as_str());
+                }
                 match known.default.parse(column.data_type()) {
                     Ok(Some(default)) if !known.generated => column = column.with_default(default),
                     Err(expression) if !known.generated => {
@@ -171,6 +173,10 @@ impl Shape {
                 .context(format!("cannot read {what}"))
                 .with_hint("give one of them another name: COLUMN AS name")
         })?;
+        let schema = match table {
+            Some((_, table)) => schema.with_relations(&table.keys.indexes, &table.keys.keys)?,
+            None => schema,
+        };
         Ok(Self { list, from, schema: Arc::new(schema), notes })
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::system::mysql::catalog::{self, CatalogTable};
+use kwsync_core::system::mysql::keys;
 use kwsync_core::system::mysql::session::error;
 use kwsync_core::{Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
 use mysql_async::Conn;
@@ -273,10 +274,10 @@ impl MysqlSource {
     }
 
     /// The splits of tables that are read by a cursor.
-    async fn cursor_splits(&self, known: &[Split]) -> Result<Vec<Split>> {
+    async fn cursor_splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
         let cursor = Cursor::new(Arc::clone(&self.options));
         let (splits, tables) =
-            relational::splits(&cursor, &self.options.cursor, &cursor.what()?, known).await?;
+            relational::splits(&cursor, &self.options.cursor, &cursor.what()?, lanes, known).await?;
         for table in tables {
             self.tell(&table.info.table, &table.info.schema);
             table.notes().into_iter().for_each(|note| self.note(note));
@@ -356,7 +357,8 @@ pub(super) async fn look(connection: &mut Conn, id: &TableId) -> Result<Table> {
         return Err(gone(id, None));
     }
     let unique = catalog::unique_indexes(connection, schema, id.name()).await?;
-    Ok(Table { columns, unique })
+    let keys = keys::keys(connection, schema, id.name()).await?;
+    Ok(Table { columns, unique, keys })
 }
 
 fn gone(name: &dyn std::fmt::Display, database: Option<&str>) -> Error {
@@ -379,7 +381,7 @@ impl Source for MysqlSource {
 
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
         if self.options.cursor.column.is_some() {
-            return self.cursor_splits(known).await;
+            return self.cursor_splits(lanes, known).await;
         }
         let specs =
             known.iter().map(|split| Spec::of(split, "MySQL", &self.what())).collect::<Result<Vec<_>>>()?;
@@ -429,6 +431,7 @@ impl Source for MysqlSource {
             schema: Arc::clone(&shape.schema),
             input: Arc::new(Input::new(name).with_split(Arc::clone(&split.id))),
             after,
+            last: Vec::new(),
             zero_dates: self.options.zero_dates,
             batch_rows: self.options.batch_rows,
             batch_bytes: self.options.batch_bytes,

@@ -40,7 +40,7 @@ pub static PARAMS: &[Param] = with_cursor![
     Param::text("timezone", "the session's time zone, which counts for conditions and for what comes as text")
         .with_default("UTC"),
     Param::int("batch_rows", 1, 1 << 20, "most rows of a batch").with_default("65536").with_aliases(&["fetchSize", "fetch_size"]),
-    Param::size("batch_size", "most bytes of a batch, as the server sends them").with_default("8MiB"),
+    Param::size("batch_size", "most bytes of a batch, as the server sends them").with_default("2MiB"),
     Param::choice(
         "sslmode",
         &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
@@ -121,7 +121,7 @@ impl PostgresSourceOptions {
             row_security: false,
             timezone: "UTC".to_owned(),
             batch_rows: 65_536,
-            batch_bytes: 8 << 20,
+            batch_bytes: 2 << 20,
             cursor: CursorOptions::default(),
         }
     }

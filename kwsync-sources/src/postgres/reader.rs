@@ -7,10 +7,10 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
 use kwsync_core::system::postgres::ddl::table_name;
 use kwsync_core::{
-    Decoded, Decoder, Error, ErrorKind, Input, Position, Reader, Result, Schema, SourceBatch, SplitPosition,
-    TableBatch, TableId,
+    DataType, Decoded, Decoder, Error, ErrorKind, Input, Position, Reader, Result, Schema, SourceBatch,
+    SplitPosition, TableBatch, TableId,
 };
-use kwsync_formats::pgcopy::CopyDecoder;
+use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder};
 use tokio::sync::mpsc;
 
 use super::cursor::Cursor;
@@ -63,7 +63,7 @@ impl Reader for PostgresReader {
 impl Reading {
     async fn run(mut self, sender: &mpsc::Sender<Result<SourceBatch>>) -> Result<()> {
         let name = self.input.name().to_owned();
-        let travelling = Arc::new(CopyDecoder::schema_of(&self.statement.columns)?);
+        let travelling = Arc::new(travelling(&self.statement.columns, &self.order)?);
         let mut decoder = CopyDecoder::try_new(self.table.clone(), &travelling, &self.statement.columns)?
             .with_batch(self.batch_rows, self.batch_bytes);
         let input = std::mem::replace(&mut self.input, Input::new(""));
@@ -123,6 +123,16 @@ impl Reading {
     }
 }
 
+/// What the decoder makes of the columns that are sent: places as numbers, the others as they are.
+fn travelling(columns: &[CopyColumn], order: &Order) -> Result<Schema> {
+    let schema = CopyDecoder::schema_of(columns)?;
+    let mut columns = schema.columns().to_vec();
+    if let (Order::Ctid, Some(place)) = (order, columns.last_mut()) {
+        *place = place.clone().with_data_type(DataType::Int64);
+    }
+    Schema::new(columns)
+}
+
 /// The batches as the lane takes them: without the column that tells where a row is, and under the table's own schema.
 fn made(
     decoded: Decoded,
@@ -159,8 +169,8 @@ struct Guard {
 #[derive(Debug)]
 enum Kind {
     None,
-    /// The last place.
-    Ctid(Option<(u32, u16)>),
+    /// The last place: the number of its block times 65,536, and its item.
+    Ctid(Option<i64>),
     /// The last key, where it is an integer.
     Key {
         column: String,
@@ -193,21 +203,18 @@ impl Guard {
         match &mut self.kind {
             Kind::None => Ok(()),
             Kind::Ctid(last) => {
-                let places = places.as_string_view();
-                for at in places.iter() {
-                    let at = at.and_then(place);
-                    if at.is_none() || at <= *last {
-                        let text =
-                            format!("{}: the server sent rows out of the order of their places", self.name);
-                        return Err(Error::new(ErrorKind::Server, text)
-                            .with_retry(kwsync_core::Retry::Never)
-                            .with_hint(
-                                "a condition may have led it another way: use split=key or split_by=",
-                            ));
-                    }
-                    *last = at;
+                let places = places.as_primitive::<Int64Type>();
+                let mut before = last.unwrap_or(-1);
+                let ordered = places.values().iter().all(|at| std::mem::replace(&mut before, *at) < *at);
+                if !ordered || places.null_count() > 0 {
+                    let text =
+                        format!("{}: the server sent rows out of the order of their places", self.name);
+                    return Err(Error::new(ErrorKind::Server, text)
+                        .with_retry(kwsync_core::Retry::Never)
+                        .with_hint("a condition may have led it another way: use split=key or split_by="));
                 }
-                self.last = last.map(|(block, item)| format!("({block},{item})"));
+                *last = places.values().last().copied().or(*last);
+                self.last = last.map(|at| format!("({},{})", at >> 16, at & 0xffff));
                 Ok(())
             }
             Kind::Key { column, last } => {
@@ -245,9 +252,9 @@ impl Guard {
 }
 
 /// `(12,3)`
-fn place(text: &str) -> Option<(u32, u16)> {
+fn place(text: &str) -> Option<i64> {
     let (block, item) = text.strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
-    Some((block.parse().ok()?, item.parse().ok()?))
+    Some(i64::from(block.parse::<u32>().ok()?) << 16 | i64::from(item.parse::<u16>().ok()?))
 }
 
 /// Refuses to go on by place where rows may have moved since.

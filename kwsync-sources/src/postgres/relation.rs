@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kwsync_core::system::postgres::catalog::{self, CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl::{quote, table_name};
 use kwsync_core::system::postgres::defaults;
+use kwsync_core::system::postgres::keys::{self, CatalogKeys};
 use kwsync_core::system::postgres::relations::{self, Relation, RelationKind};
 use kwsync_core::system::postgres::types::{PgType, oid};
 use kwsync_core::system::postgres::wire::Connection;
@@ -21,6 +22,8 @@ pub(super) struct Asked {
     pub(super) catalog: Arc<CatalogTable>,
     /// Where its rows lie; itself, as a rule.
     pub(super) stored: Vec<Relation>,
+    /// Its indexes and foreign keys.
+    pub(super) keys: Arc<CatalogKeys>,
 }
 
 /// The table of checkpoints of the sink, which no pattern means.
@@ -102,7 +105,8 @@ impl Asked {
             true => relations::storage(connection, relation.oid).await?,
             false => vec![relation.clone()],
         };
-        Ok(Self { relation, catalog: Arc::new(catalog), stored })
+        let keys = keys::keys(connection, &catalog).await?;
+        Ok(Self { relation, catalog: Arc::new(catalog), stored, keys: Arc::new(keys) })
     }
 
     /// What of the table does not go with its rows.
@@ -122,19 +126,19 @@ impl Asked {
                 Ok(_) => {}
             }
         }
-        let unique: Vec<_> = self.catalog.unique.iter().filter(|index| !index.primary).collect();
-        if !unique.is_empty() {
-            let names: Vec<_> = unique.iter().map(|index| index.name.as_str()).collect();
-            notes.push(format!("unique indexes of {name} are not carried over: {}", names.join(", ")));
-        }
+        notes.extend(self.keys.left_out.iter().map(|what| format!("not carried over from {name}: {what}")));
         notes
+    }
+
+    /// Whether its keys hold for all rows, those of its children too.
+    fn is_whole(&self) -> bool {
+        !self.relation.parent || self.relation.kind == RelationKind::Partitioned
     }
 
     /// The primary key, where it holds for all rows.
     fn key(&self) -> &[String] {
-        let whole = !self.relation.parent || self.relation.kind == RelationKind::Partitioned;
         match self.catalog.unique.first() {
-            Some(index) if index.primary && whole => &index.columns,
+            Some(index) if index.primary && self.is_whole() => &index.columns,
             _ => &[],
         }
     }
@@ -205,12 +209,14 @@ impl Shape {
         };
         let mut shape = Self::described(connection, list, from, &asked.relation.to_string_id()).await?;
         let key = asked.key();
+        let own_id = TableId::with_schema(asked.relation.schema.as_str(), asked.relation.name.as_str());
         let enums = catalog::enum_values(connection, &asked.catalog).await?;
         let described = std::mem::take(&mut shape.described);
         let columns = shape.shape.schema.columns().iter().zip(described).map(|(column, (table, number))| {
             let known = (table == catalog.oid).then(|| catalog.columns.iter().find(|c| c.number == number));
             let Some(known) = known.flatten() else { return column.clone() };
             let mut column = column.clone().with_nullable(!known.not_null);
+            column = column.with_home(own_id.clone(), known.name.as_str());
             if let Some(known) = asked.catalog.column(&known.name) {
                 if let Ok(Some(default)) = default_of(known, column.data_type()) {
                     column = column.with_default(default);
@@ -227,7 +233,11 @@ impl Shape {
                 None => column,
             }
         });
-        shape.shape.schema = Arc::new(Schema::new(columns.collect())?);
+        let schema = Schema::new(columns.collect())?;
+        shape.shape.schema = Arc::new(match asked.is_whole() {
+            true => schema.with_relations(&asked.keys.indexes, &asked.keys.keys)?,
+            false => schema,
+        });
         Ok(shape.shape)
     }
 

@@ -150,10 +150,10 @@ impl PostgresSource {
     }
 
     /// The splits of tables that are read by a cursor.
-    async fn cursor_splits(&self, known: &[Split]) -> Result<Vec<Split>> {
+    async fn cursor_splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
         let cursor = Cursor::new(Arc::clone(&self.options));
         let (splits, tables) =
-            relational::splits(&cursor, &self.options.cursor, &cursor.what()?, known).await?;
+            relational::splits(&cursor, &self.options.cursor, &cursor.what()?, lanes, known).await?;
         for table in tables {
             self.tell(&table.info.table, &table.info.schema);
             table.notes().into_iter().for_each(|note| self.note(note));
@@ -256,7 +256,7 @@ impl Source for PostgresSource {
 
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
         if self.options.cursor.column.is_some() {
-            return self.cursor_splits(known).await;
+            return self.cursor_splits(lanes, known).await;
         }
         let specs = known.iter().map(|split| Spec::of(split, &self.options)).collect::<Result<Vec<_>>>()?;
         let mut splits = known.to_vec();

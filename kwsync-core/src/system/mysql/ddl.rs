@@ -2,7 +2,11 @@
 
 use super::defaults::{clause, enum_type};
 use super::types::sql_type;
-use crate::{Column, Error, ErrorKind, Location, Result, Schema, TableId};
+use crate::system::made;
+use crate::{
+    Column, Error, ErrorKind, ForeignKey, Index, Location, NameScope, ReferentialAction, Result, Schema,
+    TableId,
+};
 
 /// The longest name, in characters.
 pub const MAX_NAME: usize = 64;
@@ -76,10 +80,12 @@ fn hex(bytes: &[u8]) -> String {
 /// As [`quote`]; `Schema` for a column of the key whose type has no bound that an index could have.
 pub fn create_table(table: &str, schema: &Schema, key: &[String]) -> Result<(String, Vec<String>)> {
     let (mut lines, mut left_out) = (Vec::new(), Vec::new());
+    let pointing: Vec<_> = schema.foreign_keys().into_iter().flat_map(|key| key.columns).collect();
     for column in schema.columns() {
         let in_key = key.iter().any(|name| name == column.name());
         let null = if in_key || !column.is_nullable() { " NOT NULL" } else { " NULL" };
-        let data_type = column_type(column, in_key);
+        // What points to a key is of the key's type.
+        let data_type = column_type(column, in_key || pointing.iter().any(|name| **name == *column.name()));
         let first = key.first().is_some_and(|name| name == column.name());
         let default = clause(column, &data_type, first).unwrap_or_else(|why| {
             left_out.push(why);
@@ -126,6 +132,121 @@ pub fn column_type(column: &Column, in_key: bool) -> String {
     }
 }
 
+/// Bytes that an index of InnoDB can cover.
+const INDEX_BYTES: u32 = 3072;
+/// Bytes of a character, and characters that are covered of a text without a bound.
+const CHAR_BYTES: u32 = 4;
+const PREFIX: u32 = 190;
+
+/// Makes an index of another server fit a table that [`create_table`] makes of `schema` with the primary key `key`: of long texts it
+/// covers the start.
+///
+/// # Errors
+/// Why it cannot be here, in words.
+pub fn fit_index(schema: &Schema, key: &[String], index: &mut Index) -> Result<(), String> {
+    let mut sum = 0;
+    let mut long = Vec::new();
+    for (at, part) in index.columns.iter().enumerate() {
+        let Some(column) = schema.column(&part.name) else { continue };
+        let data_type = column_type(column, key.iter().any(|name| *name == *part.name));
+        let (word, rest) = data_type.split_once('(').unwrap_or((&data_type, ""));
+        let bound = rest.split([')', ',']).next().and_then(|number| number.parse::<u32>().ok());
+        let (width, texts) = match word {
+            "json" | "geometry" => return Err(format!("{:?} is {word}", part.name)),
+            "varchar" | "char" => (CHAR_BYTES, true),
+            "varbinary" | "binary" => (1, true),
+            word if word.ends_with("text") => (CHAR_BYTES, true),
+            word if word.ends_with("blob") => (1, true),
+            _ => (16, false),
+        };
+        let covered = match (texts, part.prefix, bound) {
+            (false, ..) => width,
+            (true, Some(prefix), Some(bound)) => prefix.min(bound).saturating_mul(width),
+            (true, Some(one), None) | (true, None, Some(one)) => one.saturating_mul(width),
+            (true, None, None) => u32::MAX,
+        };
+        sum = covered.saturating_add(sum);
+        if texts && covered > PREFIX * CHAR_BYTES {
+            long.push(at);
+        }
+    }
+    if sum <= INDEX_BYTES {
+        return Ok(());
+    }
+    if index.unique {
+        return Err(format!("its columns are longer than the {INDEX_BYTES} bytes that an index covers here"));
+    }
+    for at in long {
+        if let Some(part) = index.columns.get_mut(at) {
+            part.prefix = Some(PREFIX);
+        }
+    }
+    Ok(())
+}
+
+/// `CREATE INDEX` on a table, `table` as SQL names it.
+///
+/// # Errors
+/// As [`quote`].
+pub fn create_index(table: &str, index: &Index) -> Result<String> {
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let name = match &*index.name {
+        // What the server calls its own.
+        name if name.eq_ignore_ascii_case("primary") || name.eq_ignore_ascii_case("gen_clust_index") => {
+            format!("{name}_index")
+        }
+        name => fitted(name),
+    };
+    let mut columns = Vec::with_capacity(index.columns.len());
+    for column in &index.columns {
+        let prefix = column.prefix.map(|prefix| format!("({prefix})")).unwrap_or_default();
+        let order = if column.descending { " DESC" } else { "" };
+        columns.push(quote(&column.name)? + &prefix + order);
+    }
+    Ok(format!("CREATE {unique}INDEX {} ON {table} ({})", quote(&name)?, columns.join(", ")))
+}
+
+/// `ALTER TABLE ... ADD FOREIGN KEY`; both tables as SQL names them. Its name stands behind that of its table where other tables may
+/// have one of that name.
+///
+/// # Errors
+/// As [`quote`]; `Unsupported` for SET DEFAULT, which InnoDB does not know.
+pub fn add_foreign_key(table: &str, id: &TableId, key: &ForeignKey, referenced: &str) -> Result<String> {
+    let list = |names: &[std::sync::Arc<str>]| -> Result<String> {
+        Ok(names.iter().map(|name| quote(name)).collect::<Result<Vec<_>>>()?.join(", "))
+    };
+    let name = match key.scope {
+        NameScope::Table if !key.name.starts_with(id.name()) => {
+            fitted(&format!("{}_{}", id.name(), key.name))
+        }
+        _ => fitted(&key.name),
+    };
+    let mut sql = format!(
+        "ALTER TABLE {table} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {referenced} ({})",
+        quote(&name)?,
+        list(&key.columns)?,
+        list(&key.referenced)?
+    );
+    for (when, action) in [("DELETE", key.on_delete), ("UPDATE", key.on_update)] {
+        match action {
+            ReferentialAction::NoAction => {}
+            ReferentialAction::SetDefault => {
+                let text = format!(
+                    "foreign key {:?} is ON {when} SET DEFAULT, which InnoDB does not know",
+                    key.name
+                );
+                return Err(Error::new(ErrorKind::Unsupported, text));
+            }
+            action => sql.push_str(&format!(" ON {when} {}", action.as_sql())),
+        }
+    }
+    Ok(sql)
+}
+
+fn fitted(name: &str) -> String {
+    made::fitted(name, MAX_NAME, |name| name.chars().count())
+}
+
 fn quote_column(column: &Column) -> Result<String> {
     quote(column.name()).map_err(|error| error.with_location(Location::new().with_column(column.name())))
 }
@@ -157,5 +278,26 @@ mod tests {
             "CREATE TABLE IF NOT EXISTS `t` (`id` varchar(255) NOT NULL, `n` bigint unsigned NULL COMMENT 'it''s', \
              PRIMARY KEY (`id`)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
         );
+    }
+
+    #[test]
+    fn indexes_cover_what_an_index_can() {
+        use crate::IndexColumn;
+        let columns = vec![
+            Column::new("n", DataType::Int64),
+            Column::new("t", DataType::Text),
+            Column::new("v", DataType::VarChar(Some(100))),
+            Column::new("j", DataType::Json),
+        ];
+        let schema = Schema::new(columns).unwrap();
+        let made = |unique, names: &[&str]| {
+            let columns = names.iter().map(|name| IndexColumn::new(*name)).collect();
+            let mut index = Index::new("it`s", unique, columns);
+            fit_index(&schema, &[], &mut index).map(|()| create_index("`x`", &index).unwrap())
+        };
+        assert_eq!(made(true, &["n", "v"]).unwrap(), "CREATE UNIQUE INDEX `it``s` ON `x` (`n`, `v`)");
+        assert_eq!(made(false, &["n", "t"]).unwrap(), "CREATE INDEX `it``s` ON `x` (`n`, `t`(190))");
+        assert!(made(true, &["t"]).unwrap_err().contains("3072 bytes"));
+        assert!(made(false, &["j"]).unwrap_err().contains("json"));
     }
 }

@@ -5,5 +5,7 @@ pub mod catalog;
 pub mod ddl;
 pub mod defaults;
 #[cfg(feature = "mysql")]
+pub mod keys;
+#[cfg(feature = "mysql")]
 pub mod session;
 pub mod types;

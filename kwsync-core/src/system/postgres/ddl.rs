@@ -2,7 +2,8 @@
 
 use super::profile::{Profile, Server};
 use super::types::sql_type;
-use crate::{Column, Error, ErrorKind, Location, Result, TableId};
+use crate::system::made;
+use crate::{Column, Error, ErrorKind, ForeignKey, Index, Location, NameScope, Result, TableId};
 
 /// The longest name that PostgreSQL keeps, in bytes; it cuts longer ones off, and two of them may become one.
 pub const MAX_NAME_BYTES: usize = 63;
@@ -105,6 +106,56 @@ pub fn widen_column(table: &str, column: &Column, data_type: &str) -> Result<Str
     Ok(format!("ALTER TABLE {table} ALTER COLUMN {} TYPE {data_type}", quote_column(column)?))
 }
 
+/// `CREATE INDEX` on a table, `table` as SQL names it. The name is the index's own; where other tables may have one of that name, the
+/// table's stands before it. Without `named` the server chooses one.
+///
+/// # Errors
+/// As [`quote`].
+pub fn create_index(table: &str, id: &TableId, index: &Index, named: bool) -> Result<String> {
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let name = match (named, index.scope) {
+        (false, _) => String::new(),
+        (true, NameScope::Schema) => format!("{} ", quote(&fitted(&index.name))?),
+        (true, NameScope::Table) => format!("{} ", quote(&apart(id, &index.name))?),
+    };
+    let mut columns = Vec::with_capacity(index.columns.len());
+    for column in &index.columns {
+        columns.push(quote(&column.name)? + if column.descending { " DESC" } else { "" });
+    }
+    Ok(format!("CREATE {unique}INDEX {name}ON {table} ({})", columns.join(", ")))
+}
+
+/// `ALTER TABLE ... ADD FOREIGN KEY`; both tables as SQL names them.
+///
+/// # Errors
+/// As [`quote`].
+pub fn add_foreign_key(table: &str, key: &ForeignKey, referenced: &str) -> Result<String> {
+    let list = |names: &[std::sync::Arc<str>]| -> Result<String> {
+        Ok(names.iter().map(|name| quote(name)).collect::<Result<Vec<_>>>()?.join(", "))
+    };
+    let mut sql = format!(
+        "ALTER TABLE {table} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {referenced} ({})",
+        quote(&fitted(&key.name))?,
+        list(&key.columns)?,
+        list(&key.referenced)?
+    );
+    for (when, action) in [("DELETE", key.on_delete), ("UPDATE", key.on_update)] {
+        if action != crate::ReferentialAction::NoAction {
+            sql.push_str(&format!(" ON {when} {}", action.as_sql()));
+        }
+    }
+    Ok(sql)
+}
+
+/// A name that no index of another table has.
+fn apart(table: &TableId, name: &str) -> String {
+    if name.starts_with(table.name()) { fitted(name) } else { fitted(&format!("{}_{name}", table.name())) }
+}
+
+fn fitted(name: &str) -> String {
+    made::fitted(name, MAX_NAME_BYTES, str::len)
+}
+
 /// The type that a column is created with, unless the caller chooses another.
 pub fn column_type(column: &Column) -> String {
     sql_type(column.data_type())
@@ -125,6 +176,28 @@ mod tests {
         assert_eq!(quote(&"x".repeat(64)).unwrap_err().code(), Some("name_too_long"));
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+    }
+
+    #[test]
+    fn indexes_and_foreign_keys_are_named_apart() {
+        use crate::{IndexColumn, ReferentialAction};
+        let columns = vec![IndexColumn::new("a\"b"), IndexColumn::new("c").with_descending(true)];
+        let index = Index::new("idx", true, columns);
+        let (table, id) = ("\"s\".\"t\"", TableId::with_schema("s", "t"));
+        assert_eq!(
+            create_index(table, &id, &index, true).unwrap(),
+            "CREATE UNIQUE INDEX \"t_idx\" ON \"s\".\"t\" (\"a\"\"b\", \"c\" DESC)"
+        );
+        let index = index.with_scope(NameScope::Schema);
+        assert!(
+            create_index(table, &id, &index, true).unwrap().starts_with("CREATE UNIQUE INDEX \"idx\" ON")
+        );
+        assert!(create_index(table, &id, &index, false).unwrap().starts_with("CREATE UNIQUE INDEX ON"));
+        let key = ForeignKey::new("é".repeat(40), vec!["a".into()], "o".into(), vec!["id".into()])
+            .with_actions(ReferentialAction::SetNull, ReferentialAction::NoAction);
+        let sql = add_foreign_key(table, &key, "\"o\"").unwrap();
+        assert!(sql.ends_with("FOREIGN KEY (\"a\") REFERENCES \"o\" (\"id\") ON DELETE SET NULL"), "{sql}");
+        assert!(sql.contains(&format!("CONSTRAINT \"{}_", "é".repeat(27))), "{sql}");
     }
 
     #[test]

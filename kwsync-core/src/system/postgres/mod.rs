@@ -4,6 +4,8 @@
 pub mod catalog;
 pub mod ddl;
 pub mod defaults;
+#[cfg(feature = "postgres")]
+pub mod keys;
 pub mod profile;
 #[cfg(feature = "postgres")]
 pub mod relations;

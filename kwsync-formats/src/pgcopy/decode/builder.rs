@@ -15,7 +15,6 @@ use kwsync_core::{Error, ErrorKind, Result};
 
 use super::super::fault::Fault;
 use super::super::form::Form;
-use super::super::{EPOCH_DAYS, EPOCH_MICROS};
 use super::read;
 
 #[derive(Debug)]
@@ -115,6 +114,57 @@ impl Builder {
         each!(self, builder => builder.append_null(), list => list.close(false));
     }
 
+    /// Adds values. After a fault, which is told with the place of its value among these, there is a null.
+    pub(super) fn push_all<'a>(
+        &mut self,
+        form: &Form,
+        values: impl Iterator<Item = Option<&'a [u8]>>,
+        mut fault: impl FnMut(usize, Fault),
+    ) {
+        use read::fixed;
+        /// One kind of values, so that the loop knows what it does.
+        macro_rules! all {
+            ($to:expr, $value:ident => $read:expr) => {
+                for (row, value) in values.enumerate() {
+                    let Some($value) = value else {
+                        $to.append_null();
+                        continue;
+                    };
+                    match $read {
+                        Ok(read) => $to.append_value(read),
+                        Err(found) => {
+                            $to.append_null();
+                            fault(row, found);
+                        }
+                    }
+                }
+            };
+        }
+        match (&mut *self, form) {
+            (Self::Bool(to), Form::Bool) => all!(to, value => fixed::<1>(value).map(|byte| byte != [0])),
+            (Self::I16(to), Form::Int2) => all!(to, value => fixed(value).map(i16::from_be_bytes)),
+            (Self::I32(to), Form::Int4) => all!(to, value => fixed(value).map(i32::from_be_bytes)),
+            (Self::I64(to), Form::Int8) => all!(to, value => fixed(value).map(i64::from_be_bytes)),
+            (Self::I64(to), Form::Tid) => all!(to, value => read::tid(value)),
+            (Self::F32(to), Form::Float4) => all!(to, value => fixed(value).map(f32::from_be_bytes)),
+            (Self::F64(to), Form::Float8) => all!(to, value => fixed(value).map(f64::from_be_bytes)),
+            (Self::Decimal128(to, scale), Form::Numeric(_)) => {
+                all!(to, value => read::decimal128(value, *scale));
+            }
+            (Self::Text(to), Form::Text(of)) if !of.versioned => all!(to, value => read::text(value)),
+            (Self::Bytes(to), Form::Bytea) => all!(to, value => Ok::<_, Fault>(value)),
+            (Self::Date(to), Form::Date) => all!(to, value => read::date(value)),
+            (Self::Timestamp(to), Form::Timestamp(..)) => all!(to, value => read::timestamp(value)),
+            (builder, _) => {
+                for (row, value) in values.enumerate() {
+                    if let Err(found) = builder.push(form, value) {
+                        fault(row, found);
+                    }
+                }
+            }
+        }
+    }
+
     /// Adds a value. After a fault there is a null in its place.
     pub(super) fn push(&mut self, form: &Form, value: Option<&[u8]>) -> Result<(), Fault> {
         let Some(value) = value else {
@@ -146,8 +196,7 @@ impl Builder {
                 to.append_value(i64::from_be_bytes(fixed(value)?).into());
             }
             (Self::Decimal128(to, scale), Form::Numeric(_)) => {
-                let value = read::decimal(value, *scale)?;
-                to.append_value(value.to_i128().ok_or_else(read::bad)?);
+                to.append_value(read::decimal128(value, *scale)?);
             }
             (Self::Decimal256(to, scale), Form::Numeric(_)) => {
                 to.append_value(read::decimal(value, *scale)?);
@@ -160,10 +209,7 @@ impl Builder {
                     }
                     _ => value,
                 };
-                let text = simdutf8::basic::from_utf8(value).map_err(|_| {
-                    Fault::new("bad_utf8", "the text is not UTF-8; set client_encoding to UTF8")
-                })?;
-                to.append_value(text);
+                to.append_value(read::text(value)?);
             }
             (Self::Text(to), Form::Numeric(_)) => to.append_value(read::numeric_text(value)?),
             (Self::Text(to), Form::TimeTz(_)) => to.append_value(read::timetz_text(value)?),
@@ -174,22 +220,9 @@ impl Builder {
             (Self::Text(to), Form::Bits { .. }) => to.append_value(read::bits_text(value)?),
             (Self::Text(to), Form::Tid) => to.append_value(read::tid_text(value)?),
             (Self::Bytes(to), Form::Bytea) => to.append_value(value),
-            (Self::Date(to), Form::Date) => {
-                let days = i32::from_be_bytes(fixed(value)?);
-                to.append_value(
-                    days.checked_add(EPOCH_DAYS).filter(|_| days != i32::MIN).ok_or_else(read::infinite)?,
-                );
-            }
+            (Self::Date(to), Form::Date) => to.append_value(read::date(value)?),
             (Self::Time(to), Form::Time(_)) => to.append_value(i64::from_be_bytes(fixed(value)?)),
-            (Self::Timestamp(to), Form::Timestamp(..)) => {
-                let micros = i64::from_be_bytes(fixed(value)?);
-                to.append_value(
-                    micros
-                        .checked_add(EPOCH_MICROS)
-                        .filter(|_| micros != i64::MIN)
-                        .ok_or_else(read::infinite)?,
-                );
-            }
+            (Self::Timestamp(to), Form::Timestamp(..)) => to.append_value(read::timestamp(value)?),
             (Self::Interval(to), Form::Interval(_)) => {
                 let bytes = fixed::<16>(value)?;
                 let number = u128::from_be_bytes(bytes);

@@ -6,14 +6,13 @@ mod read;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kwsync_core::system::postgres::types::{PgKind, PgType};
+use kwsync_core::system::postgres::types::{PgKind, PgType, oid};
 use kwsync_core::{
     Column, DataType, DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Location, Origin, Position,
     RecordRef, Reject, Result, Schema, Segment, Stage, TableBatch, TableId,
 };
 
 use self::builder::Builder;
-use super::fault::Fault;
 use super::form::Form;
 use super::options::CopyColumn;
 use super::{HEADER, MAX_VALUE};
@@ -33,6 +32,9 @@ pub struct CopyDecoder {
     /// The record in hand, as far as earlier chunks had it.
     partial: Vec<u8>,
     scan: Scan,
+    /// The values of it that were found so far.
+    fields: Vec<Field>,
+    block: Block,
     input: Arc<Input>,
     /// Of the first byte that belongs to no finished record.
     at: Position,
@@ -59,6 +61,41 @@ enum State {
     Header,
     Rows,
     Done,
+}
+
+/// Rows whose columns are built together: one type after the other, instead of every type for each row.
+const BLOCK_ROWS: usize = 256;
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Where a value begins, and its length; -1 for a null.
+type Field = (u32, i32);
+
+/// Rows that were found, and whose columns have not been built.
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Row by row.
+    fields: Vec<Field>,
+    rows: usize,
+}
+
+impl Block {
+    /// The values of one of so many columns.
+    fn values(&self, column: usize, columns: usize) -> impl Iterator<Item = Option<&[u8]>> {
+        let fields = self.fields.get(column..).unwrap_or_default().iter().step_by(columns.max(1));
+        fields.map(|(start, length)| {
+            let start = *start as usize;
+            let length = usize::try_from(*length).ok()?;
+            // The scan has seen that it is there.
+            Some(self.bytes.get(start..start + length).unwrap_or_default())
+        })
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.fields.clear();
+        self.rows = 0;
+    }
 }
 
 /// How far the record in hand has been looked through.
@@ -92,7 +129,8 @@ impl CopyDecoder {
     }
 
     /// A decoder of a stream that has `columns`, into batches of `schema`, whose columns are these in the same order.
-    /// Types are as [`schema_of`](Self::schema_of) says; an array may have more dimensions.
+    /// Types are as [`schema_of`](Self::schema_of) says; an array may have more dimensions, and a tid may be an integer: 65,536 times
+    /// its block, and its item.
     ///
     /// # Errors
     /// `Schema` for other columns, and for a type whose binary form is not known.
@@ -117,7 +155,8 @@ impl CopyDecoder {
                     ))
                     .with_hint(format!("read it as text: SELECT ... {name}::text"))
                 })?;
-                if own.name() != name || leaf(own.data_type()) != leaf(&pg_leaf(&column.pg_type)) {
+                let place = column.pg_type.oid == oid::TID && *own.data_type() == DataType::Int64;
+                if own.name() != name || !place && leaf(own.data_type()) != leaf(&pg_leaf(&column.pg_type)) {
                     return Err(fault(format!(
                         "column {name:?} is {}, and the schema has {:?} as {}",
                         column.pg_type.name,
@@ -139,6 +178,8 @@ impl CopyDecoder {
             state: State::Header,
             partial: Vec::new(),
             scan: Scan::default(),
+            fields: Vec::new(),
+            block: Block::default(),
             input: Arc::new(Input::new("")),
             at: Position::default(),
             base: Position::default(),
@@ -187,7 +228,10 @@ impl CopyDecoder {
             let Some(count) = bytes.first_chunk::<2>() else { return Ok(Step::More(2)) };
             match i16::from_be_bytes(*count) {
                 -1 => return Ok(Step::Trailer),
-                count if count as usize == self.columns.len() => self.scan = Scan { at: 2, fields: 0 },
+                count if count as usize == self.columns.len() => {
+                    self.scan = Scan { at: 2, fields: 0 };
+                    self.fields.clear();
+                }
                 count => {
                     return Err(
                         self.broken(format!("a row of {count} columns where {} belong", self.columns.len()))
@@ -197,17 +241,21 @@ impl CopyDecoder {
         }
         while self.scan.fields < self.columns.len() {
             let Some(length) = word(self.scan.at) else { return Ok(Step::More(self.scan.at + 4)) };
-            let length = match i32::from_be_bytes(length) {
+            let length = i32::from_be_bytes(length);
+            let taken = match length {
                 -1 => 0,
                 length => usize::try_from(length)
                     .ok()
                     .filter(|length| *length <= MAX_VALUE)
                     .ok_or_else(|| self.broken(format!("a value of {length} bytes")))?,
             };
-            let end = self.scan.at + 4 + length;
+            let start = u32::try_from(self.scan.at + 4)
+                .map_err(|_| self.broken("a row of more than 4 GiB".to_owned()))?;
+            let end = self.scan.at + 4 + taken;
             if bytes.len() < end {
                 return Ok(Step::More(end));
             }
+            self.fields.push((start, length));
             self.scan = Scan { at: end, fields: self.scan.fields + 1 };
         }
         Ok(Step::Record(self.scan.at))
@@ -228,34 +276,62 @@ impl CopyDecoder {
         let start = (self.at.byte - self.base.byte) as u32;
         let record = self.records.len() as u32;
         self.records.push(RecordRef { segment: 0, start, len: bytes.len() as u32, line: 0, record });
-        let mut rest = bytes.get(2..).unwrap_or_default();
-        let mut fault: Option<(String, Fault)> = None;
-        for column in &mut self.columns {
-            let value = read::field(&mut rest).unwrap_or(None);
-            let pushed = match fault {
-                Some(_) => {
-                    column.builder.push_null();
-                    continue;
-                }
-                None => column.builder.push(&column.form, value),
-            };
-            if let Err(found) = pushed {
-                fault = Some((column.name.clone(), found));
-            }
-        }
-        self.bad.push(fault.is_some());
+        self.bad.push(false);
         self.counts.records += 1;
         self.bytes += bytes.len();
-        if let Some((name, fault)) = fault {
-            self.refused += 1;
-            self.reject(fault.code, format!("column {name:?}: {}", fault.reason), bytes);
-        }
         self.at.byte += bytes.len() as u64;
+        let base = self.block.bytes.len() as u32;
+        self.block.bytes.extend_from_slice(bytes);
+        self.block.fields.extend(self.fields.iter().map(|(start, length)| (base + start, *length)));
+        self.block.rows += 1;
+        if self.block.rows >= BLOCK_ROWS || self.block.bytes.len() >= BLOCK_BYTES {
+            self.build();
+        }
+    }
+
+    /// Builds the columns of the rows that wait.
+    fn build(&mut self) {
+        let block = std::mem::take(&mut self.block);
+        let first = self.records.len() - block.rows;
+        let mut faults = Vec::new();
+        let count = self.columns.len();
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            let bad = &mut self.bad;
+            column.builder.push_all(&column.form, block.values(at, count), |row, fault| {
+                // The first fault of a row is what it is refused for.
+                if let Some(bad) = bad.get_mut(first + row)
+                    && !std::mem::replace(bad, true)
+                {
+                    faults.push((row, at, fault));
+                }
+            });
+        }
+        faults.sort_by_key(|(row, ..)| *row);
+        self.refused += faults.len();
+        for (row, column, fault) in faults {
+            let Some(record) = self.records.get(first + row).copied() else { continue };
+            let position = Position {
+                byte: self.base.byte + u64::from(record.start),
+                record: self.base.record + u64::from(record.record),
+                ..self.base
+            };
+            let start = record.start - self.records.get(first).map_or(0, |first| first.start);
+            let raw = block.bytes.get(start as usize..(start + record.len) as usize).unwrap_or_default();
+            let name = self.columns.get(column).map_or("", |column| &column.name);
+            let reason = format!("column {name:?}: {}", fault.reason);
+            self.reject_at(position, fault.code, reason, raw);
+        }
+        self.block = block;
+        self.block.clear();
     }
 
     fn reject(&mut self, code: &str, reason: String, raw: &[u8]) {
+        self.reject_at(self.at, code, reason, raw);
+    }
+
+    fn reject_at(&mut self, at: Position, code: &str, reason: String, raw: &[u8]) {
         self.rejects.push(Reject {
-            position: self.input.resolve(self.at),
+            position: self.input.resolve(at),
             split: self.input.split().to_owned(),
             stage: Stage::Decode,
             format: self.format().to_owned(),
@@ -357,6 +433,8 @@ impl Decoder for CopyDecoder {
     }
 
     fn end_record(&mut self) -> Result<()> {
+        // Its own rejects come before that of what is cut off behind it.
+        self.build();
         let partial = std::mem::take(&mut self.partial);
         if partial.is_empty() {
             return Ok(());
@@ -369,6 +447,7 @@ impl Decoder for CopyDecoder {
     }
 
     fn flush(&mut self) -> Result<Decoded> {
+        self.build();
         let rows = std::mem::take(&mut self.records);
         let mut bad = std::mem::take(&mut self.bad);
         let rejects = std::mem::take(&mut self.rejects);
@@ -418,13 +497,14 @@ impl Decoder for CopyDecoder {
 
     fn buffered_bytes(&self) -> usize {
         // A value takes at most four times as much here as in the stream: a boolean's field has five bytes.
-        self.partial.capacity() + 4 * self.bytes + self.records.len() * 24
+        self.partial.capacity() + self.block.bytes.capacity() + 4 * self.bytes + self.records.len() * 24
     }
 
     fn reset(&mut self) {
         self.partial.clear();
         self.scan = Scan::default();
         self.records.clear();
+        self.block.clear();
         self.bad.clear();
         self.rejects.clear();
         (self.refused, self.bytes, self.counts) = (0, 0, DecodeCounts::default());

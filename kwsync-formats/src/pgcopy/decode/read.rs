@@ -5,6 +5,7 @@ use std::fmt::Write;
 use arrow_buffer::i256;
 
 use super::super::fault::Fault;
+use super::super::{EPOCH_DAYS, EPOCH_MICROS};
 
 #[cold]
 pub(super) fn bad() -> Fault {
@@ -35,6 +36,23 @@ pub(super) fn field<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
 
 pub(super) fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Fault> {
     value.try_into().map_err(|_| bad())
+}
+
+pub(super) fn text(value: &[u8]) -> Result<&str, Fault> {
+    simdutf8::basic::from_utf8(value)
+        .map_err(|_| Fault::new("bad_utf8", "the text is not UTF-8; set client_encoding to UTF8"))
+}
+
+/// Days since 1970.
+pub(super) fn date(value: &[u8]) -> Result<i32, Fault> {
+    let days = i32::from_be_bytes(fixed(value)?);
+    days.checked_add(EPOCH_DAYS).filter(|_| days != i32::MIN).ok_or_else(infinite)
+}
+
+/// Microseconds since 1970.
+pub(super) fn timestamp(value: &[u8]) -> Result<i64, Fault> {
+    let micros = i64::from_be_bytes(fixed(value)?);
+    micros.checked_add(EPOCH_MICROS).filter(|_| micros != i64::MIN).ok_or_else(infinite)
 }
 
 /// The lengths of an array's dimensions, and its items.
@@ -98,6 +116,53 @@ pub(super) fn numeric_text(value: &[u8]) -> Result<String, Fault> {
     Ok(text)
 }
 
+/// As [`decimal`], where the number has no more than 38 digits.
+pub(super) fn decimal128(value: &[u8], scale: i8) -> Result<i128, Fault> {
+    match quick_decimal(value, scale) {
+        Some(number) => Ok(number),
+        None => decimal(value, scale)?.to_i128().ok_or_else(bad),
+    }
+}
+
+/// A number that is whole in units of the scale and has room in 128 bits; the others take the long way, which says what is wrong.
+fn quick_decimal(value: &[u8], scale: i8) -> Option<i128> {
+    let (head, groups) = value.split_first_chunk::<8>()?;
+    let [a, b, c, d, e, f, _, _] = *head;
+    let (count, weight, sign) =
+        (u16::from_be_bytes([a, b]), i16::from_be_bytes([c, d]), u16::from_be_bytes([e, f]));
+    if groups.len() != 2 * usize::from(count) || sign & !0x4000 != 0 {
+        return None;
+    }
+    let mut number = 0_i128;
+    if count <= 4 {
+        let mut small = 0_u64;
+        for group in groups.chunks_exact(2) {
+            small = small * 10_000 + u64::from(group_of(group)?);
+        }
+        number = small.into();
+    } else {
+        for group in groups.chunks_exact(2) {
+            number = number.checked_mul(10_000)?.checked_add(group_of(group)?.into())?;
+        }
+    }
+    // The power of ten of the last digit, in units of the scale.
+    let power = 4 * (i32::from(weight) + 1 - i32::from(count)) + i32::from(scale);
+    let ten = 10_i128.checked_pow(power.unsigned_abs())?;
+    number = match (power >= 0, u64::try_from(number), u64::try_from(ten)) {
+        _ if number == 0 => 0,
+        (true, ..) => number.checked_mul(ten)?,
+        // Division of 128 bits is slow.
+        (false, Ok(number), Ok(ten)) if number % ten == 0 => (number / ten).into(),
+        (false, ..) if number % ten == 0 => number / ten,
+        _ => return None,
+    };
+    Some(if sign == 0 { number } else { -number })
+}
+
+fn group_of(bytes: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.first_chunk()?)).filter(|group| *group <= 9999)
+}
+
 /// A numeric as an integer of `scale` digits behind the point.
 pub(super) fn decimal(value: &[u8], scale: i8) -> Result<i256, Fault> {
     let text = numeric_text(value)?;
@@ -158,6 +223,12 @@ pub(super) fn tid_text(value: &[u8]) -> Result<String, Fault> {
     Ok(format!("({},{})", u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f])))
 }
 
+/// Block and item in one number.
+pub(super) fn tid(value: &[u8]) -> Result<i64, Fault> {
+    let [a, b, c, d, e, f] = fixed(value)?;
+    Ok(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+}
+
 pub(super) fn bits_text(value: &[u8]) -> Result<String, Fault> {
     let (count, bytes) = value.split_first_chunk::<4>().ok_or_else(bad)?;
     let count = usize::try_from(i32::from_be_bytes(*count)).map_err(|_| bad())?;
@@ -166,4 +237,47 @@ pub(super) fn bits_text(value: &[u8]) -> Result<String, Fault> {
     }
     let bit = |at: usize| if bytes[at / 8] & (0x80 >> (at % 8)) == 0 { '0' } else { '1' };
     Ok((0..count).map(bit).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_to_a_decimal_ends_where_the_long_one_does() {
+        // Count, weight, sign, scale, groups.
+        let of = |weight: i16, sign: u16, groups: &[u16]| {
+            let mut bytes = (groups.len() as u16).to_be_bytes().to_vec();
+            let digits = 4 * (groups.len() as i16 - weight - 1).max(0);
+            for word in [weight as u16, sign, digits as u16].iter().chain(groups) {
+                bytes.extend_from_slice(&word.to_be_bytes());
+            }
+            bytes
+        };
+        let (mut quick, mut slow) = (0, 0);
+        for groups in
+            [&[][..], &[1], &[9999], &[1, 2340], &[12, 0, 5], &[9999; 4], &[1; 5], &[9999; 9], &[9999; 12]]
+        {
+            for weight in [-3, -1, 0, 1, 4, 8, 11] {
+                for (sign, scale) in [(0, 0), (0x4000, 3), (0, 6), (0, 30), (0xc000, 2)] {
+                    let value = of(weight, sign, groups);
+                    let long = decimal(&value, scale).and_then(|number| number.to_i128().ok_or_else(bad));
+                    match quick_decimal(&value, scale) {
+                        Some(number) => {
+                            assert_eq!(
+                                Ok(number),
+                                long.map_err(|fault| fault.reason),
+                                "{groups:?} {weight} {sign} {scale}"
+                            );
+                            quick += 1;
+                        }
+                        None => slow += 1,
+                    }
+                }
+            }
+        }
+        assert!(quick > 100 && slow > 50, "{quick} {slow}");
+        assert_eq!(quick_decimal(&of(0, 0, &[10_000]), 0), None);
+        assert_eq!(quick_decimal(&[0, 1, 0], 0), None);
+    }
 }

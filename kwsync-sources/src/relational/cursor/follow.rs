@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::config::{CursorOptions, Mode};
 use super::database::{Bound, CursorTable, Database, Window};
 use super::pages::{Pages, Ready};
-use super::position::{At, CursorSpec, Position};
+use super::position::{At, CursorSpec, Position, Share};
 use super::value::{Kind, Span};
 
 /// Pages that wait to be cut; more would only take memory.
@@ -21,12 +21,13 @@ const LAG: Span = Span::Time(Duration::from_millis(500));
 /// The split that never ends.
 const FOLLOW: &str = "follow";
 
-/// The splits of a job: of each table one, which later runs read on, or a single one that never ends. `cursor` is what is
-/// read, as the source writes it down.
+/// The splits of a job: of each table one, which later runs read on, or those that never end, among which the tables are dealt: one a
+/// lane, or a table, if there are fewer. `cursor` is what is read, as the source writes it down.
 pub(crate) async fn splits<D: Database>(
     database: &D,
     options: &CursorOptions,
     cursor: &serde_json::Value,
+    lanes: usize,
     known: &[Split],
 ) -> Result<(Vec<Split>, Vec<Arc<D::Table>>)> {
     let specs = known.iter().map(|split| CursorSpec::of(split, cursor)).collect::<Result<Vec<_>>>()?;
@@ -69,7 +70,24 @@ pub(crate) async fn splits<D: Database>(
                 }
             }
         }
-        splits.push(spec.into_split(FOLLOW.to_owned(), true)?);
+        let count = lanes.min(tables.len()).max(1);
+        let dealt: Vec<_> = tables.iter().map(|table| (**table).as_ref().asked.to_string()).collect();
+        for index in 0..count {
+            let (mut spec, mut id) = (spec.clone(), FOLLOW.to_owned());
+            if count > 1 {
+                spec.share = Some(Share { index, of: count, dealt: dealt.clone() });
+                id.push_str(&format!("#{}", index + 1));
+            }
+            splits.push(spec.into_split(id, true)?);
+        }
+    }
+    if splits.len() > lanes.max(1) {
+        // Each of them holds its lane for good.
+        let text =
+            format!("the job has begun to follow its tables by {} lanes, and has {lanes} now", splits.len());
+        return Err(
+            Error::config(text).with_hint(format!("use --jobs {} or more, or --restart", splits.len()))
+        );
     }
     Ok((splits, tables))
 }
@@ -140,7 +158,9 @@ impl<D: Database> Follow<D> {
     async fn tables(&self, session: &mut D::Session, strict: bool) -> Result<Vec<Arc<D::Table>>> {
         let all = self.database.tables(session, strict).await?;
         let own = |table: &Arc<D::Table>| {
-            self.spec.table.as_ref().is_none_or(|asked| *asked == (**table).as_ref().asked)
+            let asked = &(**table).as_ref().asked;
+            self.spec.table.as_ref().is_none_or(|own| own == asked)
+                && self.spec.share.as_ref().is_none_or(|share| share.has(&asked.to_string()))
         };
         let tables: Vec<_> = all.into_iter().filter(own).collect();
         match &self.spec.table {

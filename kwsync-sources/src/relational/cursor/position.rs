@@ -20,8 +20,35 @@ pub(crate) struct CursorSpec {
     /// The values that belong to it: from the first on, below the second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) range: Option<(Option<String>, Option<String>)>,
+    /// Which of all tables are its own, where there are several such splits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) share: Option<Share>,
     /// What is read, as the source writes it down.
     pub(crate) cursor: serde_json::Value,
+}
+
+/// Tables dealt out to splits that never end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    /// Which split this is, from 0, and how many there are.
+    pub(crate) index: usize,
+    pub(crate) of: usize,
+    /// The tables that were there at the beginning, which are dealt in turn.
+    pub(crate) dealt: Vec<String>,
+}
+
+impl Share {
+    /// Whether a table belongs to the split. One that was not there at the beginning goes by its name.
+    pub(crate) fn has(&self, table: &str) -> bool {
+        let at = self.dealt.iter().position(|name| name == table).unwrap_or_else(|| {
+            // FNV-1a: every process and version must come to the same.
+            table
+                .bytes()
+                .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+                as usize
+        });
+        at % self.of.max(1) == self.index
+    }
 }
 
 impl CursorSpec {

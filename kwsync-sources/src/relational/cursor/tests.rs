@@ -253,6 +253,53 @@ async fn rows_within_the_lag_come_in_order() {
     }
 }
 
+/// Tables that are followed are dealt out to lanes, one that appears to one of them; each row comes once.
+#[tokio::test(flavor = "multi_thread")]
+async fn followed_tables_are_dealt_to_lanes() {
+    for db in Db::all() {
+        for table in ["a", "b", "c"] {
+            db.sql(&format!("CREATE TABLE {table} (n int PRIMARY KEY)"));
+            db.sql(&format!("INSERT INTO {table} VALUES (1), (2)"));
+        }
+        let source = db.source("tables=*&cursor=n&mode=all&query_interval=20ms&poll_interval=50ms").unwrap();
+        let splits = source.splits(2, &[]).await.unwrap();
+        assert_eq!(splits.iter().map(|split| &*split.id).collect::<Vec<_>>(), ["follow#1", "follow#2"]);
+        assert_eq!(source.splits(4, &splits).await.unwrap(), splits);
+        let few = source.splits(1, &splits).await.unwrap_err();
+        assert!(few.to_string().contains("by 2 lanes, and has 1 now"), "{few}");
+        let mut readers = Vec::new();
+        for split in &splits {
+            readers.push(source.open(split, None).await.unwrap());
+        }
+        let mut rows: Vec<Vec<String>> = vec![Vec::new(); 2];
+        for (reader, rows) in readers.iter_mut().zip(&mut rows) {
+            while rows.len() < if rows.iter().any(|row| row.starts_with('a')) { 4 } else { 2 } {
+                rows.extend(named(&next(reader.as_mut()).await));
+            }
+        }
+        rows.iter_mut().for_each(|rows| rows.sort());
+        assert_eq!(rows, [vec!["a 1", "a 2", "c 1", "c 2"], vec!["b 1", "b 2"]]);
+        db.sql("CREATE TABLE late (n int PRIMARY KEY)");
+        db.sql("INSERT INTO late VALUES (7)");
+        let (first, second) = readers.split_at_mut(1);
+        // One of the two has it; the other one waits for ever.
+        let found = tokio::select! {
+            found = next(first[0].as_mut()) => found,
+            found = next(second[0].as_mut()) => found,
+        };
+        assert_eq!(named(&found), ["late 7"]);
+    }
+}
+
+/// Table and `n` of each row.
+fn named(batch: &SourceBatch) -> Vec<String> {
+    let of = |batch: &TableBatch| {
+        let name = batch.table().name().to_owned();
+        column(std::slice::from_ref(batch), "n").into_iter().map(move |n| format!("{name} {n}"))
+    };
+    batch.decoded.batches.iter().flat_map(of).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn realtime_begins_now_or_a_little_before() {
     for db in Db::all() {
