@@ -41,7 +41,7 @@ fn read(messages: &[&[u8]], shared: bool, dialect: super::Dialect) -> Vec<String
     for batch in &decoded.batches {
         for row in 0..batch.rows() {
             let origin = batch.origin();
-            let values: Vec<Value> = (0..batch.schema().columns().len())
+            let values: Vec<Value<'_>> = (0..batch.schema().columns().len())
                 .map(|column| batch.row(row).at(column).unwrap())
                 .collect();
             found.push(format!(
