@@ -120,6 +120,7 @@ impl Metadata {
     }
 
     /// The same, with bytes of its own, so that it keeps no others alive.
+    #[cfg(feature = "runtime")]
     pub(crate) fn detached(&self) -> Self {
         let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
         Self {

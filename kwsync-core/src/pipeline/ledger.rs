@@ -27,6 +27,14 @@ pub(super) struct Ledger {
     books: Mutex<Books>,
 }
 
+/// What becomes of the books when the job ends or stops.
+pub(super) struct Keeping {
+    /// Whether its state is saved, so that another run goes on from there.
+    pub(super) resumable: bool,
+    /// Whether it goes on without a state, so that rejects of earlier runs stay.
+    pub(super) continues: bool,
+}
+
 struct Books {
     state: JobState,
     rejects: Option<RejectWriter>,
@@ -37,8 +45,7 @@ impl Ledger {
         mut state: JobState,
         store: Arc<dyn CheckpointStore>,
         schemas: Arc<SchemaRegistry>,
-        resumable: bool,
-        continues: bool,
+        Keeping { resumable, continues }: Keeping,
         options: &PipelineOptions,
         dead_letters: Option<Arc<dyn DeadLetters>>,
         progress: Arc<Progress>,

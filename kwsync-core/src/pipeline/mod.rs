@@ -32,7 +32,7 @@ use crate::{
     Backoff, BoxFuture, CheckpointStore, DeadLetters, DynSink, DynSource, Error, ErrorKind, JobId, JobState,
     MemoryStore, Parts, Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
 };
-use ledger::Ledger;
+use ledger::{Keeping, Ledger};
 use rate::RateLimit;
 
 /// How a run ended: what it did, and why it stopped if it did not do all.
@@ -323,9 +323,11 @@ impl Pipeline {
             state,
             self.store,
             self.schemas,
-            // Processes that share the parts do not share a state: the target keeps it, or the broker.
-            resumable && !parts_shared,
-            parts_shared || redelivers,
+            Keeping {
+                // Processes that share the parts do not share a state: the target keeps it, or the broker.
+                resumable: resumable && !parts_shared,
+                continues: parts_shared || redelivers,
+            },
             &self.options,
             self.dead_letters,
             Arc::clone(&self.progress),

@@ -62,6 +62,7 @@ pub struct Reject {
 
 impl Reject {
     /// The same, with bytes of its own: it keeps no chunk of the input alive.
+    #[cfg(feature = "runtime")]
     #[must_use]
     pub(crate) fn detached(self) -> Self {
         let message = self.message.map(|message| Arc::new(message.detached()));

@@ -2,32 +2,131 @@
 //! message is a committed row. Arguments: rows in thousands (default 1000), rounds (default 3), the kwsync binary (default
 //! target/release/kwsync).
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kwsync_bench::line_protocol::{Kind, generate};
 use kwsync_core::testkit::{KafkaServer, PgServer};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Wall and CPU seconds of a command, as bash tells them.
-fn timed(command: &str) -> Result<(f64, f64), String> {
-    let script = format!("TIMEFORMAT='%R %U %S'; time {command} >/dev/null");
-    let ran = Command::new("bash").args(["-c", &script]).output().map_err(|error| error.to_string())?;
-    let err = String::from_utf8_lossy(&ran.stderr).into_owned();
-    if !ran.status.success() {
-        return Err(err);
+/// CPU seconds of a run, by who spent them. Threads of the client library, the thread that takes messages from it, and all
+/// others of `kwsync`, which decode and encode; and the servers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    library: f64,
+    taking: f64,
+    workers: f64,
+    postgres: f64,
+    broker: f64,
+}
+
+impl Spent {
+    fn kwsync(&self) -> f64 {
+        self.library + self.taking + self.workers
     }
-    let times: Vec<f64> =
-        err.lines().last().unwrap_or("").split(' ').filter_map(|word| word.parse().ok()).collect();
-    match times[..] {
-        [wall, user, system] => Ok((wall, user + system)),
-        _ => Err(err),
+
+    fn all(&self) -> f64 {
+        self.kwsync() + self.postgres + self.broker
     }
+}
+
+/// Ticks of a `stat` below /proc, those of children that have ended apart, and the name.
+fn stat(path: &std::path::Path) -> Option<(String, f64, f64)> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (before, after) = text.rsplit_once(')')?;
+    let name = before.split_once('(')?.1.to_owned();
+    let fields: Vec<f64> = after.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
+    // A hundred ticks are a second on Linux, whatever the machine.
+    Some((name, (fields.get(11)? + fields.get(12)?) / 100.0, (fields.get(13)? + fields.get(14)?) / 100.0))
+}
+
+/// What all processes of this name have spent, with those of their children that have ended.
+fn of_processes(name: &str) -> f64 {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let found = processes.filter_map(|process| stat(&process.path().join("stat")));
+    found.filter(|(known, ..)| known == name).map(|(_, own, ended)| own + ended).sum()
+}
+
+/// Runs a command of `kwsync` to its end: wall seconds, and who spent how much CPU time meanwhile. What a thread spends in
+/// its last hundredths of a second is not seen.
+fn timed(command: &str) -> Result<(f64, Spent), Failure> {
+    let before = (of_processes("postgres"), of_processes("java"));
+    let began = Instant::now();
+    let script = format!("exec {command}");
+    let mut child = Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::null()).spawn()?;
+    let tasks = PathBuf::from(format!("/proc/{}/task", child.id()));
+    let mut threads: HashMap<std::ffi::OsString, (String, f64)> = HashMap::new();
+    let status = loop {
+        for task in std::fs::read_dir(&tasks).into_iter().flatten().flatten() {
+            if let Some((name, spent, _)) = stat(&task.path().join("stat")) {
+                threads.insert(task.file_name(), (name, spent));
+            }
+        }
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let wall = began.elapsed().as_secs_f64();
+    if !status.success() {
+        return Err(format!("{status}: {command}").into());
+    }
+    let mut spent = Spent {
+        postgres: of_processes("postgres") - before.0,
+        broker: of_processes("java") - before.1,
+        ..Spent::default()
+    };
+    for (name, seconds) in threads.into_values() {
+        match &*name {
+            name if name.starts_with("rdk:") => spent.library += seconds,
+            "kwsync-kafka" => spent.taking += seconds,
+            _ => spent.workers += seconds,
+        }
+    }
+    Ok((wall, spent))
+}
+
+/// Reads a topic by the client alone, two clients for its four partitions: wall seconds.
+fn drain(brokers: &str, topic: &str, messages: usize) -> Result<f64, Failure> {
+    let began = Instant::now();
+    let read = |first: i32| -> Result<usize, KafkaError> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", "drain")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("fetch.queue.backoff.ms", "20")
+            .create()?;
+        let mut list = TopicPartitionList::new();
+        for partition in first..first + 2 {
+            list.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
+        consumer.assign(&list)?;
+        let (mut open, mut found) = (2, 0);
+        while open > 0 {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(_)) => found += 1,
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(fault)) => return Err(fault),
+                None => {}
+            }
+        }
+        Ok(found)
+    };
+    let found = std::thread::scope(|scope| {
+        let lanes = [0, 2].map(|first| scope.spawn(move || read(first)));
+        lanes.map(|lane| lane.join().unwrap_or(Ok(0))).into_iter().sum::<Result<usize, _>>()
+    })?;
+    assert_eq!(found, messages, "{topic}");
+    Ok(began.elapsed().as_secs_f64())
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -72,7 +171,8 @@ fn main() -> Result<(), Failure> {
     let producer: BaseProducer = config.create()?;
     let admin: AdminClient<_> = config.create()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let new = ["one", "hundred", "latency"].map(|topic| NewTopic::new(topic, 4, TopicReplication::Fixed(1)));
+    let new = ["one", "hundred", "single", "latency"]
+        .map(|topic| NewTopic::new(topic, 4, TopicReplication::Fixed(1)));
     for made in runtime.block_on(admin.create_topics(&new, &AdminOptions::new()))? {
         made.map_err(|(topic, code)| format!("{topic}: {code}"))?;
     }
@@ -110,48 +210,68 @@ fn main() -> Result<(), Failure> {
     );
     timed(&from_file)?;
     let count = || server.psql(&database, "SELECT count(*) FROM cpu").trim().parse::<usize>().unwrap_or(0);
-    // The job waits for the end of the silence, which is no part of the work.
-    let silence = 0.3;
+    // Connecting, and waiting for the end of the silence, are no part of the work: a topic and a file with one row each.
+    std::fs::write(dir.join("one.lp"), format!("{}\n", line(0)))?;
+    send(&producer, "single", line(0), 0);
+    producer.flush(Duration::from_secs(10))?;
+    let lonely = from_file.replace("cpu.lp", "one.lp");
+    let loaded = |topic: &str| format!("{} --to {to} {tail}", kafka(topic, "line_influxdb"));
+    let single = loaded("single");
     for (topic, what, messages) in
         [("one", "1 row a message", rows), ("hundred", "100 rows a message", rows / 100)]
     {
-        // Text that is taken as it is: what is left is the client, and the way through the pipeline.
-        let raw = format!("{} --to discard: {tail}", kafka(topic, "text&columns=line&delimiter=%01"));
-        let parsed = format!("{} --to discard: {tail}", kafka(topic, "line_influxdb"));
-        let loaded = format!("{} --to {to} {tail}", kafka(topic, "line_influxdb"));
-        let mut times = [(); 4].map(|()| (Vec::new(), Vec::new()));
+        let discarded = format!("{} --to discard: {tail}", kafka(topic, "line_influxdb"));
+        let loaded = loaded(topic);
+        let mut times = [(); 5].map(|()| (Vec::new(), Vec::new()));
+        let mut drained = Vec::new();
         for _ in 0..rounds.max(1) {
-            for (at, command) in [&raw, &parsed, &loaded, &from_file].into_iter().enumerate() {
+            drained.push(drain(&broker.brokers(), topic, messages)?);
+            for (at, command) in [&discarded, &loaded, &from_file, &single, &lonely].into_iter().enumerate() {
                 server.psql(&database, "TRUNCATE cpu; CHECKPOINT");
-                let (wall, cpu) = timed(command)?;
-                times[at].0.push(if at == 3 { wall } else { wall - silence });
-                times[at].1.push(cpu);
-                if at >= 2 {
+                let (wall, spent) = timed(command)?;
+                times[at].0.push(wall);
+                times[at].1.push(spent);
+                if at == 1 || at == 2 {
                     assert_eq!(count(), rows, "{command}");
                 }
             }
         }
-        let [raw, parsed, loaded, file] =
-            times.map(|(mut wall, mut cpu)| (median(&mut wall), median(&mut cpu)));
+        let [discarded, loaded, file, single, lonely] = times.map(|(mut wall, mut spent)| {
+            spent.sort_by(|a, b| a.all().total_cmp(&b.all()));
+            (median(&mut wall), spent[spent.len() / 2])
+        });
         println!("{what}:");
-        for (name, (wall, cpu)) in [
-            ("the client alone", raw),
-            ("and parsed", parsed),
-            ("and in PostgreSQL", loaded),
-            ("the same from a file", file),
-        ] {
+        let show = |name: &str, wall: f64, spent: Option<Spent>| {
+            let cpu = spent.map_or(String::new(), |spent| {
+                format!(
+                    ", CPU: {:.2} s client library, {:.2} s taking, {:.2} s the rest of kwsync, {:.2} s PostgreSQL, {:.2} s broker",
+                    spent.library, spent.taking, spent.workers, spent.postgres, spent.broker
+                )
+            });
             println!(
-                "  {name:22} {wall:7.3} s wall, {cpu:6.3} s CPU, {:7.0} k messages/s, {:6.0} k rows/s",
+                "  {name:26} {wall:7.3} s, {:7.0} k messages/s, {:6.0} k rows/s{cpu}",
                 messages as f64 / wall / 1000.0,
                 rows as f64 / wall / 1000.0
             );
-        }
+        };
+        show("drained by the client", median(&mut drained), None);
+        show("parsed and discarded", discarded.0, Some(discarded.1));
+        show("into PostgreSQL", loaded.0, Some(loaded.1));
+        show("the same from a file", file.0, Some(file.1));
+        println!("  one row alone: {:.3} s from Kafka, {:.3} s from a file", single.0, lonely.0);
+        let all = loaded.1.all();
         println!(
-            "  of the CPU time: client {:.0} %, parsing {:.0} %, database {:.0} %; from the file {:.2} times as fast",
-            100.0 * raw.1 / loaded.1,
-            100.0 * (parsed.1 - raw.1).max(0.0) / loaded.1,
-            100.0 * (loaded.1 - parsed.1).max(0.0) / loaded.1,
-            loaded.0 / file.0
+            "  of the CPU time into PostgreSQL: client library {:.0} %, taking messages {:.0} %, decoding and encoding {:.0} %, PostgreSQL {:.0} %, broker {:.0} %",
+            100.0 * loaded.1.library / all,
+            100.0 * loaded.1.taking / all,
+            100.0 * loaded.1.workers / all,
+            100.0 * loaded.1.postgres / all,
+            100.0 * loaded.1.broker / all
+        );
+        println!(
+            "  from the file {:.2} times as fast, {:.2} times without connecting and the silence at the end",
+            loaded.0 / file.0,
+            (loaded.0 - single.0) / (file.0 - lonely.0)
         );
     }
     for per in [1, 100] {

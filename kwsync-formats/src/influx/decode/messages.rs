@@ -41,9 +41,12 @@ fn read(messages: &[&[u8]], shared: bool, dialect: super::Dialect) -> Vec<String
     for batch in &decoded.batches {
         for row in 0..batch.rows() {
             let origin = batch.origin();
-            let values: Vec<Value> = (0..batch.schema().columns().len())
-                .map(|column| batch.row(row).at(column).unwrap())
-                .collect();
+            let shown = |column| match batch.row(row).at(column).unwrap() {
+                // Filled in.
+                Value::Timestamp(at, ..) if at > 1_750_000_000_000_000_000 => "now".to_owned(),
+                value => format!("{value:?}"),
+            };
+            let values: Vec<String> = (0..batch.schema().columns().len()).map(shown).collect();
             found.push(format!(
                 "{} {:?} {:?} {:?} {values:?}",
                 batch.table(),
