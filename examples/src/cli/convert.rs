@@ -73,6 +73,22 @@ fn format(text: &str) -> Result<(String, Settings)> {
     Ok((name.to_owned(), params.collect()))
 }
 
+/// The one parameter that files of batches take here; the first that is known is the default.
+fn compression<C: Copy>(format: &str, params: &Settings, known: &[(&str, C)]) -> Result<C> {
+    let names = || known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let mut chosen = known.first().map(|(_, first)| *first);
+    for (name, value) in params {
+        if name != "compression" {
+            return Err(Error::config(format!("{format} has no parameter {name:?} here"))
+                .with_hint(format!("it takes compression={}", names())));
+        }
+        chosen = known.iter().find(|(name, _)| value.as_deref() == Some(name)).map(|(_, found)| *found);
+    }
+    chosen.ok_or_else(|| {
+        Error::config(format!("that is no compression of {format}")).with_hint(format!("one of {}", names()))
+    })
+}
+
 fn next(reader: &mut dyn DynReader) -> BoxFuture<'_, Result<Option<kwsync_core::SourceBatch>>> {
     reader.next()
 }
@@ -88,8 +104,8 @@ enum Form {
 
 #[derive(Clone, Copy)]
 enum BatchFormat {
-    Parquet,
-    Arrow(ipc::Layout),
+    Parquet(parquet::Compression),
+    Arrow(ipc::Layout, ipc::Compression),
 }
 
 /// The table that a file of batches holds.
@@ -109,20 +125,19 @@ enum BatchWriter {
 impl BatchFormat {
     fn name(self) -> &'static str {
         match self {
-            Self::Parquet => "Parquet",
-            Self::Arrow(_) => "Arrow",
+            Self::Parquet(_) => "Parquet",
+            Self::Arrow(..) => "Arrow",
         }
     }
 
     fn begin(self, out: Out, schema: &kwsync_core::arrow::schema::SchemaRef) -> Result<BatchWriter> {
         Ok(match self {
-            Self::Parquet => BatchWriter::Parquet(parquet::BatchWriter::try_new(
-                out,
-                schema,
-                &parquet::WriteOptions::new(),
-            )?),
-            Self::Arrow(layout) => {
-                let options = ipc::WriteOptions::new().with_layout(layout);
+            Self::Parquet(compression) => {
+                let options = parquet::WriteOptions::new().with_compression(compression);
+                BatchWriter::Parquet(parquet::BatchWriter::try_new(out, schema, &options)?)
+            }
+            Self::Arrow(layout, compression) => {
+                let options = ipc::WriteOptions::new().with_layout(layout).with_compression(compression);
                 BatchWriter::Arrow(ipc::BatchWriter::try_new(out, schema, &options)?)
             }
         })
@@ -171,11 +186,22 @@ fn output(args: &ConvertArgs, registry: &kwsync_core::config::Registry) -> Resul
             });
             Form::Points(line)
         }
-        "parquet" => Form::Batches(BatchFormat::Parquet, None),
+        "parquet" => {
+            use parquet::Compression;
+            let known = [
+                ("zstd", Compression::Zstd),
+                ("snappy", Compression::Snappy),
+                ("gzip", Compression::Gzip),
+                ("none", Compression::None),
+            ];
+            Form::Batches(BatchFormat::Parquet(compression(&to, &params, &known)?), None)
+        }
         // What is read while it is written has no end to look at.
         "arrow" => {
-            let layout = if path.is_some() { ipc::Layout::File } else { ipc::Layout::Stream };
-            Form::Batches(BatchFormat::Arrow(layout), None)
+            use ipc::{Compression, Layout};
+            let layout = if path.is_some() { Layout::File } else { Layout::Stream };
+            let known = [("none", Compression::None), ("lz4", Compression::Lz4), ("zstd", Compression::Zstd)];
+            Form::Batches(BatchFormat::Arrow(layout, compression(&to, &params, &known)?), None)
         }
         name => {
             let mut plain = Dsn::of_path("file", "-");

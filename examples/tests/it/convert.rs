@@ -51,6 +51,16 @@ fn json_parquet_and_arrow_come_out_of_files_too() {
         .unwrap();
     assert_eq!((ran.status.code(), String::from_utf8_lossy(&ran.stdout).as_ref()), (Some(0), json.as_str()));
 
+    place.run(&["convert", "-f", "lp", "-t", "arrow?compression=zstd", "in.lp", "small.arrow"]).expect(0);
+    let back = place.run(&["convert", "-f", "arrow", "-t", "json", "small.arrow"]).expect(0).out();
+    assert_eq!(back, json);
+    for (to, expected) in
+        [("arrow?compression=gzip", "one of none, lz4, zstd"), ("parquet?rows=1", "compression=zstd")]
+    {
+        let said = place.run(&["convert", "-f", "lp", "-t", to, "in.lp", "x"]).expect(2).err();
+        assert!(said.contains(expected), "{said}");
+    }
+
     place.write("two.lp", "cpu usage=1i 1\nmem free=2i 2\n");
     for format in ["parquet", "arrow"] {
         let ran = place.run(&["convert", "-f", "lp", "-t", format, "two.lp", "out.parquet"]).expect(1);

@@ -101,7 +101,9 @@ async fn attempt(shared: &Arc<Shared>, index: usize, taken: &Taken, writing: &mu
     if let Err(error) = writing.run(shared, writer.as_mut(), &mut receiver, &acks, taken).await {
         if error.kind() == ErrorKind::Budget {
             // Whoever has to find out why wants to see them; the next run meets them again and replaces these.
-            shared.ledger.spill(std::mem::take(&mut writing.rejects)).await?;
+            if let Err(fault) = shared.ledger.spill(std::mem::take(&mut writing.rejects)).await {
+                tracing::warn!("the last rejects are not written down: {}", fault.report());
+            }
         }
         return Err(error);
     }

@@ -65,6 +65,18 @@ impl MadeTable {
         }
     }
 
+    /// Takes out what a later run is told not to make.
+    pub fn limit(&mut self, indexes: CarriedIndexes, keys: bool) {
+        match indexes {
+            CarriedIndexes::All => {}
+            CarriedIndexes::Unique => self.indexes.retain(|index| index.unique),
+            CarriedIndexes::None => self.indexes.clear(),
+        }
+        if !keys {
+            self.keys.clear();
+        }
+    }
+
     /// The table in the target.
     pub fn table(&self) -> &TableId {
         &self.table
@@ -134,14 +146,22 @@ pub fn broken(schema: &Schema) -> impl Iterator<Item = String> {
 }
 
 /// The error of a job whose rows are all there, and whose indexes or foreign keys the server `refused`: statements, each with the
-/// reason.
-pub fn refusal(refused: &[String]) -> Error {
+/// reason. `kept` says that the target keeps what is still to be made, for another run of the job.
+pub fn refusal(refused: &[String], kept: bool) -> Error {
     let what = if refused.len() == 1 { "an index or foreign key" } else { "indexes and foreign keys" };
     let text = format!("all rows are there, but {what} could not be made: {}", refused.join("; "));
-    Error::new(ErrorKind::Schema, text).with_retry(Retry::Never).with_hint(
+    Error::new(ErrorKind::Schema, text).with_retry(Retry::Never).with_hint(if kept {
         "mend the rows, or the target, and run the same command again: it reads nothing anew and makes what is missing; \
-         foreign_keys=false and indexes=none leave them out",
-    )
+         foreign_keys=false and indexes=none leave them out"
+    } else {
+        "mend the rows, or the target, and run these statements by hand: without checkpoints in the target no later run \
+         knows of them"
+    })
+}
+
+/// Whether the name of an index or a key begins with that of its table.
+pub(super) fn is_of(name: &str, table: &TableId) -> bool {
+    name.strip_prefix(table.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
 }
 
 /// A name of at most `max`, by `length`; a longer one is cut, and told apart by a hash.
@@ -189,6 +209,9 @@ mod tests {
         assert_eq!((&*key.columns[0], &*key.referenced[0]), ("a", "nr"));
         assert!(left_out[0].contains("to_c") && left_out.len() == 1, "{left_out:?}");
         assert_eq!(*tables[0].indexes()[0].columns[0].name, *"a");
+        let mut limited = tables[0].clone();
+        limited.limit(CarriedIndexes::Unique, false);
+        assert!(limited.indexes().is_empty() && foreign_keys(&[limited]).0.is_empty());
         let unique = MadeTable::new("new_b".into(), &b, true, CarriedIndexes::Unique, false);
         assert!(unique.indexes().is_empty() && foreign_keys(&[unique]).0.is_empty());
     }

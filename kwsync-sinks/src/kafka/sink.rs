@@ -151,6 +151,7 @@ impl Sink for KafkaSink {
             batches: Vec::new(),
             messages: Vec::new(),
             pending: Settled::default(),
+            refused: Settled::default(),
             buffer: Vec::new(),
             broken: false,
         })
@@ -176,6 +177,8 @@ pub struct KafkaWriter {
     messages: Vec<(u32, u32, u32)>,
     /// What the commit will settle.
     pending: Settled,
+    /// What is refused already, whatever becomes of the commit.
+    refused: Settled,
     buffer: Vec<u8>,
     /// Whether a call was broken off.
     broken: bool,
@@ -191,8 +194,8 @@ impl KafkaWriter {
     fn refuse(&mut self, batch: usize, row: usize, stage: Stage, code: &str, reason: &str) {
         let Some(batch) = self.batches.get(batch) else { return };
         let reject: Reject = batch.reject(row, stage, code, reason);
-        self.pending.add(batch.table(), RowCounts { rejected: 1, ..RowCounts::default() });
-        self.pending.rejects.push(reject);
+        self.refused.add(batch.table(), RowCounts { rejected: 1, ..RowCounts::default() });
+        self.refused.rejects.push(reject);
     }
 
     async fn send_batch(&mut self, batch: &TableBatch) -> Result<()> {
@@ -327,6 +330,12 @@ impl KafkaWriter {
         Ok(())
     }
 
+    fn settled(&mut self) -> Settled {
+        let mut settled = std::mem::take(&mut self.pending);
+        settled.merge(std::mem::take(&mut self.refused));
+        settled
+    }
+
     fn begin(&mut self) -> Result<()> {
         if self.shared.options.transactional_id.is_some() && self.transaction.is_none() {
             self.producer.begin()?;
@@ -348,6 +357,7 @@ impl KafkaWriter {
         self.batches.clear();
         self.offsets.clear();
         self.pending = Settled::default();
+        self.refused = Settled::default();
         Err(Error::new(
             ErrorKind::Unavailable,
             "a call was broken off: the rows since the last commit are sent again",
@@ -361,14 +371,15 @@ impl Writer for KafkaWriter {
         self.mend().await?;
         self.send_batch(batch).await?;
         self.broken = false;
-        Ok(Settled::default())
+        // At once: they are judged, and are safe, before offsets are committed beyond them.
+        Ok(std::mem::take(&mut self.refused))
     }
 
     async fn flush(&mut self) -> Result<Settled> {
         self.mend().await?;
         self.settle().await?;
         self.broken = false;
-        Ok(std::mem::take(&mut self.pending))
+        Ok(self.settled())
     }
 
     async fn flush_with(&mut self, checkpoints: &[Checkpoint]) -> Result<Settled> {
@@ -387,7 +398,7 @@ impl Writer for KafkaWriter {
         self.offsets = offsets;
         self.settle().await?;
         self.broken = false;
-        Ok(std::mem::take(&mut self.pending))
+        Ok(self.settled())
     }
 }
 

@@ -93,6 +93,7 @@ impl Made {
     pub(super) async fn finish(
         &self,
         control: &mut Conn,
+        options: &MysqlOptions,
         claimed: Option<&Claimed>,
         job: &JobId,
     ) -> Result<()> {
@@ -107,7 +108,8 @@ impl Made {
             let rows: Vec<(Option<String>, bool)> = control.query(sql).await.map_err(error)?;
             for (text, finished) in rows {
                 let table = text.and_then(|text| serde_json::from_str::<MadeTable>(&text).ok());
-                let Some(table) = table else { continue };
+                let Some(mut table) = table else { continue };
+                table.limit(options.indexes, options.foreign_keys);
                 if finished {
                     done.push(table.table().clone());
                 }
@@ -130,7 +132,7 @@ impl Made {
             work.key(table, key).await?;
         }
         if !work.refused.is_empty() {
-            return Err(made::refusal(&work.refused));
+            return Err(made::refusal(&work.refused, claimed.is_some()));
         }
         if let Some(claimed) = claimed {
             let sql = format!(

@@ -192,7 +192,11 @@ impl Sink for MysqlSink {
 
     async fn finish(&self, job: &JobId) -> Result<()> {
         let (made, claimed) = (self.made.lock().await.clone(), self.shared.claimed());
-        self.controlled(async |control: &mut Conn| made.finish(control, claimed.as_ref(), job).await).await?;
+        let options = &self.shared.options;
+        self.controlled(async |control: &mut Conn| {
+            made.finish(control, options, claimed.as_ref(), job).await
+        })
+        .await?;
         // A run that goes on has nothing to do to them again.
         *self.made.lock().await = Made::default();
         self.statements("post_sql", self.shared.options.post_sql.as_deref()).await

@@ -110,7 +110,8 @@ impl Made {
             let rows = control.query(&sql, &[Some(job.as_str())]).await?.rows;
             for row in 0..rows.len() {
                 let table = rows.get(row, 0).and_then(|text| serde_json::from_str::<MadeTable>(text).ok());
-                let Some(table) = table else { continue };
+                let Some(mut table) = table else { continue };
+                table.limit(options.indexes, options.foreign_keys);
                 if rows.get(row, 1) == Some("t") {
                     done.push(table.table().clone());
                 }
@@ -126,18 +127,12 @@ impl Made {
         // It takes as long as it takes.
         control.simple_query("SET statement_timeout = 0").await?;
         let mut work = Work { control, options, refused: Vec::new(), there: BTreeMap::new() };
-        for table in tables.iter().filter(|table| !done.contains(table.table())) {
-            for index in table.indexes() {
-                work.index(table.table(), index).await?;
-            }
-        }
-        for (table, key) in keys.iter().filter(|(table, _)| !done.contains(table)) {
-            work.key(table, key).await?;
-        }
+        let worked = work.all(&tables, &keys, &done).await;
         let refused = std::mem::take(&mut work.refused);
         control.simple_query("RESET statement_timeout").await?;
+        worked?;
         if !refused.is_empty() {
-            return Err(made::refusal(&refused));
+            return Err(made::refusal(&refused, marks.is_some()));
         }
         if let Some((claimed, job)) = marks {
             let sql =
@@ -176,6 +171,24 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Makes all that tables lack that are not `done`.
+    async fn all(
+        &mut self,
+        tables: &[MadeTable],
+        keys: &[(TableId, ForeignKey)],
+        done: &[TableId],
+    ) -> Result<()> {
+        for table in tables.iter().filter(|table| !done.contains(table.table())) {
+            for index in table.indexes() {
+                self.index(table.table(), index).await?;
+            }
+        }
+        for (table, key) in keys.iter().filter(|(table, _)| !done.contains(table)) {
+            self.key(table, key).await?;
+        }
+        Ok(())
+    }
+
     /// What the catalog has of a table; nothing of one that is gone.
     async fn look(&mut self, table: &TableId) -> Result<Option<(CatalogTable, CatalogKeys)>> {
         if let Some(known) = self.there.get(table) {

@@ -144,3 +144,39 @@ fn what_does_not_go_together_is_at_least_once() {
     assert!(err.contains("transactional_id over"), "{err}");
     second.terminate().expect(143);
 }
+
+/// A row that the target's topic does not take: no offset is committed beyond it before it is told.
+#[test]
+fn a_refused_row_is_not_passed_over() {
+    let Some((_, cluster, _, place, _)) = world() else { return };
+    cluster.create("refused-in", 1, &[]);
+    cluster.create("refused-out", 1, &[]);
+    let long = format!("m s=\"{}\" 2", "x".repeat(4_000));
+    cluster.send("refused-in", ["m n=1i 1", &long, "m n=3i 3"].into_iter().map(|line| (0, line)));
+    let from = format!(
+        "kafka://{}?topics=refused-in&group=refused&timeout=3s&format=line_influxdb",
+        cluster.brokers
+    );
+    let to = format!(
+        "kafka://{}?topic=refused-out&format=line_influxdb&transactional_id=refused&kafka.message.max.bytes=2000",
+        cluster.brokers
+    );
+    let run = |more: &[&str]| {
+        let mut arguments = vec!["run", "-f", &from, "-t", &to, "--job", "refused", "--quiet", "--retries", "0"];
+        arguments.extend(more);
+        place.run(&arguments)
+    };
+    // Again and again, until somebody says what is to become of it.
+    for _ in 0..2 {
+        let said = run(&[]).expect(1).err();
+        assert!(said.contains("2000") || said.contains("too large"), "{said}");
+        assert!(cluster.committed("refused", "refused-in") <= 1);
+        assert!(cluster.all("refused-out").is_empty());
+    }
+    run(&["--errors", "reject:refused.jsonl"]).expect(3);
+    let rejects = std::fs::read_to_string(place.path("refused.jsonl")).unwrap();
+    assert_eq!((rejects.lines().count(), rejects.contains("message_too_large")), (1, true), "{rejects}");
+    let sent: Vec<_> = cluster.all("refused-out").into_iter().map(|message| message.payload).collect();
+    assert_eq!(sent, ["m n=1i 1", "m n=3i 3"]);
+    assert_eq!(cluster.committed("refused", "refused-in"), 3);
+}

@@ -149,7 +149,7 @@ pub fn add_foreign_key(table: &str, key: &ForeignKey, referenced: &str) -> Resul
 
 /// A name that no index of another table has.
 fn apart(table: &TableId, name: &str) -> String {
-    if name.starts_with(table.name()) { fitted(name) } else { fitted(&format!("{}_{name}", table.name())) }
+    if made::is_of(name, table) { fitted(name) } else { fitted(&format!("{}_{name}", table.name())) }
 }
 
 fn fitted(name: &str) -> String {

@@ -30,6 +30,8 @@ SELECT i.relname, x.indisunique, a.attname, (x.indoption[k.at - 1] & 1) = 1,
                          WHERE NOT o.opcdefault) THEN 'it has operators of its own'
             WHEN EXISTS (SELECT 1 FROM unnest(x.indoption::int2[]) AS u(bits) WHERE bits IN (1, 2))
                 THEN 'it has nulls at the other end'
+            WHEN pg_catalog.pg_get_indexdef(x.indexrelid) LIKE '% NULLS NOT DISTINCT%' THEN 'its nulls are alike'
+            WHEN pg_catalog.pg_get_indexdef(x.indexrelid) LIKE '% COLLATE %' THEN 'it has a collation of its own'
        END,
        pg_catalog.pg_get_indexdef(x.indexrelid)
 FROM pg_catalog.pg_index x
@@ -43,7 +45,8 @@ ORDER BY i.relname, k.at";
 const KEYS: &str = "
 SELECT c.conname, n.nspname, f.relname, a.attname, b.attname, c.confdeltype::text, c.confupdtype::text,
        CASE WHEN c.condeferrable THEN 'is deferrable' WHEN c.confmatchtype = 'f' THEN 'is MATCH FULL'
-            WHEN NOT c.convalidated THEN 'is not validated' END
+            WHEN NOT c.convalidated THEN 'is not validated'
+            WHEN pg_catalog.pg_get_constraintdef(c.oid) LIKE '% ON DELETE SET % (%' THEN 'sets some columns only' END
 FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_class f ON f.oid = c.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = f.relnamespace
