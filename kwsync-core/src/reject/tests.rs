@@ -95,7 +95,7 @@ fn policies_read_as_they_are_written() {
     assert!(!format!("{letters:?}").contains("me:hunter2"));
     let path = ErrorPolicy::Reject("/tmp/x".into());
     assert_eq!("reject:file:///tmp/x".parse::<ErrorPolicy>().unwrap(), path);
-    for wrong in ["", "reject", "reject:", "ignore", "reject:kafka://"] {
+    for wrong in ["", "reject", "reject:", "ignore", "reject:kafka://b:port/dead"] {
         assert!(wrong.parse::<ErrorPolicy>().is_err(), "{wrong}");
     }
 }
