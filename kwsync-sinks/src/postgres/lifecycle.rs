@@ -107,11 +107,11 @@ impl Lifecycle {
                 ));
             }
         }
-        if !statements.is_empty() {
-            if let Err(error) = transaction(control, &statements).await {
-                let error = error.context(format!("mode={}", options.mode));
-                return Err(blocked::explained(control, error, &ddl::table_name(&target, None)?).await);
-            }
+        if !statements.is_empty()
+            && let Err(error) = transaction(control, &statements).await
+        {
+            let error = error.context(format!("mode={}", options.mode));
+            return Err(blocked::explained(control, error, &ddl::table_name(&target, None)?).await);
         }
         self.done.insert(table.clone(), new.clone());
         Ok(new.map_or_else(|| table.clone(), |new| target.renamed(new)))
