@@ -162,7 +162,8 @@ fn a_refused_row_is_not_passed_over() {
         cluster.brokers
     );
     let run = |more: &[&str]| {
-        let mut arguments = vec!["run", "-f", &from, "-t", &to, "--job", "refused", "--quiet", "--retries", "0"];
+        let mut arguments =
+            vec!["run", "-f", &from, "-t", &to, "--job", "refused", "--quiet", "--retries", "0"];
         arguments.extend(more);
         place.run(&arguments)
     };
