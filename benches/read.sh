@@ -7,12 +7,7 @@
 set -euo pipefail
 thousands=${1:-1000} rounds=${2:-5} kwsync=$(realpath "${3:-target/release/kwsync}")
 here=$(dirname "$(realpath "$0")")
-venv=$here/../target/bench-venv
-if ! "$venv/bin/python" -c 'import adbc_driver_postgresql, connectorx, pyarrow' 2>/dev/null; then
-    python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check adbc-driver-postgresql connectorx pyarrow ||
-        { echo "SKIPPED: adbc-driver-postgresql, connectorx and pyarrow are not to be had by pip" >&2; exit 0; }
-fi
-python=$(realpath -s "$venv/bin/python")
+python=$("$here/venv.sh") || { echo "SKIPPED: adbc-driver-postgresql, connectorx and pyarrow are not to be had by pip" >&2; exit 0; }
 . "$here/servers.sh" psql
 rows=$((thousands * 1000))
 fill "$rows"
