@@ -171,6 +171,7 @@ fn faults_of_writing() {
     assert_eq!(cluster.all("small").len(), 2, "{}", ran.err());
     let rejects = std::fs::read_to_string(place.path("bad.jsonl")).unwrap();
     assert!(rejects.contains("message_too_large") && rejects.lines().count() == 1);
+    place.write("fine.lp", "m s=\"a\" 1\n");
     for (to, expected) in [
         (
             format!(
@@ -183,7 +184,7 @@ fn faults_of_writing() {
         ("kafka://127.0.0.1:1?connect_timeout=1s".to_owned(), "nobody may listen"),
         (format!("kafka://{}?format=parquet", cluster.brokers), "parquet"),
     ] {
-        let err = place.run(&["run", "-f", "in.lp", "-t", &to, "--retries", "0"]).err();
+        let err = place.run(&["run", "-f", "fine.lp", "-t", &to, "--retries", "0"]).err();
         assert!(err.contains(expected), "{to}: {err}");
     }
     let plan = place.run(&["run", "-f", "in.lp", "-t", &to, "--dry-run"]).expect(0).out();
