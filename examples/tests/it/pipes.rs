@@ -1,5 +1,6 @@
 //! Pipes through the command: their definitions outlive the processes that run them.
 
+use std::io::Write;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -134,8 +135,10 @@ fn two_pipes_with_one_sink_share_its_connections() {
     let mut seen = std::collections::BTreeSet::new();
     for more in 2..=6 {
         for name in ["a", "b"] {
-            let text: String = (1..=more).map(|n| format!("{name} n={n}i {n}000\n")).collect();
-            place.write(&format!("{name}.lp"), text);
+            // Appended: a file that is written anew is empty for a moment, and one that has shrunk stops a pipe.
+            let path = place.path(&format!("{name}.lp"));
+            let mut file = std::fs::File::options().append(true).open(path).unwrap();
+            file.write_all(format!("{name} n={more}i {more}000\n").as_bytes()).unwrap();
         }
         until("an appended row", || {
             seen.extend(sessions().split(',').map(str::to_owned).filter(|pid| !pid.is_empty()));
