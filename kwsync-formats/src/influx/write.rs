@@ -1,6 +1,5 @@
 //! Writing line protocol: texts with their escapes, numbers with their suffixes.
 
-#[cfg(feature = "arrow")]
 use super::Line;
 #[cfg(feature = "arrow")]
 use super::parse::Names;
