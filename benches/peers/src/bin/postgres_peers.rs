@@ -1,10 +1,10 @@
 //! A million rows of 21 columns into PostgreSQL by kwsync's sink and by its peers, by turns, each way in a process of its own:
 //! rows a second, the client's CPU seconds, and the most memory that the load took beyond the batches. Peers: `psql \copy` (binary,
 //! text), pgpq with tokio-postgres' `copy_in`, `BinaryCopyInWriter`, ADBC (python3 with adbc-driver-postgresql and pyarrow, named by
-//! `KWSYNC_BENCH_PYTHON`), pgloader. What is not installed is left out, and said.
+//! `KWSYNC_BENCH_PYTHON`; left out, and said, where it is not installed).
 //! Arguments: rows in thousands (default 1000), rounds (default 3).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -256,6 +256,7 @@ fn main() -> Result<(), Failure> {
     let adbc = dir.join("adbc_ingest.py");
     std::fs::write(&adbc, include_str!("../../adbc_ingest.py"))?;
 
+    let (adbc, dsn, csv) = (&adbc, &dsn, &file("t.csv"));
     let mut ways: Vec<Way<'_>> = vec![
         (
             "psql \\copy binary",
@@ -271,9 +272,9 @@ fn main() -> Result<(), Failure> {
     match &python {
         Some(python) => ways.push((
             "ADBC's ingest",
-            Box::new(|| {
+            Box::new(move || {
                 let mut command = Command::new(python);
-                command.arg(&adbc).arg(&dsn).arg(file("t.csv"));
+                command.arg(adbc).arg(dsn).arg(csv);
                 command
             }),
         )),
@@ -315,7 +316,6 @@ fn main() -> Result<(), Failure> {
             );
         }
     }
-    pgloader(&server, &database, &dir, rows, &columns)?;
     std::fs::remove_dir_all(&dir)?;
     Ok(())
 }
@@ -346,39 +346,4 @@ fn python() -> Option<PathBuf> {
     let test = "import adbc_driver_postgresql.dbapi, pyarrow";
     let ran = Command::new(&python).args(["-c", test]).stderr(Stdio::null()).status().ok()?;
     ran.success().then_some(python)
-}
-
-/// One round of pgloader, over a tenth of the rows: it takes long.
-fn pgloader(
-    server: &PgServer,
-    database: &str,
-    dir: &Path,
-    rows: usize,
-    columns: &str,
-) -> Result<(), Failure> {
-    let found = Command::new("pgloader").arg("--version").stdout(Stdio::null()).status();
-    if !found.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: pgloader is not installed");
-        return Ok(());
-    }
-    let few = rows / 10;
-    let all = std::fs::read_to_string(dir.join("t.csv"))?;
-    let (csv, script) = (dir.join("few.csv"), dir.join("few.load"));
-    std::fs::write(&csv, all.lines().take(few).flat_map(|line| [line, "\n"]).collect::<String>())?;
-    server.psql(database, &format!("DROP TABLE t; CREATE UNLOGGED TABLE t ({columns}); CHECKPOINT"));
-    let into = server.dsn(database).replacen("postgres://", "postgresql://", 1);
-    std::fs::write(
-        &script,
-        format!("LOAD CSV FROM '{}' INTO {into}?tablename=t WITH fields terminated by ',';\n", csv.display()),
-    )?;
-    let took = run(Command::new("pgloader").arg("--quiet").arg(&script))?;
-    assert_eq!(server.psql(database, "SELECT count(*) FROM t").trim(), few.to_string());
-    println!(
-        "\npgloader, {few} rows of CSV into the unlogged table: {:.0} thousand rows/s, wall {:.2} s, CPU {:.2} s, {:.0} MiB",
-        few as f64 / took.wall / 1_000.0,
-        took.wall,
-        took.cpu,
-        took.memory
-    );
-    Ok(())
 }
