@@ -106,6 +106,15 @@ impl Encoding {
     fn way_of(&self, segment: &Segment) -> &Way {
         self.few.as_ref().filter(|_| segment.rows() <= FEW_ROWS).unwrap_or(&self.way)
     }
+
+    /// Ends a COPY of its rows.
+    fn end_copy(&self, frame: &mut Frame) {
+        if self.text.is_none() {
+            CopyEncoder::write_trailer(frame.copy_data());
+        }
+        frame.end_copy_data();
+        frame.copy_done();
+    }
 }
 
 impl PostgresWriter {
@@ -193,6 +202,10 @@ impl PostgresWriter {
             None => batch.clone(),
         };
         let batch = &batch;
+        if self.backlog.is_empty() && self.more(batch).await? {
+            // Rows that the server has refused meanwhile are in the backlog.
+            return self.pump(false).await;
+        }
         if batch.rows() < SMALL_ROWS {
             self.small_bytes += batch.retained_bytes();
         }

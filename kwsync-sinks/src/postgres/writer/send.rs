@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use kwsync_core::system::postgres::wire::{Connection, Frame};
-use kwsync_core::{Error, ErrorKind, Result, RowCounts, Settled, Stage, TableId};
+use kwsync_core::{Error, ErrorKind, Result, RowCounts, Settled, Stage};
 use kwsync_formats::pgcopy::{CopyEncoder, RowFault};
 
 use super::super::way::{self, UNNEST_ROWS, Way};
@@ -51,12 +51,13 @@ pub(super) struct Outlet<'a> {
 }
 
 impl Outlet<'_> {
-    /// Sends or queues a segment. Returns how many answers will tell its fate.
+    /// Sends or queues a segment, but for the end of a plain COPY, for which see [`Encoding::end_copy`].
+    /// Returns how many answers will tell its fate.
     pub(super) async fn put(&mut self, encoding: &mut Encoding, segment: &mut Segment) -> Result<usize> {
         match encoding.way_of(segment).clone() {
             Way::Copy { copy, .. } => {
-                let asked = self.open_copy(&copy)?;
-                self.stream(encoding, segment).await?;
+                let asked = self.open_copy(&copy, encoding)?;
+                self.stream(encoding, &mut segment.pieces).await?;
                 Ok(asked)
             }
             Way::Merge { stage, create, copy, merge, .. } => {
@@ -69,8 +70,9 @@ impl Outlet<'_> {
                         }
                     };
                 }
-                let asked = self.open_copy(&copy)?;
-                self.stream(encoding, segment).await?;
+                let asked = self.open_copy(&copy, encoding)?;
+                self.stream(encoding, &mut segment.pieces).await?;
+                encoding.end_copy(self.frame);
                 let merge = match &encoding.count {
                     Some(count) => format!("{count}; {merge}; {count}"),
                     None => merge,
@@ -124,14 +126,24 @@ impl Outlet<'_> {
     }
 
     /// Asks for what comes before the rows, and for COPY. Returns the number of answers.
-    fn open_copy(&mut self, copy: &str) -> Result<usize> {
-        if self.together {
+    fn open_copy(&mut self, copy: &str, encoding: &Encoding) -> Result<usize> {
+        let answers = if self.together {
             self.frame.query(&format!("{}; {copy}", self.opening))?;
-            return Ok(1);
+            1
+        } else {
+            self.frame.query(&self.opening)?;
+            self.frame.query(copy)?;
+            2
+        };
+        if encoding.text.is_none() {
+            CopyEncoder::write_header(self.frame.copy_data());
         }
-        self.frame.query(&self.opening)?;
-        self.frame.query(copy)?;
-        Ok(2)
+        Ok(answers)
+    }
+
+    /// Bytes sent and queued so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.told.bytes + self.frame.len() as u64
     }
 
     /// Asks for what comes before INSERTs.
@@ -151,14 +163,11 @@ impl Outlet<'_> {
         }
     }
 
-    /// Streams the rows of a segment as COPY data, and ends the COPY.
-    async fn stream(&mut self, encoding: &mut Encoding, segment: &mut Segment) -> Result<()> {
-        if encoding.text.is_none() {
-            CopyEncoder::write_header(self.frame.copy_data());
-        }
+    /// Streams rows as the data of the COPY that is open.
+    pub(super) async fn stream(&mut self, encoding: &mut Encoding, pieces: &mut [Piece]) -> Result<()> {
         let coerced = encoding.encoder.coerced();
         let mut fresh = false;
-        for piece in &mut segment.pieces {
+        for piece in pieces {
             let mut faults = Vec::new();
             let mut from = piece.rows.start;
             while from < piece.rows.end {
@@ -179,17 +188,12 @@ impl Outlet<'_> {
                     self.ship(MESSAGE_BYTES).await?;
                 }
             }
-            fresh |= tell(self.told, &segment.table, piece, faults);
+            fresh |= tell(self.told, piece, faults);
         }
         if fresh {
             // Rows that are sent again would be counted again.
             self.told.coerced += encoding.encoder.coerced() - coerced;
         }
-        if encoding.text.is_none() {
-            CopyEncoder::write_trailer(self.frame.copy_data());
-        }
-        self.frame.end_copy_data();
-        self.frame.copy_done();
         Ok(())
     }
 
@@ -214,7 +218,7 @@ impl Outlet<'_> {
         for piece in &mut segment.pieces {
             bytes.clear();
             let faults = encoding.encoder.encode(&piece.batch, piece.rows.clone(), &mut bytes)?;
-            fresh |= tell(self.told, &segment.table, piece, faults.into_iter().map(Fault::from).collect());
+            fresh |= tell(self.told, piece, faults.into_iter().map(Fault::from).collect());
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
                 let (row, behind) = split_row(rest)?;
@@ -230,13 +234,13 @@ impl Outlet<'_> {
 }
 
 /// Remembers which rows of a piece could not be encoded, and tells of them the first time. True then.
-fn tell(told: &mut Settled, table: &TableId, piece: &mut Piece, faults: Vec<Fault>) -> bool {
+fn tell(told: &mut Settled, piece: &mut Piece, faults: Vec<Fault>) -> bool {
     piece.faults = faults.iter().map(|fault| fault.row).collect();
     if std::mem::replace(&mut piece.told, true) {
         return false;
     }
     if !faults.is_empty() {
-        told.add(table, RowCounts { rejected: faults.len() as u64, ..RowCounts::default() });
+        told.add(piece.batch.table(), RowCounts { rejected: faults.len() as u64, ..RowCounts::default() });
         let reject = |fault: Fault| piece.batch.reject(fault.row, Stage::Encode, fault.code, fault.reason);
         told.rejects.extend(faults.into_iter().map(reject));
     }
