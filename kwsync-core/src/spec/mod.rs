@@ -222,8 +222,8 @@ impl PipelineSpec {
         self
     }
 
-    /// The job's name, or a hash of what makes it this job: both addresses without secrets, the parser and the
-    /// transforms.
+    /// The job's name, or a hash of what makes it this job: what both addresses name ([`Dsn::identity`]), the parser and
+    /// the transforms.
     ///
     /// # Errors
     /// `Config` when an address cannot be parsed.
@@ -232,8 +232,8 @@ impl PipelineSpec {
             return Ok(JobId::new(name.as_str()));
         }
         let mut hash = Fnv::new();
-        hash.add(&self.from.dsn()?.canonical());
-        hash.add(&self.to.dsn()?.canonical());
+        hash.add(&self.from.dsn()?.identity());
+        hash.add(&self.to.dsn()?.identity());
         hash.add(self.parser.as_deref().unwrap_or_default());
         for transform in &self.transforms {
             hash.add(&transform.to_string());

@@ -18,6 +18,10 @@ fn the_job_is_known_by_what_it_does() {
     let id = spec.job_id().unwrap();
     assert_eq!(PipelineSpec::new("a.lp", "postgres://u:other@h/db").job_id().unwrap(), id);
     assert_ne!(PipelineSpec::new("b.lp", "postgres://u:secret@h/db").job_id().unwrap(), id);
+    // More patience does not make it another one; another table does.
+    let patient = "postgres://u@h/db?lock_timeout=5m&sslmode=require";
+    assert_eq!(PipelineSpec::new("a.lp?batch_rows=10", patient).job_id().unwrap(), id);
+    assert_ne!(PipelineSpec::new("a.lp", "postgres://u@h/db?table=t").job_id().unwrap(), id);
     let tagged = spec.clone().with_transform("add-tag:a=b".parse().unwrap());
     assert_ne!(tagged.job_id().unwrap(), id);
     assert_eq!(spec.with_job("x").job_id().unwrap().as_str(), "x");

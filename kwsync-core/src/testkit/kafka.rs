@@ -14,8 +14,8 @@ const KEEPER: &str =
 /// The release that `dev/setup` fetches.
 const RELEASE: &str = "3.9.1";
 
-/// A broker, in KRaft mode. It listens in the clear, with user `me` and password `s3cret` (SASL PLAIN), and, where there is
-/// `openssl` to make certificates, by TLS. Topics must be made before they are used.
+/// A broker, in KRaft mode. It listens in the clear, with user `me` and password `s3cret` (SASL PLAIN and SCRAM), and, where
+/// there is `openssl` to make certificates, by TLS. Topics must be made before they are used.
 #[derive(Debug)]
 pub struct KafkaServer {
     keeper: Mutex<Option<Child>>,
@@ -81,6 +81,9 @@ impl KafkaServer {
             format
                 .args(["format", "-t", "a3dzeW5jLXRlc3RraXQtMQ", "-c"])
                 .arg(server.path("server.properties"));
+            for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+                format.args(["--add-scram", &format!("{mechanism}=[name=me,password=s3cret]")]);
+            }
             super::postgres::run(&mut format)?;
             server.run()?;
             if server.wait().is_ok() {
@@ -113,9 +116,13 @@ impl KafkaServer {
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
              listeners={listeners},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={listeners}\n\
              controller.listener.names=CONTROLLER\ninter.broker.listener.name=CLEAR\n\
-             listener.security.protocol.map={map}\nsasl.enabled.mechanisms=PLAIN\n\
+             listener.security.protocol.map={map}\nsasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
              listener.name.password.plain.sasl.jaas.config=\
              org.apache.kafka.common.security.plain.PlainLoginModule required user_me=\"s3cret\";\n\
+             listener.name.password.scram-sha-256.sasl.jaas.config=\
+             org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+             listener.name.password.scram-sha-512.sasl.jaas.config=\
+             org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
              log.dirs={dir}/data\nauto.create.topics.enable=false\noffsets.topic.replication.factor=1\n\
              offsets.topic.num.partitions=1\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=1\n\

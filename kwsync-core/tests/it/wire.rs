@@ -274,6 +274,27 @@ async fn copy_goes_both_ways() {
     let count = session.simple_query("SELECT count(*) FROM c").await.unwrap();
     assert_eq!(count[0].rows.get(0, 0), Some("200000"));
     assert!(session.copy_in("COPY nowhere FROM STDIN").await.is_err());
+    // A SELECT passes for it, to the byte; so does one without rows, and one that fails on its way leaves a session.
+    for sql in ["SELECT n, s, NULL::int FROM c ORDER BY n", "SELECT n FROM c WHERE false"] {
+        let (mut copied, mut selected, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
+        let mut out = session.copy_out(&format!("COPY ({sql}) TO STDOUT BINARY")).await.unwrap();
+        while out.read(|data| Ok(copied.extend_from_slice(data))).await.unwrap() {}
+        let mut out = session.select_out(sql).await.unwrap();
+        while out.read(|data| Ok(selected.extend_from_slice(data))).await.unwrap() {}
+        let mut out = session.select_out(sql).await.unwrap();
+        while let Some(data) = out.next().await.unwrap() {
+            pieces.extend_from_slice(&data);
+        }
+        assert!(copied == selected && copied == pieces, "{sql}");
+    }
+    let mut out = session.select_out("SELECT 1 / (3 - n)::int FROM generate_series(1, 9) n").await.unwrap();
+    let fault = loop {
+        match out.read(|_| Ok(())).await {
+            Ok(more) => assert!(more, "no fault"),
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!(fault.code(), Some("22012"));
     assert!(session.copy_out("COPY nowhere TO STDOUT").await.is_err());
     assert!(session.simple_query("SELECT 1").await.is_ok());
 }

@@ -33,6 +33,29 @@ pub(super) struct Forward(NonNull<sys::rd_kafka_queue_t>);
 // SAFETY: queues of librdkafka may be used by any thread; they lock themselves.
 unsafe impl Send for Forward {}
 
+/// A fault that came in the place of a message.
+pub(super) struct Refused {
+    pub(super) fault: KafkaError,
+    /// Of which partition at which offset, and what the client says of it.
+    pub(super) what: String,
+}
+
+impl Refused {
+    fn of(message: &sys::rd_kafka_message_t) -> Self {
+        let told = Incoming { message };
+        let topic = String::from_utf8_lossy(told.topic());
+        let said = String::from_utf8_lossy(told.payload());
+        let mut what = format!("{topic}[{}]", told.partition());
+        if told.offset() >= 0 {
+            what.push_str(&format!(" at offset {}", told.offset()));
+        }
+        if !said.is_empty() {
+            what.push_str(&format!(": {said}"));
+        }
+        Self { fault: KafkaError::MessageConsumption(message.err.into()), what }
+    }
+}
+
 impl<'a> Messages<'a> {
     /// A queue of this client.
     pub(super) fn new<C: ConsumerContext>(consumer: &'a BaseConsumer<C>) -> Option<Self> {
@@ -55,7 +78,7 @@ impl<'a> Messages<'a> {
         most: usize,
         wait: Duration,
         mut each: impl FnMut(&Incoming<'_>),
-    ) -> Result<usize, KafkaError> {
+    ) -> Result<usize, Refused> {
         let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         let most = most.clamp(1, MOST);
         // The call waits until it has all that it is asked for: so it may wait for one alone.
@@ -75,7 +98,7 @@ impl<'a> Messages<'a> {
                     if message.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                         each(&Incoming { message });
                     } else {
-                        fault.get_or_insert(KafkaError::MessageConsumption(message.err.into()));
+                        fault.get_or_insert_with(|| Refused::of(message));
                     }
                     sys::rd_kafka_message_destroy(*pointer);
                 }
@@ -138,7 +161,10 @@ impl<'a> Incoming<'a> {
     }
 
     pub(super) fn topic(&self) -> &'a [u8] {
-        // SAFETY: a message that came has a topic, whose name ends with a zero and lives as long as the message.
+        if self.message.rkt.is_null() {
+            return &[];
+        }
+        // SAFETY: the topic of a message has a name, which ends with a zero and lives as long as the message.
         unsafe {
             let name = sys::rd_kafka_topic_name(self.message.rkt);
             if name.is_null() { &[] } else { CStr::from_ptr(name).to_bytes() }

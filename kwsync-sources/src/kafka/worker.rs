@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::batch::{Batch, Builder, Part};
 use super::desk::{Context, QUESTION};
-use super::native::{Incoming, Messages};
+use super::native::{Incoming, Messages, Refused};
 use super::{KafkaOptions, LostMessages};
 
 /// How long one look for messages takes; what the reader wants meanwhile waits.
@@ -179,7 +179,7 @@ fn read(consumer: &BaseConsumer<Context>, messages: &mut Messages<'_>) -> Result
                 let mut desk = context.desk();
                 messages
                     .take(1, Duration::ZERO, |message| desk.push(message))
-                    .or_else(|fault| judge(fault).map(|()| 0))?;
+                    .or_else(|refused| weigh(refused).map(|()| 0))?;
             } else {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -203,7 +203,7 @@ fn read(consumer: &BaseConsumer<Context>, messages: &mut Messages<'_>) -> Result
         let wait = if desk.builder.is_empty() { POLL } else { Duration::ZERO };
         let room = desk.builder.room();
         let taken = messages.take(room, wait, |message| desk.push(message));
-        let taken = taken.or_else(|fault| judge(fault).map(|()| 1))?;
+        let taken = taken.or_else(|refused| weigh(refused).map(|()| 1))?;
         if taken == 0 || desk.builder.is_full() {
             desk.seal();
         }
@@ -245,6 +245,11 @@ pub(super) fn resume(consumer: &BaseConsumer<Context>, partitions: HashSet<(Stri
         list.add_partition(&topic, partition);
     }
     if list.count() > 0 { consumer.resume(&list).map_err(error) } else { Ok(()) }
+}
+
+/// [`judge`] of a fault among messages.
+fn weigh(Refused { fault, what }: Refused) -> Result<()> {
+    judge(fault).map_err(|fault| fault.context(what))
 }
 
 /// The client mends by itself what may be mended.

@@ -35,6 +35,8 @@ pub static PARAMS: &[Param] = with_cursor![
         .with_default("shared"),
     Param::choice("qualified", &["auto", "always", "never"], "whether tables keep their schema; auto: if there are several")
         .with_default("auto"),
+    Param::choice("fetch", &["copy", "select"], "how rows are fetched; select for what has no COPY ... TO STDOUT")
+        .with_default("copy"),
     Param::flag("row_security", "read only the rows that the policies of row security show, instead of refusing")
         .with_default("false"),
     Param::text("timezone", "the session's time zone, which counts for conditions and for what comes as text")
@@ -94,6 +96,8 @@ pub struct PostgresSourceOptions {
     pub(super) split_rows: Option<u64>,
     pub(super) shared_snapshot: bool,
     pub(super) qualified: Qualified,
+    /// By SELECT instead of COPY.
+    pub(super) select: bool,
     pub(super) row_security: bool,
     pub(super) timezone: String,
     pub(super) batch_rows: usize,
@@ -118,6 +122,7 @@ impl PostgresSourceOptions {
             split_rows: None,
             shared_snapshot: true,
             qualified: Qualified::Auto,
+            select: false,
             row_security: false,
             timezone: "UTC".to_owned(),
             batch_rows: 65_536,
@@ -157,6 +162,7 @@ impl PostgresSourceOptions {
             Some("never") => Qualified::Never,
             _ => Qualified::Auto,
         };
+        options.select = params.choice("fetch") == Some("select");
         options.row_security = params.flag("row_security");
         if let Some(zone) = params.text("timezone") {
             zone.clone_into(&mut options.timezone);

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::config::{PostgresSourceOptions, Qualified};
 use super::relation::{Asked, Shape, asked};
 use super::session::{begin, refuse};
+use super::statement::fetch;
 use crate::relational::{Clock, CursorTable, Database, Kind, Page, Window};
 
 /// What the column of the cursor is called on its way; no column of the user's is called so.
@@ -155,7 +156,7 @@ impl Cursor {
         });
         conditions.extend(window.conditions(&name, |value| table.literal(value), |text| table.text(text)));
         let sql = format!(
-            "COPY (SELECT {} FROM (SELECT {}, {name} AS {at} FROM {} WHERE {}) AS q ORDER BY q.{at}) TO STDOUT (FORMAT binary)",
+            "SELECT {} FROM (SELECT {}, {name} AS {at} FROM {} WHERE {}) AS q ORDER BY q.{at}",
             outer.join(", "),
             shape.list,
             shape.from,
@@ -180,7 +181,7 @@ impl Cursor {
         let mut decoder = CopyDecoder::try_new(info.table.clone(), &travelling, &columns)?
             .with_batch(rows, self.options.batch_bytes);
         decoder.begin(Arc::new(Input::new(info.asked.to_string())), Position::START);
-        let mut copy = connection.copy_out(&sql).await.map_err(context)?;
+        let mut copy = fetch(connection, &sql, &self.options).await.map_err(context)?;
         let (mut bytes, mut full, mut more) = (0, Vec::new(), true);
         while more {
             more = copy

@@ -13,10 +13,11 @@ use kwsync_core::{
 use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder};
 use tokio::sync::mpsc;
 
+use super::config::PostgresSourceOptions;
 use super::cursor::Cursor;
 use super::session::{Lane, Sessions};
 use super::spec::Order;
-use super::statement::Statement;
+use super::statement::{Statement, fetch};
 use crate::relational::{Batches, Follow};
 
 /// Reads one split of a [`PostgresSource`](super::PostgresSource).
@@ -28,6 +29,7 @@ pub struct PostgresReader {
 /// What the task has to do.
 pub(super) struct Reading {
     pub(super) sessions: Arc<Sessions>,
+    pub(super) options: Arc<PostgresSourceOptions>,
     pub(super) lane: Lane,
     pub(super) statement: Statement,
     pub(super) order: Order,
@@ -72,7 +74,9 @@ impl Reading {
         let mut guard = Guard::new(&self.order, self.after.take(), &name);
         let mut empty = true;
         {
-            let mut copy = self.lane.connection.copy_out(&self.statement.sql).await.map_err(context)?;
+            let mut copy = fetch(&mut self.lane.connection, &self.statement.sql, &self.options)
+                .await
+                .map_err(context)?;
             let mut bytes = 0;
             let mut full = Vec::new();
             loop {

@@ -297,7 +297,8 @@ impl Source for PostgresSource {
             }
         }
         let shape = self.shape(&mut lane.connection, &spec).await?;
-        let statement = statement::copy(&spec, &shape, self.options.condition.as_deref(), after.as_deref())?;
+        let statement =
+            statement::select(&spec, &shape, self.options.condition.as_deref(), after.as_deref())?;
         // By place, no index must lead the server another way through the table.
         let indexes = if by_place { "off" } else { "on" };
         let sql =
@@ -310,6 +311,7 @@ impl Source for PostgresSource {
         };
         Ok(PostgresReader::start(Reading {
             sessions: Arc::clone(&self.sessions),
+            options: Arc::clone(&self.options),
             lane,
             statement,
             order: spec.order,

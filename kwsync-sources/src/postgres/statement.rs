@@ -1,17 +1,31 @@
-//! The COPY that reads a split.
+//! The statement that reads a split.
 
 use kwsync_core::Result;
 use kwsync_core::system::postgres::ddl::{literal, quote};
 use kwsync_core::system::postgres::types::{PgType, oid};
+use kwsync_core::system::postgres::wire::{Connection, CopyOut};
 use kwsync_formats::pgcopy::CopyColumn;
 
+use super::config::PostgresSourceOptions;
 use super::relation::Shape;
 use super::spec::{Order, Range, Spec};
 
 /// What the column is called that tells where a row is; no column of the user's is called so.
 const AT: &str = "kwsync at";
 
-/// A statement, and the columns that it sends.
+/// Runs a SELECT; its rows come as COPY BINARY has them.
+pub(super) async fn fetch<'a>(
+    connection: &'a mut Connection,
+    sql: &str,
+    options: &PostgresSourceOptions,
+) -> Result<CopyOut<'a>> {
+    match options.select {
+        true => connection.select_out(sql).await,
+        false => connection.copy_out(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)")).await,
+    }
+}
+
+/// A SELECT, and the columns that it sends.
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) sql: String,
@@ -20,7 +34,7 @@ pub(super) struct Statement {
 }
 
 /// The statement for a split, from behind the row at `after` on. `condition` is the operator's.
-pub(super) fn copy(
+pub(super) fn select(
     spec: &Spec,
     shape: &Shape,
     condition: Option<&str>,
@@ -66,11 +80,11 @@ pub(super) fn copy(
     if let Some(range) = &spec.range {
         conditions.push(within(range)?);
     }
-    let mut sql = format!("COPY (SELECT {} FROM (SELECT {inner} FROM {}", outer.join(", "), shape.from);
+    let mut sql = format!("SELECT {} FROM (SELECT {inner} FROM {}", outer.join(", "), shape.from);
     if !conditions.is_empty() {
         sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
     }
-    sql.push_str(&format!(") AS q{sorted}) TO STDOUT (FORMAT binary)"));
+    sql.push_str(&format!(") AS q{sorted}"));
     Ok(Statement { sql, columns })
 }
 

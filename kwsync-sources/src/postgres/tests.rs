@@ -146,22 +146,24 @@ async fn every_type_is_read() {
     let nulls = vec!["NULL"; cases.len()].join(", ");
     server.psql(&db, &format!("INSERT INTO \"Odd.name\" VALUES ({}), ({nulls})", values.join(", ")));
 
-    let source = source(server, &db, "table=\"Odd.name\"").unwrap();
-    let splits = source.splits(1, &[]).await.unwrap();
-    assert_eq!(splits.len(), 1);
-    let read = read_all(source.as_ref(), &splits).await.unwrap();
-    assert!(read.rejects.is_empty(), "{:?}", read.rejects);
-    assert_eq!(read.batches[0].table().to_string(), "Odd.name");
-    for (at, (pg_type, _, expected)) in cases.iter().enumerate() {
-        let got = read.column(&format!("c{at}"));
-        assert_eq!(got, [*expected, "null"], "{pg_type}");
-    }
-    let notes = source.notes();
-    for text in ["int4range", "point", "tsvector", "pair", "tid", "interval year to month"] {
-        assert!(
-            notes.iter().any(|note| note.contains(&format!("is {text}, which is read as its text"))),
-            "{text}: {notes:?}"
-        );
+    for fetch in ["copy", "select"] {
+        let source = source(server, &db, &format!("table=\"Odd.name\"&fetch={fetch}")).unwrap();
+        let splits = source.splits(1, &[]).await.unwrap();
+        assert_eq!(splits.len(), 1);
+        let read = read_all(source.as_ref(), &splits).await.unwrap();
+        assert!(read.rejects.is_empty(), "{:?}", read.rejects);
+        assert_eq!(read.batches[0].table().to_string(), "Odd.name");
+        for (at, (pg_type, _, expected)) in cases.iter().enumerate() {
+            let got = read.column(&format!("c{at}"));
+            assert_eq!(got, [*expected, "null"], "{pg_type} by {fetch}");
+        }
+        let notes = source.notes();
+        for text in ["int4range", "point", "tsvector", "pair", "tid", "interval year to month"] {
+            assert!(
+                notes.iter().any(|note| note.contains(&format!("is {text}, which is read as its text"))),
+                "{text}: {notes:?}"
+            );
+        }
     }
 }
 
@@ -222,6 +224,7 @@ async fn all_ways_of_cutting_give_every_row_once() {
         ("splits=4&split_by=grp", "ctid"),
         ("split_rows=3000", "key"),
         ("split=none&where=true", "key"),
+        ("splits=7&split=ctid&fetch=select", "ctid"),
     ] {
         let source = source(server, &db, &format!("table=t&batch_rows=500&{parameters}")).unwrap();
         let splits = source.splits(2, &[]).await.unwrap();

@@ -77,6 +77,13 @@ impl Cluster {
         done.into_iter().for_each(|done| drop(done.unwrap()));
     }
 
+    /// Deletes the messages of a partition before an offset.
+    pub(super) fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        self.wait(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
+    }
+
     pub(super) fn has(&self, topic: &str) -> bool {
         self.partitions(topic) > 0
     }

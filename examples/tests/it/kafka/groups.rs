@@ -63,3 +63,26 @@ fn a_group_is_not_started_over() {
     place.run(&["run", "-f", &alone, "-t", &to]).expect(0);
     assert_eq!(server.psql(&database, "SELECT count(*) FROM m"), "2\n");
 }
+
+/// Topics by a regular expression: those that match, and those that come to match while the job runs.
+#[test]
+fn topics_by_a_regular_expression() {
+    let Some((_, cluster, server, place, database)) = world() else { return };
+    for (n, topic) in ["plant.a", "plant.b", "plants", "other.plant.a"].into_iter().enumerate() {
+        cluster.create(topic, 1, &[]);
+        cluster.send(topic, [(0, &*format!("m n={n}i {n}000"))]);
+    }
+    server.psql(&database, "CREATE TABLE m (\"time\" timestamptz, n bigint)");
+    let from = format!(
+        "kafka://{}?topics_regex=plant[.].*&group=plants&timeout=never&format=line_influxdb&kafka.topic.metadata.refresh.interval.ms=300",
+        cluster.brokers
+    );
+    let job = Job::start(&place, &["run", "-f", &from, "-t", &server.dsn(&database), "--quiet"]);
+    let numbers = || server.psql(&database, "SELECT string_agg(n::text, ' ' ORDER BY n) FROM m");
+    until("the rows of both", || numbers() == "0 1\n");
+    cluster.create("plant.c", 1, &[]);
+    cluster.send("plant.c", [(0, "m n=7i 7000")]);
+    until("the row of the new topic", || numbers() == "0 1 7\n");
+    job.terminate().expect(143);
+    assert_eq!(numbers(), "0 1 7\n");
+}

@@ -3,6 +3,7 @@
 use kwsync_core::testkit::KafkaServer;
 
 use super::read::world;
+use crate::support::until;
 
 /// Headers, of each message its own, as a column and in expressions, with the other columns that a message has.
 #[test]
@@ -74,6 +75,41 @@ fn reading_begins_where_it_is_told() {
             );
         }
     }
+}
+
+/// What the retention has deleted before it was read is told, and passed over only when that is asked for; so is a topic that
+/// was made anew behind the job's back.
+#[test]
+fn messages_that_are_gone_are_told() {
+    let Some((_, cluster, server, place, database)) = world() else { return };
+    cluster.create("leaky", 2, &[]);
+    let send = |topic: &str, numbers: std::ops::Range<i32>| {
+        let lines: Vec<String> = numbers.map(|n| format!("m n={n}i {n}000")).collect();
+        cluster.send(topic, lines.iter().enumerate().map(|(at, line)| (at as i32 % 2, &**line)));
+    };
+    send("leaky", 0..10);
+    server.psql(&database, "CREATE TABLE m (\"time\" timestamptz, n bigint)");
+    let from =
+        format!("kafka://{}?topics=leaky&group=leaky&timeout=1500&format=line_influxdb", cluster.brokers);
+    let to = server.dsn(&database);
+    let numbers = || server.psql(&database, "SELECT string_agg(n::text, ' ' ORDER BY n) FROM m");
+    place.run(&["run", "-f", &from, "-t", &to]).expect(0);
+    // Of each partition the first five are read; numbers 10, 12 and 14 go from the first one.
+    send("leaky", 10..20);
+    cluster.delete_before("leaky", 0, 8);
+    let err = place.run(&["run", "-f", &from, "-t", &to, "--retries", "0"]).expect(1).err();
+    assert!(err.contains("leaky[0]") && err.contains("lost_messages=skip"), "{err}");
+    place.run(&["run", "-f", &format!("{from}&lost_messages=skip"), "-t", &to]).expect(0);
+    assert_eq!(numbers(), "0 1 2 3 4 5 6 7 8 9 11 13 15 16 17 18 19\n");
+    // Made anew with one partition less, and with other messages.
+    cluster.delete("leaky");
+    until("the end of the topic", || !cluster.has("leaky"));
+    cluster.create("leaky", 1, &[]);
+    cluster.send("leaky", [(0, "m n=20i 20000")]);
+    let err = place.run(&["run", "-f", &from, "-t", &to, "--retries", "0"]).expect(1).err();
+    assert!(err.contains("leaky[0] at offset 10"), "{err}");
+    place.run(&["run", "-f", &format!("{from}&lost_messages=skip"), "-t", &to]).expect(0);
+    assert_eq!(numbers(), "0 1 2 3 4 5 6 7 8 9 11 13 15 16 17 18 19 20\n");
 }
 
 /// The command that the README prints, with the addresses of the test in place of those it names.

@@ -279,6 +279,11 @@ fn each_fault_has_its_message() {
         place
             .run(&["run", "-f", &format!("kafka://{tls}?topics=faults&ca={}", ca.display()), "-t", &to])
             .expect(0);
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let rest = format!("@{password}?topics=faults&sasl_mechanism={mechanism}");
+            cases.push((format!("kafka://me:wrong{rest}&connect_timeout=3s"), 5, "uthentication"));
+            place.run(&["run", "-f", &format!("kafka://me:s3cret{rest}"), "-t", &to]).expect(0);
+        }
     } else {
         cases.push((format!("kafka://{brokers}?topics=faults&use_ssl=true"), 2, "kafka-tls"));
     }

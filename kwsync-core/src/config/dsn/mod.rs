@@ -95,6 +95,40 @@ struct DsnParam {
     secret: bool,
 }
 
+/// Parameters that do not tell which rows are read, or where they go: patience, sizes, and how to connect.
+const HOW: &[&str] = &[
+    "timeout",
+    "connect_timeout",
+    "connect_attempts",
+    "connect_backoff",
+    "statement_timeout",
+    "lock_timeout",
+    "keep_alive",
+    "linger",
+    "latency",
+    "lost_messages",
+    "query_interval",
+    "poll_interval",
+    "batch_rows",
+    "batch_size",
+    "fetch_rows",
+    "statement_rows",
+    "receive_maximum",
+    "application_name",
+    "log_level",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "ssl_mode",
+    "ssl_ca",
+    "use_ssl",
+    "ca",
+    "cert",
+    "cert_key",
+    "sasl_mechanism",
+];
+
 impl Dsn {
     /// An address of `driver` and a path, as `driver:path` is; nothing in `path` is decoded.
     pub fn of_path(driver: &str, path: impl Into<String>) -> Self {
@@ -314,8 +348,16 @@ impl Dsn {
         write::write(self, write::Secrets::Shown)
     }
 
-    /// The address by which a job is known: without secrets and empty values, its parameters in the order
-    /// of their names, so that neither a new password nor another order makes another job.
+    /// The address by which a job is known: [`canonical`](Self::canonical), and without the parameters that say how to read
+    /// and write and not what: an operator who gives a job that has stopped more time, or tells it to pass over messages that
+    /// were lost, goes on with that job.
+    pub fn identity(&self) -> String {
+        let mut known = self.clone();
+        known.params.retain(|param| !HOW.contains(&param.name.as_str()));
+        known.canonical()
+    }
+
+    /// The address without secrets and empty values, its parameters in the order of their names.
     pub fn canonical(&self) -> String {
         let mut plain = self.clone();
         plain.password = None;

@@ -1,6 +1,8 @@
 //! COPY, in and out, by the simple protocol.
 
 use bytes::{Buf, Bytes};
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::IsNull;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
@@ -48,9 +50,39 @@ impl Connection {
     pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
         self.start_copy(sql).await?;
         match self.receive().await? {
-            Message::CopyOutResponse(_) => Ok(CopyOut { connection: self, done: false }),
+            Message::CopyOutResponse(_) => Ok(CopyOut { connection: self, rows: None, done: false }),
             other => Err(self.no_copy(other, sql).await),
         }
+    }
+
+    /// Starts `sql`, which is one SELECT, and has its rows come as COPY BINARY would send them, header and trailer
+    /// included: for servers, and what stands before them, that have no `COPY ... TO STDOUT`. All its columns must have a
+    /// binary form.
+    ///
+    /// # Errors
+    /// What the server says, here or from the first call for data on; the session goes on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future breaks the session.
+    pub async fn select_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
+        self.start()?;
+        let nul = |error: std::io::Error| Error::config("a statement holds a NUL").with_source(error);
+        frontend::parse("", sql, [], &mut self.output).map_err(nul)?;
+        // No parameters, and all results in binary.
+        let bound = frontend::bind(
+            "",
+            "",
+            [],
+            std::iter::empty::<()>(),
+            |(), _| Ok(IsNull::Yes),
+            [1],
+            &mut self.output,
+        );
+        bound.map_err(|_| Error::new(ErrorKind::Internal, "a statement cannot be bound"))?;
+        frontend::execute("", 0, &mut self.output).map_err(nul)?;
+        frontend::sync(&mut self.output);
+        self.send().await?;
+        Ok(CopyOut { connection: self, rows: Some(Rows::Before), done: false })
     }
 
     async fn start_copy(&mut self, sql: &str) -> Result<()> {
@@ -200,10 +232,24 @@ impl CopyIn<'_> {
     }
 }
 
-/// `COPY ... TO STDOUT` under way.
+/// What COPY BINARY begins with: its signature, no flags, no extension.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What it ends with.
+const TRAILER: &[u8] = &[0xff; 2];
+
+/// How far rows of a SELECT are that pass for a COPY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    Before,
+    Among,
+}
+
+/// `COPY ... TO STDOUT`, or a SELECT in its place, under way.
 #[derive(Debug)]
 pub struct CopyOut<'a> {
     connection: &'a mut Connection,
+    /// For a SELECT. A message with a row is laid out as the row in COPY BINARY.
+    rows: Option<Rows>,
     done: bool,
 }
 
@@ -219,9 +265,17 @@ impl CopyOut<'_> {
         if self.done {
             return Ok(None);
         }
+        if self.rows == Some(Rows::Before) {
+            self.rows = Some(Rows::Among);
+            return Ok(Some(Bytes::from_static(HEADER)));
+        }
         loop {
             match self.connection.receive().await? {
                 Message::CopyData(body) => return Ok(Some(body.into_bytes())),
+                Message::DataRow(body) => {
+                    let count = body.ranges().count().map_err(protocol)? as u16;
+                    return Ok(Some([count.to_be_bytes().as_slice(), body.buffer_bytes()].concat().into()));
+                }
                 Message::ErrorResponse(body) => {
                     let error = ServerError::parse(body.fields()).map_err(protocol)?;
                     self.done = true;
@@ -230,7 +284,7 @@ impl CopyOut<'_> {
                 }
                 Message::ReadyForQuery(_) => {
                     self.done = true;
-                    return Ok(None);
+                    return Ok(self.rows.map(|_| Bytes::from_static(TRAILER)));
                 }
                 _ => {}
             }
@@ -247,12 +301,20 @@ impl CopyOut<'_> {
     /// # Cancel safety
     /// Nothing is lost: the next call goes on.
     pub async fn read(&mut self, mut take: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<bool> {
+        let tag = if self.rows.is_some() { b'D' } else { b'd' };
+        if !self.done && self.rows == Some(Rows::Before) {
+            self.rows = Some(Rows::Among);
+            take(HEADER)?;
+        }
         while !self.done {
             let mut used = 0;
             let mut taken = Ok(());
-            while let Some((&[b'd', a, b, c, d], rest)) =
+            while let Some((&[kind, a, b, c, d], rest)) =
                 self.connection.input.get(used..).and_then(|input| input.split_first_chunk::<5>())
             {
+                if kind != tag {
+                    break;
+                }
                 let length = u32::from_be_bytes([a, b, c, d]) as usize;
                 let Some(data) = length.checked_sub(4).and_then(|length| rest.get(..length)) else { break };
                 used += 1 + length;
@@ -276,7 +338,13 @@ impl CopyOut<'_> {
                         self.connection.until_ready().await?;
                         return Err(error.into());
                     }
-                    Some(Message::ReadyForQuery(_)) => self.done = true,
+                    Some(Message::ReadyForQuery(_)) => {
+                        self.done = true;
+                        if self.rows.is_some() {
+                            take(TRAILER)?;
+                            return Ok(true);
+                        }
+                    }
                     // Data of a length that makes no sense was refused by the parser.
                     _ => {}
                 },
