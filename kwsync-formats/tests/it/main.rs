@@ -28,6 +28,8 @@ mod line_reference;
 mod number;
 #[cfg(feature = "arrow")]
 mod output;
+#[cfg(feature = "delimited")]
+mod regressions;
 mod samples;
 mod servers;
 #[cfg(feature = "arrow")]
