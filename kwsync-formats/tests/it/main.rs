@@ -13,6 +13,8 @@ mod delimited;
 mod dialects;
 #[cfg(feature = "arrow")]
 mod encode;
+#[cfg(feature = "arrow")]
+mod encode_reference;
 mod inputs;
 #[cfg(feature = "json")]
 mod json;
