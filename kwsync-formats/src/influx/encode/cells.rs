@@ -83,6 +83,8 @@ impl<'a> Cells<'a> {
         let longest = match &self.values {
             Values::Text(values) => rows.map(|row| values.value_length(row) as usize).max(),
             Values::LargeText(values) => rows.map(|row| values.value_length(row) as usize).max(),
+            // What is so short lies in the view itself.
+            Values::TextView(values) if values.data_buffers().is_empty() => Some(12),
             Values::TextView(values) => values.views()[rows].iter().map(|view| *view as u32 as usize).max(),
             Values::Dictionary { keys, values } => {
                 keys[rows].iter().map(|key| values.longest_text(*key..key + 1)).max()

@@ -217,25 +217,57 @@ impl Stamps {
     }
 }
 
+/// Three digits, the zeros in front among them, and in the fourth byte how many there are up to the last that is not
+/// zero.
+const THREE: [[u8; 4]; 1000] = {
+    let mut all = [[0; 4]; 1000];
+    let mut n = 0;
+    while n < 1000 {
+        let count = match n {
+            0 => 0,
+            _ if n % 100 == 0 => 1,
+            _ if n % 10 == 0 => 2,
+            _ => 3,
+        };
+        all[n] = [b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8, count];
+        n += 1;
+    }
+    all
+};
+
 /// Floats of a column: which way of writing one is tried first depends on the ones before. Each way writes the same.
 #[derive(Debug, Default)]
 pub(super) struct Floats {
-    /// For how many more there is no look for few decimals
+    /// For how many more there is no look for three decimals
+    fine: Cell<u8>,
+    /// The same, for eight
     wide: Cell<u8>,
+}
+
+/// Whether a way is to be tried.
+#[inline(always)]
+fn tried(skip: &Cell<u8>) -> bool {
+    let more = skip.get();
+    skip.set(more.saturating_sub(1));
+    more == 0
 }
 
 impl Floats {
     /// Writes a float with the fewest digits that read back the same; whole numbers below 10^9 without a point.
     #[inline(always)]
     pub(super) fn write(&self, buf: &mut [u8], at: usize, value: f64) -> Result<usize, Fault> {
-        match self.wide.get() {
-            0 => {
-                if let Some(len) = few_decimals(room(buf, at), value) {
-                    return Ok(at + len);
-                }
-                self.wide.set(7);
+        const SKIP: u8 = 15;
+        if tried(&self.fine) {
+            if let Some(len) = three_decimals(room(buf, at), value) {
+                return Ok(at + len);
             }
-            more => self.wide.set(more - 1),
+            self.fine.set(SKIP);
+        }
+        if tried(&self.wide) {
+            if let Some(len) = eight_decimals(room(buf, at), value) {
+                return Ok(at + len);
+            }
+            self.wide.set(SKIP);
         }
         if let Some(len) = many_digits(room(buf, at), value) {
             return Ok(at + len);
@@ -244,19 +276,35 @@ impl Floats {
     }
 }
 
-/// Writes a float below 10^7 that has at most eight decimals.
+/// The integer `value * scale`, if `value` is the float nearest to that integer divided by `scale`. With less than
+/// 10^15 for the integer and a power of ten for `scale`, the digits of the integer, without zeros at the end, are then
+/// the fewest: decimals of at most fifteen digits are all different floats.
 #[inline(always)]
-fn few_decimals(room: &mut Room, value: f64) -> Option<usize> {
+fn decimal(value: f64, scale: f64) -> Option<u64> {
     /// Adding it leaves no room for a fraction in the 52 bits of a float.
     const ROUND: f64 = (1u64 << 52) as f64;
-    let size = value.abs();
-    // Whether it is n / 10^8 for an n below 10^15: decimals of at most fifteen digits are all different floats, so the
-    // digits of n, without zeros at the end, are the fewest.
-    let shifted = size * 1e8 + ROUND;
-    if !(size < 1e7 && (shifted - ROUND) / 1e8 == size) {
-        return None;
-    }
-    let n = shifted.to_bits() & ((1 << 52) - 1);
+    let shifted = value * scale + ROUND;
+    let exact = value < 1e7 && (shifted - ROUND) / scale == value;
+    exact.then(|| shifted.to_bits() & ((1 << 52) - 1))
+}
+
+/// Writes a float below 10^7 that has at most three decimals.
+#[inline(always)]
+fn three_decimals(room: &mut Room, value: f64) -> Option<usize> {
+    let n = decimal(value.abs(), 1e3)?;
+    room[0] = b'-';
+    let at = short(room, usize::from(value.is_sign_negative()), (n / 1000) as u32);
+    let digits = THREE[(n % 1000) as usize];
+    room[at] = b'.';
+    block(room, at + 1, digits);
+    let count = usize::from(digits[3]);
+    Some(at + count + usize::from(count > 0))
+}
+
+/// Writes a float below 10^7 that has at most eight decimals.
+#[inline(always)]
+fn eight_decimals(room: &mut Room, value: f64) -> Option<usize> {
+    let n = decimal(value.abs(), 1e8)?;
     if n < 1000 && n != 0 {
         // That small, it has an exponent.
         return None;
@@ -359,8 +407,7 @@ fn other_float64(buf: &mut [u8], at: usize, value: f64) -> Result<usize, Fault> 
 /// Writes a float with the fewest digits that read back the same; whole numbers with a point.
 pub(super) fn float(buf: &mut [u8], at: usize, value: impl zmij::Float + Into<f64>) -> Result<usize, Fault> {
     let size = value.into().abs();
-    // NaN, too.
-    if !(size < f64::INFINITY) {
+    if !size.is_finite() {
         return Err(NOT_FINITE);
     }
     let mut digits = zmij::Buffer::new();
@@ -395,38 +442,49 @@ fn load(text: &[u8], at: usize) -> u128 {
     }
 }
 
+/// Writes the first `left` bytes of `piece` with their escapes; `None` if they are a name's and one is a control
+/// character.
+#[inline(always)]
+fn escaped_piece<const STRING: bool>(
+    buf: &mut [u8],
+    mut at: usize,
+    mut piece: u128,
+    mut left: usize,
+) -> Option<usize> {
+    let bytes = piece.to_le_bytes();
+    let mut mask = if STRING { string_mask(&bytes) } else { name_mask(&bytes) } & ((1 << left) - 1);
+    loop {
+        block(buf, at, piece.to_le_bytes());
+        if mask == 0 {
+            return Some(at + left);
+        }
+        let before = mask.trailing_zeros() as usize;
+        piece >>= 8 * before;
+        let special = piece as u8;
+        at += before;
+        buf[at] = b'\\';
+        match special {
+            b'"' | b'\\' if STRING => at += 1,
+            _ if STRING => {}
+            b' ' | b',' | b'=' => at += 1,
+            b'\\' => {}
+            _ => return None,
+        }
+        at = byte(buf, at, special);
+        piece >>= 8;
+        mask >>= before + 1;
+        left -= before + 1;
+    }
+}
+
 /// Writes a text with its escapes; `None` if it is a name and holds a control character.
 #[inline(always)]
 fn escaped<const STRING: bool>(buf: &mut [u8], mut at: usize, text: &[u8]) -> Option<usize> {
     let mut from = 0;
     while from < text.len() {
-        let mut left = (text.len() - from).min(16);
-        let mut piece = load(text, from);
+        let left = (text.len() - from).min(16);
+        at = escaped_piece::<STRING>(buf, at, load(text, from), left)?;
         from += left;
-        loop {
-            let bytes = piece.to_le_bytes();
-            block(buf, at, bytes);
-            let mask = if STRING { string_mask(&bytes) } else { name_mask(&bytes) } & ((1 << left) - 1);
-            if mask == 0 {
-                at += left;
-                break;
-            }
-            let before = mask.trailing_zeros() as usize;
-            piece >>= 8 * before;
-            let special = piece as u8;
-            at += before;
-            buf[at] = b'\\';
-            match special {
-                b'"' | b'\\' if STRING => at += 1,
-                _ if STRING => {}
-                b' ' | b',' | b'=' => at += 1,
-                b'\\' => {}
-                _ => return None,
-            }
-            at = byte(buf, at, special);
-            piece >>= 8;
-            left -= before + 1;
-        }
     }
     Some(at)
 }
@@ -461,12 +519,16 @@ pub(super) fn short_tag(buf: &mut [u8], at: usize, text: [u8; 16], len: usize) -
         block(buf, at, text);
         return Ok(at + len);
     }
-    rare_tag(buf, at, &text[..len])
+    rare_tag(buf, at, text, len)
 }
 
 #[inline(never)]
-fn rare_tag(buf: &mut [u8], at: usize, text: &[u8]) -> Result<usize, Fault> {
-    tag(buf, at, text)
+fn rare_tag(buf: &mut [u8], at: usize, text: [u8; 16], len: usize) -> Result<usize, Fault> {
+    let bytes = &text[..len];
+    if let None | Some(b'\\') = bytes.last() {
+        return tag(buf, at, bytes);
+    }
+    escaped_piece::<false>(buf, at, u128::from_le_bytes(text), len).map_or_else(|| tag(buf, at, bytes), Ok)
 }
 
 /// Writes the string that is the first `len` bytes of `text`, at most 15, in its quotes.
@@ -479,10 +541,13 @@ pub(super) fn short_string(buf: &mut [u8], at: usize, text: [u8; 16], len: usize
         room[1 + (len & 15)] = b'"';
         return at + len + 2;
     }
-    rare_string(buf, at, &text[..len])
+    rare_string(buf, at, text, len)
 }
 
 #[inline(never)]
-fn rare_string(buf: &mut [u8], at: usize, text: &[u8]) -> usize {
-    string(buf, at, text)
+fn rare_string(buf: &mut [u8], at: usize, text: [u8; 16], len: usize) -> usize {
+    let at = byte(buf, at, b'"');
+    // Every string can be written.
+    let at = escaped_piece::<true>(buf, at, u128::from_le_bytes(text), len).unwrap_or(at);
+    byte(buf, at, b'"')
 }
