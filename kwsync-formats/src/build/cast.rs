@@ -164,6 +164,15 @@ pub(crate) fn scale_time(value: i64, from: TimeUnit, to: TimeUnit) -> Option<i64
     }
 }
 
+/// Milliseconds as a number that [`clock_ms`] reads back; `None` where there is none.
+pub(crate) fn by_size(milliseconds: i64) -> Option<i64> {
+    const SECONDS: i64 = u32::MAX as i64;
+    match milliseconds {
+        0..=SECONDS => (milliseconds % 1000 == 0).then_some(milliseconds / 1000),
+        _ => (milliseconds > 0).then_some(milliseconds),
+    }
+}
+
 /// Appends a value to a column of a given type, exactly or not at all.
 pub(crate) fn cast(
     column: &mut Column,

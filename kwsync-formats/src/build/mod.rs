@@ -12,7 +12,7 @@ mod rows;
 mod tests;
 mod text;
 
-pub(crate) use cast::{Cell, Kind, Str, cast, clock_ms, scale_time};
+pub(crate) use cast::{Cell, Kind, Str, by_size, cast, clock_ms, scale_time};
 pub use column::TagEncoding;
 pub(crate) use column::{Column, Data};
 pub(crate) use dictionary::Dictionary;

@@ -8,6 +8,7 @@ use kwsync_core::{Column, Encoder, Error, ErrorKind, Location, Result, Schema, T
 use super::cells::Cells;
 use super::charset::Charset;
 use super::options::{DelimitedOptions, Form, Header};
+use crate::framing::BOM;
 
 /// Writes each row as a line of PostgreSQL's TEXT or CSV, all columns in their order.
 ///
@@ -101,7 +102,9 @@ impl DelimitedEncoder {
     ) -> std::result::Result<(), Fault> {
         self.separator(index, out)?;
         let cell = std::mem::take(&mut self.cell);
-        let done = self.value(&cell, force, count, out);
+        // At the start of a file a reader would drop it.
+        let like_mark = index == 0 && cell.starts_with(BOM);
+        let done = self.value(&cell, force, like_mark, count, out);
         self.cell = cell;
         done
     }
@@ -123,6 +126,7 @@ impl DelimitedEncoder {
         &self,
         cell: &[u8],
         force: bool,
+        like_mark: bool,
         count: usize,
         out: &mut Vec<u8>,
     ) -> std::result::Result<(), Fault> {
@@ -135,7 +139,7 @@ impl DelimitedEncoder {
             return Err(("nul_byte", "holds a NUL, which PostgreSQL's text cannot".to_owned()));
         }
         match (options.form, options.quote) {
-            (Form::Csv, Some(quote)) if special || like_null || like_end || force => {
+            (Form::Csv, Some(quote)) if special || like_null || like_end || like_mark || force => {
                 out.push(quote);
                 let escape = options.escape.unwrap_or(quote);
                 for &byte in cell {
@@ -146,8 +150,11 @@ impl DelimitedEncoder {
                 }
                 out.push(quote);
             }
-            (Form::Text, _) if special && options.escape.is_some() => {
+            (Form::Text, _) if (special || like_mark) && options.escape.is_some() => {
                 let (escape, start) = (options.escape.unwrap_or(b'\\'), out.len());
+                if like_mark {
+                    out.push(escape);
+                }
                 for &byte in cell {
                     let letter = match byte {
                         0x08 => b'b',
@@ -185,6 +192,12 @@ impl DelimitedEncoder {
             }
             _ if like_end => {
                 return Err(("needs_quoting", "reads like the end of the data (\\.)".to_owned()));
+            }
+            _ if like_mark => {
+                return Err((
+                    "needs_quoting",
+                    "begins with a byte order mark, which readers drop".to_owned(),
+                ));
             }
             _ => out.extend_from_slice(cell),
         }

@@ -11,7 +11,8 @@ use super::{Arena, Boundary, Extent, Fault, Limits, Piece, Read, RecordFormat};
 use crate::build::{Chunk, Tables};
 use crate::utf8::Checked;
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
+/// A byte order mark, which is dropped where it begins an input.
+pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Of a record that is too long, this much goes into its reject.
 const MAX_RAW: usize = 64 << 10;
 /// Chunks are taken in pieces of at most this, so that offsets fit 32 bits.

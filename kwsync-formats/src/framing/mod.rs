@@ -13,6 +13,8 @@ mod output;
 mod tests;
 
 pub(crate) use arena::Arena;
+#[cfg(feature = "delimited")]
+pub(crate) use decoder::BOM;
 pub(crate) use decoder::RecordDecoder;
 pub use limits::Limits;
 pub(crate) use output::{Output, Place};

@@ -45,7 +45,7 @@ pub(crate) fn string_stop(data: &[u8], at: usize) -> usize {
 #[cfg(feature = "arrow")]
 pub(crate) use imp::Prefix;
 pub(crate) use imp::name_mask;
-use imp::string_mask;
+pub(crate) use imp::string_mask;
 #[cfg(feature = "arrow")]
 pub(crate) use window::{KEY, Window};
 

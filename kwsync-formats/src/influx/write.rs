@@ -3,8 +3,6 @@
 use super::Line;
 #[cfg(feature = "arrow")]
 use super::parse::Names;
-#[cfg(feature = "arrow")]
-use super::scan::name_mask;
 
 /// Appends `line` as one line of its own: single separators, and a line feed at the end. Comments, blanks and
 /// carriage returns around it are gone; names and strings are as they were written.
@@ -55,26 +53,6 @@ pub(super) fn name_fault(text: &[u8]) -> Option<&'static str> {
         _ if text.iter().any(|byte| byte.is_ascii_control()) => Some("holds a control character"),
         _ => None,
     }
-}
-
-/// Appends the first `len` bytes, at most 15, of `block`, a tag value; false if that takes more than a copy.
-#[cfg(feature = "arrow")]
-#[inline(always)]
-pub(super) fn write_short(block: &[u8; 16], len: usize, out: &mut Vec<u8>) -> bool {
-    let plain = len > 0 && name_mask(block) & ((1 << len) - 1) == 0;
-    if plain {
-        put(block, len, out);
-    }
-    plain
-}
-
-#[cfg(feature = "arrow")]
-/// Appends the first `len` bytes of `block`. A copy of fixed length is one instruction.
-#[inline(always)]
-fn put<const N: usize>(block: &[u8; N], len: usize, out: &mut Vec<u8>) {
-    let end = out.len() + len;
-    out.extend_from_slice(block);
-    out.truncate(end);
 }
 
 const PAIRS: [[u8; 2]; 100] = {
@@ -128,7 +106,7 @@ pub(crate) fn write_i64(value: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends a float, which is finite, with the fewest digits that read back the same; whole numbers without a point.
-#[cfg(feature = "arrow")]
+#[cfg(feature = "kwdb")]
 pub(crate) fn write_f64(value: f64, out: &mut Vec<u8>) {
     let whole = value.abs() as u64;
     if whole < 1_000_000_000 && whole as f64 == value.abs() {

@@ -63,15 +63,17 @@ pub(crate) fn register(registry: &mut Registry) {
         Ok(make)
     });
     registry.register_encoder(info, |request| {
-        let unit = match precision(request.params) {
-            Precision::S => TimeUnit::Second,
-            Precision::Us => TimeUnit::Microsecond,
-            Precision::Ns => TimeUnit::Nanosecond,
-            Precision::Ms | Precision::Auto => TimeUnit::Millisecond,
+        let precision = precision(request.params);
+        let encoder = move || match precision {
+            Precision::S => TelnetEncoder::new(TimeUnit::Second),
+            Precision::Us => TelnetEncoder::new(TimeUnit::Microsecond),
+            Precision::Ns => TelnetEncoder::new(TimeUnit::Nanosecond),
+            Precision::Ms => TelnetEncoder::new(TimeUnit::Millisecond),
+            Precision::Auto => TelnetEncoder::by_size(),
         };
         let put = request.params.flag("put");
         let make: EncoderFactory =
-            Arc::new(move || Ok(Box::new(TelnetEncoder::new(unit).with_put(put)) as Box<dyn Encoder>));
+            Arc::new(move || Ok(Box::new(encoder().with_put(put)) as Box<dyn Encoder>));
         Ok(make)
     });
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use kwsync_core::{Column, Encoder, Error, ErrorKind, Location, Result, Role, TableBatch, TimeUnit, Value};
 
+use crate::build::by_size;
+
 /// Writes each row as points of OpenTSDB's telnet protocol, one for each field that is not null.
 ///
 /// The metric is `table.column`, and the table alone where its one field is named `value`, as decoding has it. Tags
@@ -33,6 +35,7 @@ use kwsync_core::{Column, Encoder, Error, ErrorKind, Location, Result, Role, Tab
 #[derive(Debug)]
 pub struct TelnetEncoder {
     unit: TimeUnit,
+    by_size: bool,
     put: bool,
 }
 
@@ -40,7 +43,14 @@ impl TelnetEncoder {
     /// An encoder that writes times in this unit; OpenTSDB itself reads seconds and milliseconds.
     #[must_use]
     pub const fn new(unit: TimeUnit) -> Self {
-        Self { unit, put: true }
+        Self { unit, by_size: false, put: true }
+    }
+
+    /// Writes milliseconds of which the reader tells by their size that they are none of seconds, as OpenTSDB does:
+    /// before 1970-02-19 17:02:48 there are only whole seconds, and a time of more than 13 digits is refused.
+    #[must_use]
+    pub const fn by_size() -> Self {
+        Self { unit: TimeUnit::Millisecond, by_size: true, put: true }
     }
 
     /// Whether each line begins with `put` (default); KWDB's Kafka connector writes lines without it.
@@ -53,6 +63,8 @@ impl TelnetEncoder {
 
 /// What a value or name cannot be written for.
 pub(super) type Fault = &'static str;
+
+const NO_SIZE: Fault = "has a time that would be read in another unit, which is told by the number of digits; choose the unit (precision=)";
 
 pub(super) fn place(text: String, batch: &TableBatch, column: &Column, row: usize) -> Error {
     let table = batch.table().to_string();
@@ -166,6 +178,13 @@ impl TelnetEncoder {
         for row in rows {
             let time = layout
                 .time(batch, row, self.unit)
+                .and_then(|time| {
+                    if self.by_size {
+                        by_size(time).filter(|time| *time < 10_000_000_000_000).ok_or(NO_SIZE)
+                    } else {
+                        Ok(time)
+                    }
+                })
                 .map_err(|fault| place(format!("the row {fault}"), batch, any, row))?;
             tags.clear();
             for index in &layout.tags {

@@ -13,6 +13,8 @@ mod delimited;
 mod dialects;
 #[cfg(feature = "arrow")]
 mod encode;
+#[cfg(feature = "arrow")]
+mod encode_reference;
 mod inputs;
 #[cfg(feature = "json")]
 mod json;
@@ -28,6 +30,8 @@ mod line_reference;
 mod number;
 #[cfg(feature = "arrow")]
 mod output;
+#[cfg(feature = "delimited")]
+mod regressions;
 mod samples;
 mod servers;
 #[cfg(feature = "arrow")]

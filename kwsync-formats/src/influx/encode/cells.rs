@@ -1,5 +1,7 @@
 //! The values of a column, read from whatever encoding the column lies in.
 
+use std::ops::Range;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
@@ -9,20 +11,7 @@ use arrow_array::{Array, BooleanArray, LargeStringArray, StringArray, StringView
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType as Arrow;
 
-use crate::influx::parse::Names;
-use crate::influx::write::{
-    name_fault, write_escaped, write_f64, write_float, write_i64, write_short, write_u64,
-};
-
-/// The values of a column, as tags or as fields.
-pub(super) trait RowCells {
-    /// Whether the value of a row is null.
-    fn is_null(&self, row: usize) -> bool;
-    /// Appends the value of a row, which is not null, as a tag's.
-    fn write_tag(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault>;
-    /// Appends the value of a row, which is not null, as a field's.
-    fn write_field(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault>;
-}
+use super::put;
 
 /// One column, its type looked at once.
 pub(super) struct Cells<'a> {
@@ -42,7 +31,7 @@ enum Values<'a> {
     UInt32(&'a [u32]),
     UInt64(&'a [u64]),
     Float32(&'a [f32]),
-    Float64(&'a [f64]),
+    Float64(&'a [f64], put::Floats),
     Text(&'a StringArray),
     LargeText(&'a LargeStringArray),
     TextView(&'a StringViewArray),
@@ -68,7 +57,9 @@ impl<'a> Cells<'a> {
             Arrow::UInt32 => Values::UInt32(array.as_primitive::<UInt32Type>().values()),
             Arrow::UInt64 => Values::UInt64(array.as_primitive::<UInt64Type>().values()),
             Arrow::Float32 => Values::Float32(array.as_primitive::<Float32Type>().values()),
-            Arrow::Float64 => Values::Float64(array.as_primitive::<Float64Type>().values()),
+            Arrow::Float64 => {
+                Values::Float64(array.as_primitive::<Float64Type>().values(), put::Floats::default())
+            }
             Arrow::Utf8 => Values::Text(array.as_string()),
             Arrow::LargeUtf8 => Values::LargeText(array.as_string()),
             Arrow::Utf8View => Values::TextView(array.as_string_view()),
@@ -87,21 +78,62 @@ impl<'a> Cells<'a> {
         Some(Self { nulls: array.nulls(), values })
     }
 
-    /// Numbers and booleans as tags are text, so they have no suffix.
-    #[inline(never)]
-    fn write_rare_tag(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
-        match &self.values {
-            Values::TextView(values) => return tag(values.value(row), out),
-            Values::LargeText(values) => return tag(values.value(row), out),
+    /// The bytes of the longest text that one of these rows may hold; 0 where there is none.
+    pub(super) fn longest_text(&self, rows: Range<usize>) -> usize {
+        let longest = match &self.values {
+            Values::Text(values) => rows.map(|row| values.value_length(row) as usize).max(),
+            Values::LargeText(values) => rows.map(|row| values.value_length(row) as usize).max(),
+            // What is so short lies in the view itself.
+            Values::TextView(values) if values.data_buffers().is_empty() => Some(12),
+            Values::TextView(values) => values.views()[rows].iter().map(|view| *view as u32 as usize).max(),
             Values::Dictionary { keys, values } => {
-                return keys.get(row).map_or(Ok(()), |key| values.write_rare_tag(*key, out));
+                keys[rows].iter().map(|key| values.longest_text(*key..key + 1)).max()
             }
-            _ => self.write_field(row, out)?,
+            _ => None,
+        };
+        longest.unwrap_or_default()
+    }
+
+    /// Whether the value of a row is null.
+    #[inline(always)]
+    pub(super) fn is_null(&self, row: usize) -> bool {
+        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+            return true;
         }
-        if self.is_integer() {
-            out.pop();
+        match &self.values {
+            Values::Null => true,
+            Values::Dictionary { keys, values } => keys.get(row).is_none_or(|key| values.is_null(*key)),
+            _ => false,
         }
-        Ok(())
+    }
+
+    /// Writes the value of a row, which is not null, as a tag's. Numbers and booleans as tags are text, so they have
+    /// no suffix.
+    #[inline(always)]
+    pub(super) fn write_tag(&self, row: usize, buf: &mut [u8], at: usize) -> Result<usize, Fault> {
+        if let Values::TextView(values) = &self.values {
+            let view = values.views()[row];
+            let len = view as u32 as usize;
+            if len <= 12 {
+                return put::short_tag(buf, at, (view >> 32).to_le_bytes(), len);
+            }
+        }
+        self.write_rare_tag(row, buf, at)
+    }
+
+    #[inline(never)]
+    fn write_rare_tag(&self, row: usize, buf: &mut [u8], at: usize) -> Result<usize, Fault> {
+        match &self.values {
+            Values::TextView(values) => put::tag(buf, at, values.value(row).as_bytes()),
+            Values::Text(values) => put::tag(buf, at, values.value(row).as_bytes()),
+            Values::LargeText(values) => put::tag(buf, at, values.value(row).as_bytes()),
+            Values::Dictionary { keys, values } => match (keys.get(row), &values.values) {
+                (Some(key), Values::Text(values)) => put::tag(buf, at, values.value(*key).as_bytes()),
+                (Some(key), _) => values.write_rare_tag(*key, buf, at),
+                _ => Ok(at),
+            },
+            _ => Ok(self.write_rare_field(row, buf, at)? - usize::from(self.is_integer())),
+        }
     }
 
     const fn is_integer(&self) -> bool {
@@ -118,113 +150,46 @@ impl<'a> Cells<'a> {
         )
     }
 
-    #[inline(never)]
-    fn write_rare_field(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
-        match &self.values {
-            Values::Null => {}
-            Values::Bool(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),
-            Values::Int8(values) => signed(values[row].into(), out),
-            Values::Int16(values) => signed(values[row].into(), out),
-            Values::Int32(values) => signed(values[row].into(), out),
-            Values::Int64(values) => signed(values[row], out),
-            Values::UInt8(values) => unsigned(values[row].into(), out),
-            Values::UInt16(values) => unsigned(values[row].into(), out),
-            Values::UInt32(values) => unsigned(values[row].into(), out),
-            Values::UInt64(values) => unsigned(values[row], out),
-            Values::Float32(values) if values[row].is_finite() => write_float(values[row], out),
-            Values::Float32(_) => return Err(NOT_FINITE),
-            Values::Float64(values) => return float(values[row], out),
-            Values::Text(values) => string(values.value(row), out),
-            Values::LargeText(values) => string(values.value(row), out),
-            Values::TextView(values) => string(values.value(row), out),
-            Values::Dictionary { keys, values } => {
-                return keys.get(row).map_or(Ok(()), |key| values.write_rare_field(*key, out));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl RowCells for Cells<'_> {
+    /// Writes the value of a row, which is not null, as a field's.
     #[inline(always)]
-    fn is_null(&self, row: usize) -> bool {
-        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            return true;
-        }
+    pub(super) fn write_field(&self, row: usize, buf: &mut [u8], at: usize) -> Result<usize, Fault> {
         match &self.values {
-            Values::Null => true,
-            Values::Dictionary { keys, values } => keys.get(row).is_none_or(|key| values.is_null(*key)),
-            _ => false,
-        }
-    }
-
-    #[inline(always)]
-    fn write_tag(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
-        match &self.values {
+            Values::Int64(values) => Ok(put::signed(buf, at, values[row], b'i')),
+            Values::Float64(values, floats) => floats.write(buf, at, values[row]),
             Values::TextView(values) => {
                 let view = values.views()[row];
-                let len = view as u32 as usize;
-                if len <= 12 && write_short(&(view >> 32).to_le_bytes(), len, out) {
-                    return Ok(());
+                match view as u32 as usize {
+                    len @ ..=12 => Ok(put::short_string(buf, at, (view >> 32).to_le_bytes(), len)),
+                    _ => self.write_rare_field(row, buf, at),
                 }
-                tag(values.value(row), out)
             }
-            Values::Text(values) => tag(values.value(row), out),
-            Values::LargeText(values) => tag(values.value(row), out),
-            Values::Dictionary { keys, values } => match (keys.get(row), &values.values) {
-                (Some(key), Values::Text(values)) => tag(values.value(*key), out),
-                (Some(key), _) => values.write_rare_tag(*key, out),
-                _ => Ok(()),
-            },
-            _ => self.write_rare_tag(row, out),
+            _ => self.write_rare_field(row, buf, at),
         }
     }
 
-    #[inline(always)]
-    fn write_field(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
-        match &self.values {
-            Values::Int64(values) => signed(values[row], out),
-            Values::Float64(values) => return float(values[row], out),
-            Values::TextView(values) => string(values.value(row), out),
-            _ => return self.write_rare_field(row, out),
-        }
-        Ok(())
+    #[inline(never)]
+    fn write_rare_field(&self, row: usize, buf: &mut [u8], at: usize) -> Result<usize, Fault> {
+        let at = match &self.values {
+            Values::Null => at,
+            Values::Bool(values) if values.value(row) => put::bytes(buf, at, b"true"),
+            Values::Bool(_) => put::bytes(buf, at, b"false"),
+            Values::Int8(values) => put::signed(buf, at, values[row].into(), b'i'),
+            Values::Int16(values) => put::signed(buf, at, values[row].into(), b'i'),
+            Values::Int32(values) => put::signed(buf, at, values[row].into(), b'i'),
+            Values::Int64(values) => put::signed(buf, at, values[row], b'i'),
+            Values::UInt8(values) => put::unsigned(buf, at, values[row].into(), b'u'),
+            Values::UInt16(values) => put::unsigned(buf, at, values[row].into(), b'u'),
+            Values::UInt32(values) => put::unsigned(buf, at, values[row].into(), b'u'),
+            Values::UInt64(values) => put::unsigned(buf, at, values[row], b'u'),
+            Values::Float32(values) => put::float(buf, at, values[row])?,
+            Values::Float64(values, floats) => floats.write(buf, at, values[row])?,
+            Values::Text(values) => put::string(buf, at, values.value(row).as_bytes()),
+            Values::LargeText(values) => put::string(buf, at, values.value(row).as_bytes()),
+            Values::TextView(values) => put::string(buf, at, values.value(row).as_bytes()),
+            Values::Dictionary { keys, values } => {
+                return keys.get(row).map_or(Ok(at), |key| values.write_rare_field(*key, buf, at));
+            }
+        };
+        Ok(at)
     }
-}
-
-fn tag(value: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
-    let value = value.as_bytes();
-    match name_fault(value) {
-        Some(fault) => Err(fault),
-        None => {
-            write_escaped(value, Names::Key, out);
-            Ok(())
-        }
-    }
-}
-
-#[inline(always)]
-fn signed(value: i64, out: &mut Vec<u8>) {
-    write_i64(value, out);
-    out.push(b'i');
-}
-
-fn unsigned(value: u64, out: &mut Vec<u8>) {
-    write_u64(value, out);
-    out.push(b'u');
-}
-
-fn float(value: f64, out: &mut Vec<u8>) -> Result<(), Fault> {
-    if value.is_finite() {
-        write_f64(value, out);
-        Ok(())
-    } else {
-        Err(NOT_FINITE)
-    }
-}
-
-fn string(value: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    write_escaped(value.as_bytes(), Names::String, out);
-    out.push(b'"');
 }

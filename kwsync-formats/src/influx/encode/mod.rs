@@ -1,6 +1,7 @@
 //! Arrow batches to line protocol.
 
 mod cells;
+mod put;
 mod typed;
 
 use std::ops::Range;
@@ -15,9 +16,9 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType as Arrow, TimeUnit};
 use kwsync_core::{Column, Encoder, Error, ErrorKind, Location, Result, Role, Schema, TableBatch, TableId};
 
-use self::cells::{Cells, RowCells};
-use self::typed::TypedCells;
-use super::write::{name_fault, write_escaped, write_i64};
+use self::cells::{Cells, Fault};
+use self::put::Prefix;
+use super::write::{name_fault, write_escaped};
 use super::{Dialect, Precision};
 
 /// Writes each row as a line of InfluxDB line protocol.
@@ -57,11 +58,11 @@ pub struct LineEncoder {
 struct Known {
     table: TableId,
     schema: Arc<Schema>,
-    measurement: Vec<u8>,
+    measurement: Prefix,
     time: Option<usize>,
     /// Index, and what stands before the value
-    tags: Vec<(usize, Vec<u8>)>,
-    fields: Vec<(usize, Vec<u8>)>,
+    tags: Vec<(usize, Prefix)>,
+    fields: Vec<(usize, Prefix)>,
 }
 
 impl LineEncoder {
@@ -100,7 +101,7 @@ impl Known {
         let mut known = Self {
             table: table.clone(),
             schema: Arc::clone(batch.schema()),
-            measurement,
+            measurement: Prefix::new(measurement),
             time: None,
             tags: Vec::new(),
             fields: Vec::new(),
@@ -121,7 +122,7 @@ impl Known {
             let mut key = vec![b','];
             write_escaped(column.name().as_bytes(), dialect.key(), &mut key);
             key.push(b'=');
-            list.push((index, key));
+            list.push((index, Prefix::new(key)));
         }
         Ok(known)
     }
@@ -172,7 +173,7 @@ impl<'a> Times<'a> {
 
 /// A column, what stands before its values, and its index.
 struct Part<'a, C> {
-    key: &'a [u8],
+    key: &'a Prefix,
     cells: C,
     index: usize,
 }
@@ -193,14 +194,10 @@ impl Encoder for LineEncoder {
             None => Known::new(batch, self.dialect)?,
         };
         let began = out.len();
-        let result = match self.dialect {
-            Dialect::Influx => {
-                write_rows(&known, self.precision, batch, rows, out, |array, _| Cells::new(array))
-            }
-            dialect => write_rows(&known, self.precision, batch, rows, out, |array, column| {
-                TypedCells::new(dialect, array, column.data_type())
-            }),
-        };
+        let result = Batch::new(&known, batch, self.precision).and_then(|batch| match self.dialect {
+            Dialect::Influx => write_rows(&batch, rows, out),
+            dialect => typed::write_rows(&batch, dialect, rows, out),
+        });
         self.known = Some(known);
         if result.is_err() {
             out.truncate(began);
@@ -210,7 +207,7 @@ impl Encoder for LineEncoder {
 }
 
 fn parts<'a, C>(
-    keys: &'a [(usize, Vec<u8>)],
+    keys: &'a [(usize, Prefix)],
     batch: &'a TableBatch,
     cells: impl Fn(&'a dyn Array, &'a Column) -> Option<C>,
 ) -> Result<Vec<Part<'a, C>>> {
@@ -229,68 +226,108 @@ fn unsupported(batch: &TableBatch, column: &Column) -> Error {
         .with_hint("cast the column to text or to a number before, or leave it out")
 }
 
-fn write_rows<'a, C: RowCells>(
+/// What the loops over the rows of a batch have in common.
+struct Batch<'a> {
     known: &'a Known,
-    precision: Precision,
     batch: &'a TableBatch,
-    rows: Range<usize>,
-    out: &mut Vec<u8>,
-    cells: impl Fn(&'a dyn Array, &'a Column) -> Option<C>,
-) -> Result<()> {
-    let (tags, fields) = (parts(&known.tags, batch, &cells)?, parts(&known.fields, batch, &cells)?);
-    let times = match known.time {
-        Some(index) => {
-            let column = &batch.schema().columns()[index];
-            Some(
-                Times::new(batch.batch().column(index), precision)
-                    .ok_or_else(|| unsupported(batch, column))?,
-            )
+    times: Option<(usize, Times<'a>)>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(known: &'a Known, batch: &'a TableBatch, precision: Precision) -> Result<Self> {
+        let times = |index| match Times::new(batch.batch().column(index), precision) {
+            Some(times) => Ok((index, times)),
+            None => Err(unsupported(batch, &batch.schema().columns()[index])),
+        };
+        Ok(Self { known, batch, times: known.time.map(times).transpose()? })
+    }
+
+    #[inline(always)]
+    fn time(&self, row: usize) -> Result<Option<i64>> {
+        match &self.times {
+            Some((index, times)) => times.get(row).map_err(|text| self.fault(row, *index, text)),
+            None => Ok(None),
         }
-        None => None,
-    };
-    let fault = |row: usize, index: usize, fault: &str| {
-        let column = &batch.schema().columns()[index];
-        let text = format!("the value {fault}");
-        let table = batch.table().to_string();
-        let place =
-            Location::new().with_table(table.as_str()).with_column(column.name()).with_row(row as u64);
-        Error::new(ErrorKind::Data, text).with_code("not_in_line_protocol").with_location(place)
-    };
-    for row in rows {
-        out.extend_from_slice(&known.measurement);
+    }
+
+    #[cold]
+    fn fault(&self, row: usize, index: usize, fault: Fault) -> Error {
+        let column = &self.batch.schema().columns()[index];
+        let error =
+            Error::new(ErrorKind::Data, format!("the value {fault}")).with_code("not_in_line_protocol");
+        let table = self.batch.table().to_string();
+        error.with_location(
+            Location::new().with_table(table.as_str()).with_column(column.name()).with_row(row as u64),
+        )
+    }
+
+    #[cold]
+    fn no_field(&self, row: usize) -> Error {
+        let table = self.batch.table().to_string();
+        Error::new(ErrorKind::Data, "the row has no field that is not null, and line protocol needs one")
+            .with_code("missing_fields")
+            .with_location(Location::new().with_table(table.as_str()).with_row(row as u64))
+            .with_hint("leave such rows out, or make a column a field that is never null")
+    }
+}
+
+/// Texts up to this length are planned for by the longest of the batch, longer ones row by row, so that one long text
+/// does not make room for itself in every row.
+const SHORT: usize = 256;
+/// Room is made for so many bytes at a time, unless fewer rows are left.
+const CHUNK: usize = 16 << 10;
+
+/// Rows of the dialect `influx`.
+fn write_rows(batch: &Batch<'_>, rows: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+    let of = |array, _: &_| Cells::new(array);
+    let known = batch.known;
+    let (tags, fields) = (parts(&known.tags, batch.batch, of)?, parts(&known.fields, batch.batch, of)?);
+    // A space, the timestamp and the line feed are no longer than a number.
+    let mut longest = known.measurement.as_bytes().len() + put::LONGEST_NUMBER + put::SLACK;
+    let mut long = Vec::new();
+    for part in tags.iter().chain(&fields) {
+        let text = part.cells.longest_text(rows.clone());
+        longest += part.key.as_bytes().len() + put::LONGEST_NUMBER + put::longest_text(text.min(SHORT));
+        if text > SHORT {
+            long.push(&part.cells);
+        }
+    }
+    let (mut at, mut stamps) = (out.len(), put::Stamps::default());
+    for row in rows.clone() {
+        let texts =
+            long.iter().map(|cells| put::longest_text(cells.longest_text(row..row + 1))).sum::<usize>();
+        let room = longest + texts;
+        if out.len() - at < room {
+            out.resize(at + room.max(CHUNK.min(longest.saturating_mul(rows.end - row))), 0);
+        }
+        let buf = out.as_mut_slice();
+        at = known.measurement.write(buf, at);
         for part in &tags {
             if !part.cells.is_null(row) {
-                out.extend_from_slice(part.key);
-                part.cells.write_tag(row, out).map_err(|text| fault(row, part.index, text))?;
+                at = part.key.write(buf, at);
+                at = part.cells.write_tag(row, buf, at).map_err(|text| batch.fault(row, part.index, text))?;
             }
         }
-        let end = out.len();
+        let end = at;
         for part in &fields {
             if !part.cells.is_null(row) {
-                out.extend_from_slice(part.key);
-                part.cells.write_field(row, out).map_err(|text| fault(row, part.index, text))?;
+                at = part.key.write(buf, at);
+                at = part
+                    .cells
+                    .write_field(row, buf, at)
+                    .map_err(|text| batch.fault(row, part.index, text))?;
             }
         }
-        match out.get_mut(end) {
-            // The first field comes after a space.
-            Some(separator) => *separator = b' ',
-            None => {
-                let table = batch.table().to_string();
-                let place = Location::new().with_table(table.as_str()).with_row(row as u64);
-                let text = "the row has no field that is not null, and line protocol needs one";
-                return Err(Error::new(ErrorKind::Data, text)
-                    .with_code("missing_fields")
-                    .with_location(place)
-                    .with_hint("leave such rows out, or make a column a field that is never null"));
-            }
+        if at == end {
+            return Err(batch.no_field(row));
         }
-        if let (Some(times), Some(index)) = (&times, known.time)
-            && let Some(time) = times.get(row).map_err(|text| fault(row, index, text))?
-        {
-            out.push(b' ');
-            write_i64(time, out);
-        }
-        out.push(b'\n');
+        // The first field comes after a space.
+        buf[end] = b' ';
+        at = match batch.time(row)? {
+            Some(time) => stamps.write(buf, at, time),
+            None => put::byte(buf, at, b'\n'),
+        };
     }
+    out.truncate(at);
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! Rows in the dialects that write the type behind each number.
 
 use std::io::Write;
+use std::ops::Range;
 
 use arrow_array::Array;
-use kwsync_core::{DataType, Value};
+use kwsync_core::{Column, DataType, Value};
 
-use super::cells::{Fault, NOT_FINITE, RowCells};
+use super::cells::{Fault, NOT_FINITE};
+use super::{Batch, parts};
 use crate::influx::Dialect;
 use crate::influx::parse::Names;
 use crate::influx::write::{write_escaped, write_float, write_i64, write_u64};
@@ -21,7 +23,7 @@ pub(super) fn name_fault(name: &[u8]) -> Option<Fault> {
 }
 
 /// One column.
-pub(super) struct TypedCells<'a> {
+struct TypedCells<'a> {
     dialect: Dialect,
     array: &'a dyn Array,
     data_type: &'a DataType,
@@ -29,8 +31,9 @@ pub(super) struct TypedCells<'a> {
 
 impl<'a> TypedCells<'a> {
     /// `None` for types that the dialect does not have.
-    pub(super) fn new(dialect: Dialect, array: &'a dyn Array, data_type: &'a DataType) -> Option<Self> {
+    fn new(dialect: Dialect, array: &'a dyn Array, column: &'a Column) -> Option<Self> {
         use DataType as T;
+        let data_type = column.data_type();
         let known = match data_type {
             T::Bool | T::Int8 | T::Int16 | T::Int32 | T::Int64 => true,
             T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 => true,
@@ -45,9 +48,7 @@ impl<'a> TypedCells<'a> {
     fn value(&self, row: usize) -> Result<Value<'_>, Fault> {
         Value::of(self.array, row).map_err(|_| "is of a type that line protocol does not have")
     }
-}
 
-impl RowCells for TypedCells<'_> {
     fn is_null(&self, row: usize) -> bool {
         matches!(self.value(row), Ok(Value::Null))
     }
@@ -123,6 +124,45 @@ impl RowCells for TypedCells<'_> {
         }
         Ok(())
     }
+}
+
+/// Rows of a dialect with typed values.
+pub(super) fn write_rows(
+    batch: &Batch<'_>,
+    dialect: Dialect,
+    rows: Range<usize>,
+    out: &mut Vec<u8>,
+) -> kwsync_core::Result<()> {
+    let known = batch.known;
+    let tags = parts(&known.tags, batch.batch, |array, column| TypedCells::new(dialect, array, column))?;
+    let fields = parts(&known.fields, batch.batch, |array, column| TypedCells::new(dialect, array, column))?;
+    for row in rows {
+        out.extend_from_slice(known.measurement.as_bytes());
+        for part in &tags {
+            if !part.cells.is_null(row) {
+                out.extend_from_slice(part.key.as_bytes());
+                part.cells.write_tag(row, out).map_err(|text| batch.fault(row, part.index, text))?;
+            }
+        }
+        let end = out.len();
+        for part in &fields {
+            if !part.cells.is_null(row) {
+                out.extend_from_slice(part.key.as_bytes());
+                part.cells.write_field(row, out).map_err(|text| batch.fault(row, part.index, text))?;
+            }
+        }
+        match out.get_mut(end) {
+            // The first field comes after a space.
+            Some(separator) => *separator = b' ',
+            None => return Err(batch.no_field(row)),
+        }
+        if let Some(time) = batch.time(row)? {
+            out.push(b' ');
+            write_i64(time, out);
+        }
+        out.push(b'\n');
+    }
+    Ok(())
 }
 
 fn write_text(dialect: Dialect, data_type: &DataType, text: &str, out: &mut Vec<u8>) -> Result<(), Fault> {

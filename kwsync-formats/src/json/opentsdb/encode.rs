@@ -10,7 +10,7 @@ use arrow_array::{Array, ArrayRef};
 use kwsync_core::{DataType, Encoder, Error, ErrorKind, Location, Result, Role, TableBatch, TimeUnit};
 
 use super::{ClockUnit, Metric};
-use crate::build::scale_time;
+use crate::build::{by_size, scale_time};
 use crate::json::NonFinite;
 use crate::json::escape::write_string;
 use crate::json::ndjson::Cells;
@@ -44,14 +44,17 @@ use crate::json::ndjson::Cells;
 pub struct OpentsdbJsonEncoder {
     metric: Metric,
     unit: TimeUnit,
+    by_size: bool,
 }
 
 impl OpentsdbJsonEncoder {
-    /// An encoder of metrics like these; [`ClockUnit::Auto`] writes milliseconds.
+    /// An encoder of metrics like these; [`ClockUnit::Auto`] writes milliseconds, and where those have too
+    /// few digits to be told from seconds, seconds.
     #[must_use]
     pub fn new(metric: Metric, unit: ClockUnit) -> Self {
+        let by_size = unit == ClockUnit::Auto;
         let unit = if unit == ClockUnit::S { TimeUnit::Second } else { TimeUnit::Millisecond };
-        Self { metric, unit }
+        Self { metric, unit, by_size }
     }
 
     fn metric(&self, table: &str, column: &str) -> String {
@@ -128,8 +131,9 @@ impl Encoder for OpentsdbJsonEncoder {
             let stamp = if arrays[time].is_null(row) {
                 Err(fault(batch, name, row, "missing_timestamp", "a point needs a time, and it is null"))
             } else {
-                values.get(row).and_then(|value| scale_time(*value, unit, self.unit)).ok_or_else(|| {
-                    let text = "the time has digits beyond the precision of the points";
+                let scaled = values.get(row).and_then(|value| scale_time(*value, unit, self.unit));
+                scaled.and_then(|time| if self.by_size { by_size(time) } else { Some(time) }).ok_or_else(|| {
+                    let text = "the time has digits beyond the precision of the points, or would be read as seconds";
                     fault(batch, name, row, "timestamp_precision", text)
                 })
             };

@@ -84,18 +84,20 @@ pub(super) fn numeric_text(value: &[u8]) -> Result<String, Fault> {
     {
         return Err(bad());
     }
-    let mut text = String::new();
     match *sign {
-        0 => {}
-        0x4000 => text.push('-'),
+        0 | 0x4000 => {}
         0xc000 => return Ok("NaN".to_owned()),
         0xd000 => return Ok("Infinity".to_owned()),
         0xf000 => return Ok("-Infinity".to_owned()),
         _ => return Err(bad()),
     }
-    let weight = i32::from(*weight as i16);
+    // Groups of zeros in front do not count, as in PostgreSQL's numeric_recv.
+    let zeros = groups.iter().take_while(|group| **group == 0).count();
+    let groups = groups.get(zeros..).unwrap_or_default();
+    let weight = if groups.is_empty() { 0 } else { i32::from(*weight as i16) - zeros as i32 };
     let group =
         |power: i32| usize::try_from(weight - power).ok().and_then(|at| groups.get(at)).copied().unwrap_or(0);
+    let mut text = String::new();
     let four = |text: &mut String, group: u16| {
         // Writing to a String does not fail.
         write!(text, "{group:04}").unwrap_or_default();
@@ -112,6 +114,10 @@ pub(super) fn numeric_text(value: &[u8]) -> Result<String, Fault> {
         let end = text.len() + scale;
         (1..).take(scale.div_ceil(4)).for_each(|power: i32| four(&mut text, group(-power)));
         text.truncate(end);
+    }
+    // Neither has a zero a sign.
+    if *sign == 0x4000 && text.bytes().any(|byte| matches!(byte, b'1'..=b'9')) {
+        text.insert(0, '-');
     }
     Ok(text)
 }

@@ -218,3 +218,31 @@ fn what_has_no_counterpart_costs_its_own_row() {
     let codes: Vec<_> = decoded.rejects.iter().map(|r| (r.code.as_str(), r.position.record)).collect();
     assert_eq!(codes, [("infinite_time", 2), ("infinite_time", 3), ("truncated", 5)]);
 }
+
+/// fuzz/seeds/pgcopy/numeric_zeros: a sender that is not PostgreSQL may spell numbers as the server would not; it reads them, and so do we.
+#[test]
+fn numerics_of_needless_digits_read_as_the_server_reads_them() {
+    let target = CopyColumn::new("c", PgType::base(oid::NUMERIC, -1, "numeric"));
+    let schema = Arc::new(CopyDecoder::schema_of(std::slice::from_ref(&target)).unwrap());
+    let mut stream = Vec::new();
+    CopyEncoder::write_header(&mut stream);
+    for (weight, sign, scale, groups) in [
+        (8, 0, 0, &[0][..]),
+        (2, 0x4000, 3, &[0, 0, 12, 3400]),
+        (0, 0x4000, 1, &[0, 0]),
+        (0, 0x4000, 1, &[0, 1]),
+        (-1, 0x4000, 5, &[0, 1000]),
+        (-3, 0, 2, &[]),
+    ] {
+        stream.extend_from_slice(&[0, 1]);
+        stream.extend_from_slice(&u32::to_be_bytes(8 + 2 * groups.len() as u32));
+        let count = i16::try_from(groups.len()).unwrap();
+        for word in [count, weight, sign, scale].into_iter().chain(groups.iter().copied()) {
+            stream.extend_from_slice(&word.to_be_bytes());
+        }
+    }
+    CopyEncoder::write_trailer(&mut stream);
+    let (rows, _) = decode(&mut CopyDecoder::try_new("t", &schema, &[target]).unwrap(), &stream, &[]);
+    let texts: Vec<_> = rows.iter().map(|row| row[0].to_string()).collect();
+    assert_eq!(texts, ["0", "-12.340", "0.0", "0.0", "-0.00001", "0.00"]);
+}
