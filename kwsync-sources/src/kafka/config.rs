@@ -30,7 +30,7 @@ pub static PARAMS: &[Param] = &[
     .with_default("Earliest"),
     Param::choice("offset_storage", &["Kafka", "Zookeeper"], "where the group's offsets are: Kafka alone")
         .with_default("Kafka"),
-    Param::duration_or_never("timeout", Duration::from_millis(1), "end when no message comes for so long")
+    Param::duration_or_never("timeout", Duration::from_millis(1), "end when all has come that there is, and nothing new for so long")
         .with_default("500ms"),
     Param::duration(
         "linger",
@@ -126,7 +126,7 @@ pub struct KafkaOptions {
     pub group: Option<String>,
     /// Where a partition begins of which nothing was read before.
     pub fallback: FallbackOffset,
-    /// The end, when no message comes for so long; [`Duration::MAX`] is never.
+    /// The end, when all has come that there is, and nothing new for so long; [`Duration::MAX`] is never.
     pub timeout: Duration,
     /// How long a message waits for others before it is committed.
     pub linger: Duration,
@@ -160,7 +160,7 @@ impl KafkaOptions {
         self
     }
 
-    /// Ends when no message comes for so long; [`Duration::MAX`] is never.
+    /// Ends when all has come that there is, and nothing new for so long; [`Duration::MAX`] is never.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

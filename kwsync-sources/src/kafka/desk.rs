@@ -19,7 +19,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::batch::{Builder, Part};
-use super::native::{Forward, Incoming};
+use super::native::{Came, Forward, Incoming};
 use super::worker::{Command, Event, resume};
 use super::{FallbackOffset, KafkaOptions};
 
@@ -56,6 +56,10 @@ pub(super) struct Desk {
     pub(super) parts: HashMap<(String, i32), Arc<Part>>,
     /// The partition of the last message.
     last: Option<Arc<Part>>,
+    /// Partitions of which nothing is left that has not come.
+    ended: HashSet<Arc<str>>,
+    /// Whether the reader knows that this holds for all.
+    end_told: bool,
     /// Where the first message of a partition has been read in part.
     skips: HashMap<Arc<str>, Place>,
     /// Offsets that the group is yet to be told, or was told without waiting for an answer.
@@ -86,6 +90,8 @@ impl Context {
             builder: Builder::default(),
             parts: HashMap::new(),
             last: None,
+            ended: HashSet::new(),
+            end_told: false,
             skips: HashMap::new(),
             told: HashMap::new(),
             paused: None,
@@ -109,6 +115,18 @@ impl Desk {
         }
     }
 
+    pub(super) fn take_in(&mut self, came: &Came<'_>) {
+        match came {
+            Came::Message(message) => self.push(message),
+            Came::End(at) => {
+                let key = (String::from_utf8_lossy(at.topic()).into_owned(), at.partition());
+                if let Some(part) = self.parts.get(&key) {
+                    self.ended.insert(Arc::clone(&part.id));
+                }
+            }
+        }
+    }
+
     pub(super) fn push(&mut self, message: &Incoming<'_>) {
         let topic = message.topic();
         let is = |part: &&Arc<Part>| part.partition == message.partition() && part.topic.as_bytes() == topic;
@@ -122,6 +140,9 @@ impl Desk {
                 self.last.insert(Arc::clone(part))
             }
         };
+        if !self.ended.is_empty() && self.ended.remove(&part.id) {
+            self.end_told = false;
+        }
         // Hardly ever is there one, and looking costs as much as copying a small message.
         let begun = if self.skips.is_empty() { None } else { self.skips.remove(&part.id) };
         let skip = begun.filter(|place| place.offset == message.offset()).map_or(0, |place| place.skip);
@@ -177,6 +198,15 @@ impl Desk {
         }
     }
 
+    /// Has the reader know that all has come that there is, behind what it is to get before.
+    pub(super) fn tell_end(&mut self) {
+        let all = !self.parts.is_empty() && self.ended.len() == self.parts.len();
+        if all && !self.end_told && self.outbox.is_none() && self.builder.is_empty() {
+            self.end_told = true;
+            self.outbox = Some(Event::End);
+        }
+    }
+
     /// Whether nothing waits for the reader any more.
     pub(super) fn offer(&mut self) -> bool {
         let Some(event) = self.outbox.take() else { return true };
@@ -213,6 +243,7 @@ impl Desk {
             taken.push(part);
         }
         let none = taken.is_empty();
+        self.end_told = false;
         if !self.tell(Event::Taken(taken)) {
             return Ok(None);
         }
@@ -296,6 +327,8 @@ impl Desk {
         let parts: Vec<_> = keys.iter().filter_map(|key| self.parts.remove(key)).collect();
         self.last = None;
         let ids: Vec<_> = parts.iter().map(|part| Arc::clone(&part.id)).collect();
+        self.ended.retain(|id| !ids.contains(id));
+        self.end_told = false;
         if ids.is_empty() || !self.tell(Event::Released(ids.clone())) {
             return;
         }

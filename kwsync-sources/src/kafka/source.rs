@@ -20,8 +20,8 @@ use super::worker::{self, Command, Event, Wanted};
 
 /// Batches that may wait for the reader; the client itself holds 32 MiB more.
 const WAITING: usize = 4;
-/// How long the first message may take beyond the silence that ends a job: connections are made, and leaders are found.
-const FIRST: Duration = Duration::from_secs(3);
+/// How long nothing may come, though there is more, until the reader is opened anew.
+const STALLED: Duration = Duration::from_secs(60);
 /// How long the client may take to leave its group.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -102,6 +102,7 @@ impl ByteSource for KafkaSource {
             unsettled: VecDeque::new(),
             begun: Vec::new(),
             since: None,
+            ended: false,
             waiting: None,
         })
     }
@@ -159,6 +160,8 @@ pub struct KafkaReader {
     begun: Vec<(Arc<str>, i64)>,
     /// When something came last, from the first assignment on.
     since: Option<Instant>,
+    /// Whether all has come that there was then.
+    ended: bool,
     /// When the first message came that no commit has been asked for.
     waiting: Option<Instant>,
 }
@@ -190,6 +193,16 @@ impl KafkaReader {
         Chunk { last_before_commit: true, ..Chunk::new(Bytes::new()) }
     }
 
+    fn stalled(&self) -> Error {
+        let text = format!(
+            "Kafka {}: nothing has come for {} s, and the end of the topic has not been reached",
+            self.options.client.brokers(),
+            self.options.timeout.max(STALLED).as_secs()
+        );
+        Error::new(ErrorKind::Unavailable, text)
+            .with_hint("the brokers do not answer; see the warnings before")
+    }
+
     fn tell(&self, command: Command) -> Result<()> {
         let told = self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok());
         if told {
@@ -214,7 +227,9 @@ impl ByteReader for KafkaReader {
             let quiet = self.options.timeout;
             let until = match (self.since, self.waiting) {
                 (Some(since), Some(_)) => Some(since + self.options.linger.min(quiet)),
-                (Some(since), None) if quiet != Duration::MAX => Some(since + quiet),
+                (Some(since), None) if quiet != Duration::MAX => {
+                    Some(since + if self.ended { quiet } else { quiet.max(STALLED) })
+                }
                 _ => None,
             };
             let next = self.events.recv();
@@ -223,7 +238,8 @@ impl ByteReader for KafkaReader {
                 Some(until) => match timeout_at(until, next).await {
                     Ok(event) => event,
                     Err(_) if self.waiting.is_some() => return Ok(Some(self.ask_for_commit())),
-                    Err(_) => return Ok(None),
+                    Err(_) if self.ended => return Ok(None),
+                    Err(_) => return Err(self.stalled()),
                 },
             };
             let assigned = |assignment| Chunk { assignment, ..Chunk::new(Bytes::new()) };
@@ -231,12 +247,18 @@ impl ByteReader for KafkaReader {
                 Some(Event::Messages(batch)) => {
                     let now = Instant::now();
                     self.since = Some(now);
+                    self.ended = false;
                     self.waiting.get_or_insert(now);
                     self.batch = Some(batch);
+                }
+                Some(Event::End) => {
+                    self.since.get_or_insert_with(Instant::now);
+                    self.ended = true;
                 }
                 Some(Event::Taken(parts)) => {
                     // Silence counts from when the client reads.
                     self.since = parts.is_empty().then(Instant::now);
+                    self.ended = parts.is_empty() && self.held.is_empty();
                     if !parts.is_empty() {
                         let taken: Vec<_> = parts.iter().map(|part| Arc::clone(&part.id)).collect();
                         self.held.extend(taken.iter().cloned());
@@ -245,11 +267,10 @@ impl ByteReader for KafkaReader {
                 }
                 Some(Event::At(begun)) => {
                     self.begun.extend(begun);
-                    // Time to find the leaders of the partitions, and for the first answer.
-                    self.since = Some(Instant::now() + FIRST);
+                    self.since = Some(Instant::now());
                 }
                 Some(Event::Released(released)) => {
-                    self.since = None;
+                    (self.since, self.ended) = (None, false);
                     return Ok(Some(assigned(Assignment { released, ..Assignment::default() })));
                 }
                 Some(Event::Fault(fault)) => return Err(fault),

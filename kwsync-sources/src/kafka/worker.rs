@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) enum Event {
     Messages(Batch),
+    /// All has come that the partitions of this reader hold, if it has any.
+    End,
     /// Partitions that it may have. The thread waits for [`Command::Start`], unless there are none.
     Taken(Vec<Arc<Part>>),
     /// It is known where the partitions that were taken begin: those that have no checkpoint are to be remembered, though
@@ -84,7 +86,6 @@ fn try_run(
         LostMessages::Skip => "earliest",
     };
     let mut config = options.client.config(&[
-        ("enable.partition.eof", "false"),
         ("queued.max.messages.kbytes", "32768"),
         ("fetch.queue.backoff.ms", "20"),
         ("topic.metadata.refresh.interval.ms", "60000"),
@@ -94,6 +95,8 @@ fn try_run(
     config
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
+        // Silence alone does not tell the end of a topic: brokers, or this machine, may be busy.
+        .set("enable.partition.eof", "true")
         .set("auto.offset.reset", reset)
         // A client without a group gets no messages; nothing is asked of or told to this one.
         .set("group.id", options.group.as_deref().unwrap_or("kwsync-alone"));
@@ -162,6 +165,7 @@ fn read(consumer: &BaseConsumer<Context>, messages: &mut Messages<'_>) -> Result
             // What came meanwhile is not paused, and what stayed may be.
             desk.resume(consumer)?;
         }
+        desk.tell_end();
         if !desk.offer() {
             // The target is slower. The client must be asked all the same, or the group would take it for dead.
             let since = *stalled.get_or_insert_with(Instant::now);
@@ -178,7 +182,7 @@ fn read(consumer: &BaseConsumer<Context>, messages: &mut Messages<'_>) -> Result
                 // Partitions may have been assigned just now.
                 let mut desk = context.desk();
                 messages
-                    .take(1, Duration::ZERO, |message| desk.push(message))
+                    .take(1, Duration::ZERO, |came| desk.take_in(&came))
                     .or_else(|refused| weigh(refused).map(|()| 0))?;
             } else {
                 std::thread::sleep(Duration::from_millis(1));
@@ -202,7 +206,7 @@ fn read(consumer: &BaseConsumer<Context>, messages: &mut Messages<'_>) -> Result
         // Who has something in hand does not wait for more.
         let wait = if desk.builder.is_empty() { POLL } else { Duration::ZERO };
         let room = desk.builder.room();
-        let taken = messages.take(room, wait, |message| desk.push(message));
+        let taken = messages.take(room, wait, |came| desk.take_in(&came));
         let taken = taken.or_else(|refused| weigh(refused).map(|()| 1))?;
         if taken == 0 || desk.builder.is_full() {
             desk.seal();
@@ -234,6 +238,7 @@ fn serve(consumer: &BaseConsumer<Context>, wait: Duration) -> Result<()> {
             }
             Ok(())
         }
+        Some(Err(KafkaError::PartitionEOF(_))) => Ok(()),
         Some(Err(fault)) => judge(fault),
         None => Ok(()),
     }

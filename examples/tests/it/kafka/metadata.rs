@@ -3,7 +3,7 @@
 use kwsync_core::testkit::KafkaServer;
 
 use super::read::world;
-use crate::support::until;
+use crate::support::{Job, until};
 
 /// Headers, of each message its own, as a column and in expressions, with the other columns that a message has.
 #[test]
@@ -110,6 +110,39 @@ fn messages_that_are_gone_are_told() {
     assert!(err.contains("leaky[0] at offset 10"), "{err}");
     place.run(&["run", "-f", &format!("{from}&lost_messages=skip"), "-t", &to]).expect(0);
     assert_eq!(numbers(), "0 1 2 3 4 5 6 7 8 9 11 13 15 16 17 18 19 20\n");
+}
+
+/// Silence ends a job only where nothing is left to come: a broker that is away for longer than the timeout does not.
+#[test]
+fn a_broker_that_is_away_ends_no_job() {
+    let Some((_, _, server, place, database)) = world() else { return };
+    let Some(own) = KafkaServer::start() else { return };
+    let cluster = super::cluster::Cluster::new(&own);
+    cluster.create("away", 2, &[]);
+    cluster.create("empty", 1, &[]);
+    let pad = "x".repeat(1_000);
+    let lines: Vec<String> = (0..6_000).map(|n| format!("m s=\"{pad}\",n={n}i {n}000")).collect();
+    cluster.send("away", lines.iter().enumerate().map(|(n, line)| (n as i32 % 2, &**line)));
+    let to = server.dsn(&database);
+    // Little of it is fetched ahead.
+    let from = format!(
+        "kafka://{}?topics=away&timeout=100ms&format=line_influxdb&kafka.queued.max.messages.kbytes=64&kafka.fetch.message.max.bytes=16384",
+        cluster.brokers
+    );
+    server.psql(&database, "CREATE TABLE m (\"time\" timestamptz, s text, n bigint)");
+    let mut arguments = vec!["run", "-f", &from, "-t", &to, "--rate-rows", "2000", "--commit-rows", "200"];
+    arguments.extend(["--report", "json"]);
+    let mut job = Job::start(&place, &arguments);
+    let count = || server.psql(&database, "SELECT count(DISTINCT n) FROM m").trim().parse::<usize>().unwrap();
+    until("the first rows", || count() > 500);
+    own.restart();
+    until("its end", || job.has_ended());
+    job.end().expect(0);
+    assert_eq!(server.psql(&database, "SELECT count(*), count(DISTINCT n) FROM m"), "6000|6000\n");
+    // Where there is nothing, that is known at once.
+    let began = std::time::Instant::now();
+    place.run(&["run", "-f", &from.replace("=away", "=empty"), "-t", "discard:"]).expect(0);
+    println!("an empty topic: {:?}", began.elapsed());
 }
 
 /// The command that the README prints, with the addresses of the test in place of those it names.
