@@ -13,13 +13,14 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::batch::{Builder, Part};
-use super::native::{Came, Forward, Incoming};
+use super::native::{Forward, Incoming};
 use super::worker::{Command, Event, resume};
 use super::{FallbackOffset, KafkaOptions};
 
@@ -115,14 +116,18 @@ impl Desk {
         }
     }
 
-    pub(super) fn take_in(&mut self, came: &Came<'_>) {
-        match came {
-            Came::Message(message) => self.push(message),
-            Came::End(at) => {
-                let key = (String::from_utf8_lossy(at.topic()).into_owned(), at.partition());
-                if let Some(part) = self.parts.get(&key) {
-                    self.ended.insert(Arc::clone(&part.id));
-                }
+    /// Looks which partitions have nothing left that has not come. Silence does not tell: brokers, or this machine, may be
+    /// busy.
+    fn see(&mut self, statistics: &Statistics) {
+        for ((topic, partition), part) in &self.parts {
+            let Some(seen) = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(partition))
+            else {
+                continue;
+            };
+            // Of transactions that are open nobody sees anything.
+            let end = if seen.ls_offset >= 0 { seen.ls_offset } else { seen.hi_offset };
+            if seen.fetchq_cnt == 0 && end >= 0 && seen.next_offset >= end {
+                self.ended.insert(Arc::clone(&part.id));
             }
         }
     }
@@ -454,6 +459,10 @@ impl ClientContext for Context {
             self.doubt.store(true, Ordering::Release);
         }
         self.kafka.log(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.desk().see(&statistics);
     }
 
     fn error(&self, fault: KafkaError, reason: &str) {

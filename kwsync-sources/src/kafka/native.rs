@@ -33,13 +33,6 @@ pub(super) struct Forward(NonNull<sys::rd_kafka_queue_t>);
 // SAFETY: queues of librdkafka may be used by any thread; they lock themselves.
 unsafe impl Send for Forward {}
 
-/// What came.
-pub(super) enum Came<'a> {
-    Message(Incoming<'a>),
-    /// All that its partition holds has come; of the message, only topic and partition tell anything.
-    End(Incoming<'a>),
-}
-
 /// A fault that came in the place of a message.
 pub(super) struct Refused {
     pub(super) fault: KafkaError,
@@ -84,7 +77,7 @@ impl<'a> Messages<'a> {
         &mut self,
         most: usize,
         wait: Duration,
-        mut each: impl FnMut(Came<'_>),
+        mut each: impl FnMut(&Incoming<'_>),
     ) -> Result<usize, Refused> {
         let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         let most = most.clamp(1, MOST);
@@ -102,16 +95,10 @@ impl<'a> Messages<'a> {
             // here; `Incoming` does not outlive the call.
             unsafe {
                 if let Some(message) = pointer.as_ref() {
-                    match message.err {
-                        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
-                            each(Came::Message(Incoming { message }));
-                        }
-                        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                            each(Came::End(Incoming { message }));
-                        }
-                        _ => {
-                            fault.get_or_insert_with(|| Refused::of(message));
-                        }
+                    if message.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                        each(&Incoming { message });
+                    } else {
+                        fault.get_or_insert_with(|| Refused::of(message));
                     }
                     sys::rd_kafka_message_destroy(*pointer);
                 }

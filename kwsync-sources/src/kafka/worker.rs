@@ -95,11 +95,15 @@ fn try_run(
     config
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        // Silence alone does not tell the end of a topic: brokers, or this machine, may be busy.
-        .set("enable.partition.eof", "true")
+        // Where messages are taken by the hundred, the client counts the news of an end as a message, and would pass over
+        // the next one when it fetches anew.
+        .set("enable.partition.eof", "false")
         .set("auto.offset.reset", reset)
         // A client without a group gets no messages; nothing is asked of or told to this one.
         .set("group.id", options.group.as_deref().unwrap_or("kwsync-alone"));
+    if options.timeout != Duration::MAX {
+        config.set("statistics.interval.ms", "100");
+    }
     let context = Context::new(Arc::clone(options), group, events, commands);
     let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(error)?;
     let context = consumer.context();
@@ -182,7 +186,7 @@ fn read(consumer: &BaseConsumer<Context>, messages: &mut Messages<'_>) -> Result
                 // Partitions may have been assigned just now.
                 let mut desk = context.desk();
                 messages
-                    .take(1, Duration::ZERO, |came| desk.take_in(&came))
+                    .take(1, Duration::ZERO, |message| desk.push(message))
                     .or_else(|refused| weigh(refused).map(|()| 0))?;
             } else {
                 std::thread::sleep(Duration::from_millis(1));
@@ -206,7 +210,7 @@ fn read(consumer: &BaseConsumer<Context>, messages: &mut Messages<'_>) -> Result
         // Who has something in hand does not wait for more.
         let wait = if desk.builder.is_empty() { POLL } else { Duration::ZERO };
         let room = desk.builder.room();
-        let taken = messages.take(room, wait, |came| desk.take_in(&came));
+        let taken = messages.take(room, wait, |message| desk.push(message));
         let taken = taken.or_else(|refused| weigh(refused).map(|()| 1))?;
         if taken == 0 || desk.builder.is_full() {
             desk.seal();
@@ -238,7 +242,6 @@ fn serve(consumer: &BaseConsumer<Context>, wait: Duration) -> Result<()> {
             }
             Ok(())
         }
-        Some(Err(KafkaError::PartitionEOF(_))) => Ok(()),
         Some(Err(fault)) => judge(fault),
         None => Ok(()),
     }
