@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use kwsync_core::Metadata;
@@ -22,11 +23,22 @@ pub(super) struct Part {
     pub(super) id: Arc<str>,
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
+    /// The offset behind the last message that came, or where reading begins; below zero while neither is known.
+    next: AtomicI64,
 }
 
 impl Part {
     pub(super) fn new(topic: &str, partition: i32) -> Self {
-        Self { id: format!("kafka:{topic}[{partition}]").into(), topic: topic.into(), partition }
+        let id = format!("kafka:{topic}[{partition}]").into();
+        Self { id, topic: topic.into(), partition, next: AtomicI64::new(-1) }
+    }
+
+    pub(super) fn next(&self) -> i64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_next(&self, offset: i64) {
+        self.next.store(offset, Ordering::Relaxed);
     }
 }
 
@@ -116,6 +128,7 @@ impl Builder {
     }
 
     pub(super) fn push(&mut self, part: &Arc<Part>, message: &Incoming<'_>, skip: u64) {
+        part.set_next(message.offset() + 1);
         let bytes = &mut self.bytes;
         let start = bytes.len();
         let mut add = |added: &[u8]| {

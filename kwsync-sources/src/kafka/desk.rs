@@ -13,13 +13,13 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::batch::{Builder, Part};
+use super::ends::Ends;
 use super::native::{Forward, Incoming};
 use super::worker::{Command, Event, resume};
 use super::{FallbackOffset, KafkaOptions};
@@ -57,10 +57,7 @@ pub(super) struct Desk {
     pub(super) parts: HashMap<(String, i32), Arc<Part>>,
     /// The partition of the last message.
     last: Option<Arc<Part>>,
-    /// Partitions of which nothing is left that has not come.
-    ended: HashSet<Arc<str>>,
-    /// Whether the reader knows that this holds for all.
-    end_told: bool,
+    ends: Ends,
     /// Where the first message of a partition has been read in part.
     skips: HashMap<Arc<str>, Place>,
     /// Offsets that the group is yet to be told, or was told without waiting for an answer.
@@ -91,8 +88,7 @@ impl Context {
             builder: Builder::default(),
             parts: HashMap::new(),
             last: None,
-            ended: HashSet::new(),
-            end_told: false,
+            ends: Ends::default(),
             skips: HashMap::new(),
             told: HashMap::new(),
             paused: None,
@@ -116,22 +112,6 @@ impl Desk {
         }
     }
 
-    /// Looks which partitions have nothing left that has not come. Silence does not tell: brokers, or this machine, may be
-    /// busy.
-    fn see(&mut self, statistics: &Statistics) {
-        for ((topic, partition), part) in &self.parts {
-            let Some(seen) = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(partition))
-            else {
-                continue;
-            };
-            // Of transactions that are open nobody sees anything.
-            let end = if seen.ls_offset >= 0 { seen.ls_offset } else { seen.hi_offset };
-            if seen.fetchq_cnt == 0 && end >= 0 && seen.next_offset >= end {
-                self.ended.insert(Arc::clone(&part.id));
-            }
-        }
-    }
-
     pub(super) fn push(&mut self, message: &Incoming<'_>) {
         let topic = message.topic();
         let is = |part: &&Arc<Part>| part.partition == message.partition() && part.topic.as_bytes() == topic;
@@ -145,9 +125,7 @@ impl Desk {
                 self.last.insert(Arc::clone(part))
             }
         };
-        if !self.ended.is_empty() && self.ended.remove(&part.id) {
-            self.end_told = false;
-        }
+        self.ends.goes_on(part);
         // Hardly ever is there one, and looking costs as much as copying a small message.
         let begun = if self.skips.is_empty() { None } else { self.skips.remove(&part.id) };
         let skip = begun.filter(|place| place.offset == message.offset()).map_or(0, |place| place.skip);
@@ -157,7 +135,10 @@ impl Desk {
     /// Goes on with what is paused. With nothing else: the client would fetch again what it has handed out.
     pub(super) fn resume(&mut self, consumer: &BaseConsumer<Context>) -> Result<()> {
         match self.paused.take() {
-            Some(paused) => resume(consumer, paused),
+            Some(paused) => {
+                self.ends.resumed();
+                resume(consumer, paused)
+            }
             None => Ok(()),
         }
     }
@@ -205,9 +186,7 @@ impl Desk {
 
     /// Has the reader know that all has come that there is, behind what it is to get before.
     pub(super) fn tell_end(&mut self) {
-        let all = !self.parts.is_empty() && self.ended.len() == self.parts.len();
-        if all && !self.end_told && self.outbox.is_none() && self.builder.is_empty() {
-            self.end_told = true;
+        if self.outbox.is_none() && self.builder.is_empty() && self.ends.is_news(self.parts.len()) {
             self.outbox = Some(Event::End);
         }
     }
@@ -248,7 +227,7 @@ impl Desk {
             taken.push(part);
         }
         let none = taken.is_empty();
-        self.end_told = false;
+        self.ends.taken(&taken);
         if !self.tell(Event::Taken(taken)) {
             return Ok(None);
         }
@@ -318,8 +297,13 @@ impl Desk {
                     offset
                 }
             };
+            if let Offset::Offset(offset) = offset {
+                part.set_next(offset);
+            }
             list.set_partition_offset(&topic, partition, offset).map_err(error)?;
         }
+        // Questions may have taken long.
+        self.ends.begun();
         // Whoever looks at the group's lag wants to see what the target knows.
         self.commit(consumer, behind, CommitMode::Async);
         self.tell(Event::At(begun));
@@ -332,8 +316,7 @@ impl Desk {
         let parts: Vec<_> = keys.iter().filter_map(|key| self.parts.remove(key)).collect();
         self.last = None;
         let ids: Vec<_> = parts.iter().map(|part| Arc::clone(&part.id)).collect();
-        self.ended.retain(|id| !ids.contains(id));
-        self.end_told = false;
+        self.ends.given_up(&ids);
         if ids.is_empty() || !self.tell(Event::Released(ids.clone())) {
             return;
         }
@@ -461,8 +444,10 @@ impl ClientContext for Context {
         self.kafka.log(level, facility, message);
     }
 
-    fn stats(&self, statistics: Statistics) {
-        self.desk().see(&statistics);
+    fn stats_raw(&self, statistics: &[u8]) {
+        let mut desk = self.desk();
+        let Desk { ends, parts, .. } = &mut *desk;
+        ends.look(statistics, parts.values());
     }
 
     fn error(&self, fault: KafkaError, reason: &str) {

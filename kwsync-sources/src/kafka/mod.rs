@@ -13,6 +13,7 @@
 mod batch;
 mod config;
 mod desk;
+mod ends;
 mod native;
 mod source;
 mod worker;

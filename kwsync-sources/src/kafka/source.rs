@@ -270,7 +270,8 @@ impl ByteReader for KafkaReader {
                     self.since = Some(Instant::now());
                 }
                 Some(Event::Released(released)) => {
-                    (self.since, self.ended) = (None, false);
+                    let left = self.held.len() > released.len();
+                    (self.since, self.ended) = (left.then(Instant::now), false);
                     return Ok(Some(assigned(Assignment { released, ..Assignment::default() })));
                 }
                 Some(Event::Fault(fault)) => return Err(fault),

@@ -95,14 +95,14 @@ fn try_run(
     config
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        // Where messages are taken by the hundred, the client counts the news of an end as a message, and would pass over
-        // the next one when it fetches anew.
+        // See `ends`.
         .set("enable.partition.eof", "false")
         .set("auto.offset.reset", reset)
         // A client without a group gets no messages; nothing is asked of or told to this one.
         .set("group.id", options.group.as_deref().unwrap_or("kwsync-alone"));
     if options.timeout != Duration::MAX {
-        config.set("statistics.interval.ms", "100");
+        let interval = super::ends::interval(options.timeout);
+        config.set("statistics.interval.ms", interval.as_millis().to_string());
     }
     let context = Context::new(Arc::clone(options), group, events, commands);
     let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(error)?;

@@ -139,10 +139,37 @@ fn a_broker_that_is_away_ends_no_job() {
     until("its end", || job.has_ended());
     job.end().expect(0);
     assert_eq!(server.psql(&database, "SELECT count(*), count(DISTINCT n) FROM m"), "6000|6000\n");
-    // Where there is nothing, that is known at once.
-    let began = std::time::Instant::now();
+    // Where there is nothing, that is known.
     place.run(&["run", "-f", &from.replace("=away", "=empty"), "-t", "discard:"]).expect(0);
-    println!("an empty topic: {:?}", began.elapsed());
+}
+
+/// A target that stands still for a while has the client pause and fetch again what it had: nothing of it is missing, however
+/// short the silence that ends the job.
+#[test]
+fn a_target_that_stands_still_ends_no_job() {
+    let Some((_, cluster, server, place, database)) = world() else { return };
+    cluster.create("standing", 2, &[]);
+    let lines: Vec<String> = (0..40_000).map(|n| format!("m n={n}i {n}000")).collect();
+    cluster.send("standing", lines.iter().enumerate().map(|(n, line)| (n as i32 % 2, &**line)));
+    server.psql(&database, "CREATE TABLE m (\"time\" timestamptz, n bigint)");
+    let from = format!("kafka://{}?topics=standing&timeout=20ms&format=line_influxdb", cluster.brokers);
+    let to = server.dsn(&database);
+    for seconds in ["0.4", "1.1", "2.3"] {
+        server.psql(&database, "TRUNCATE m");
+        // Nobody writes into the table while this sleeps.
+        let hold = format!("BEGIN; LOCK TABLE m IN SHARE MODE; SELECT pg_sleep({seconds}); COMMIT");
+        std::thread::scope(|scope| {
+            let holder = scope.spawn(|| server.psql(&database, &hold));
+            let held = "SELECT count(*) FROM pg_locks WHERE relation = 'm'::regclass AND mode = 'ShareLock' AND granted";
+            until("the lock", || holder.is_finished() || server.psql(&database, held) == "1\n");
+            place.run(&["run", "-f", &from, "-t", &to, "--restart", "--batch-rows", "500"]).expect(0);
+        });
+        assert_eq!(
+            server.psql(&database, "SELECT count(*), count(DISTINCT n) FROM m"),
+            "40000|40000\n",
+            "{seconds} s"
+        );
+    }
 }
 
 /// The command that the README prints, with the addresses of the test in place of those it names.

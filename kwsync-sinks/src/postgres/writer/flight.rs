@@ -18,6 +18,8 @@ const DEPTH: usize = 2;
 const COPY_ROWS: usize = 32_768;
 const COPY_BYTES: u64 = 8 << 20;
 const COPY_TIME: Duration = Duration::from_secs(1);
+/// Bytes from which it ends that the batches in it keep alive: many small ones may be parts of large buffers.
+const COPY_RETAINED: usize = 64 << 20;
 
 /// A segment that was sent, and the answers that will tell its fate.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub(super) struct Flight {
 struct OpenCopy {
     since: Instant,
     bytes: u64,
+    retained: usize,
 }
 
 /// A fault that costs a row, not the job.
@@ -70,8 +73,11 @@ impl PostgresWriter {
         let before = outlet.bytes();
         let answers = outlet.put(encoding, &mut segment).await?;
         let bytes = outlet.bytes() - before;
-        let open = matches!(encoding.way_of(&segment), Way::Copy { .. })
-            .then(|| OpenCopy { since: Instant::now(), bytes });
+        let open = matches!(encoding.way_of(&segment), Way::Copy { .. }).then(|| OpenCopy {
+            since: Instant::now(),
+            bytes,
+            retained: 0,
+        });
         self.flight.push_back(Flight { segment, answers, open });
         self.sent().await
     }
@@ -83,7 +89,8 @@ impl PostgresWriter {
         else {
             return Ok(false);
         };
-        if !segment.takes(batch) || connection.has_fault() {
+        let fits = segment.rows() + batch.rows() <= self.pace.rows();
+        if !fits || !segment.takes(batch) || connection.has_fault() {
             return Ok(false);
         }
         let Some(encoding) = self.encodings.get_mut(&segment.table) else { return Ok(false) };
@@ -101,6 +108,7 @@ impl PostgresWriter {
             .stream(encoding, segment.pieces.last_mut().map(std::slice::from_mut).unwrap_or_default())
             .await?;
         open.bytes += outlet.bytes() - before;
+        open.retained += batch.retained_bytes();
         self.sent().await?;
         Ok(true)
     }
@@ -120,9 +128,13 @@ impl PostgresWriter {
         let full = self.flight.back().is_some_and(|Flight { segment, open, .. }| {
             segment.alone
                 || segment.rows() >= COPY_ROWS.min(self.pace.rows())
-                || open
-                    .as_ref()
-                    .is_some_and(|open| open.bytes >= COPY_BYTES || open.since.elapsed() >= COPY_TIME)
+                || open.as_ref().is_some_and(|open| {
+                    // A statement that waits for rows runs, by the server's clock.
+                    self.shared.options.connect.session.iter().any(|(name, _)| name == "statement_timeout")
+                        || open.bytes >= COPY_BYTES
+                        || open.retained >= COPY_RETAINED
+                        || open.since.elapsed() >= COPY_TIME
+                })
         });
         if full {
             self.end_copy();
