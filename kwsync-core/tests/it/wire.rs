@@ -5,7 +5,7 @@ use std::time::Duration;
 use kwsync_core::config::{Dsn, Secret};
 use kwsync_core::system::postgres::catalog;
 use kwsync_core::system::postgres::wire::{
-    COPY_HEADER_BYTES, ConnectConfig, Connection, Endpoint, ServerError, SslMode,
+    COPY_HEADER_BYTES, ConnectConfig, Connection, CopyOut, Endpoint, ServerError, SslMode,
 };
 use kwsync_core::testkit::PgServer;
 use kwsync_core::{ErrorKind, Retry, TableId};
@@ -249,6 +249,17 @@ fn frame(data: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// All that a COPY sends.
+async fn all(mut out: CopyOut<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut take = |data: &[u8]| {
+        bytes.extend_from_slice(data);
+        Ok(())
+    };
+    while out.read(&mut take).await.unwrap() {}
+    bytes
+}
+
 #[tokio::test]
 async fn copy_goes_both_ways() {
     let Some(server) = PgServer::shared() else { return };
@@ -276,11 +287,9 @@ async fn copy_goes_both_ways() {
     assert!(session.copy_in("COPY nowhere FROM STDIN").await.is_err());
     // A SELECT passes for it, to the byte; so does one without rows, and one that fails on its way leaves a session.
     for sql in ["SELECT n, s, NULL::int FROM c ORDER BY n", "SELECT n FROM c WHERE false"] {
-        let (mut copied, mut selected, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
-        let mut out = session.copy_out(&format!("COPY ({sql}) TO STDOUT BINARY")).await.unwrap();
-        while out.read(|data| Ok(copied.extend_from_slice(data))).await.unwrap() {}
-        let mut out = session.select_out(sql).await.unwrap();
-        while out.read(|data| Ok(selected.extend_from_slice(data))).await.unwrap() {}
+        let mut pieces = Vec::new();
+        let copied = all(session.copy_out(&format!("COPY ({sql}) TO STDOUT BINARY")).await.unwrap()).await;
+        let selected = all(session.select_out(sql).await.unwrap()).await;
         let mut out = session.select_out(sql).await.unwrap();
         while let Some(data) = out.next().await.unwrap() {
             pieces.extend_from_slice(&data);
