@@ -82,7 +82,7 @@ async fn main() {
     let out = dir.join("out");
     let (from, to) = (Dsn::of_path("file", file.display().to_string()), out.display().to_string());
     let to: Dsn = format!("file:{to}?format=parquet").parse().expect("an address");
-    let (mut reading, mut writing, mut both) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut reading, mut writing, mut both, mut beside) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let source = || -> Arc<dyn DynSource> {
             registry.source(&from, &OpenOptions::new()).expect("the source").into()
@@ -96,12 +96,20 @@ async fn main() {
         std::fs::remove_dir_all(&out).ok();
         both.push(run(source(), sink(), 1).await);
         std::fs::remove_dir_all(&out).ok();
+        // What two cores of one machine take from each other, without a pipeline between them.
+        let (began, other) = (Instant::now(), source());
+        let other = tokio::spawn(async move { drain(other.as_ref()).await });
+        fill(sink().as_ref(), &all).await;
+        other.await.expect("an end");
+        beside.push(began.elapsed());
+        std::fs::remove_dir_all(&out).ok();
     }
-    let (reading, writing, both) = (median(reading), median(writing), median(both));
+    let (reading, writing, both, beside) = (median(reading), median(writing), median(both), median(beside));
     println!(
         "line protocol ({mib} MiB) to Parquet: reading alone {reading:.2} s, writing alone {writing:.2} s, \
-         a job {both:.2} s, {:.2} times the slower",
-        both / reading.max(writing)
+         a job {both:.2} s, {:.2} times the slower; both ends at once, unconnected, {beside:.2} s, and the job {:.2} times that",
+        both / reading.max(writing),
+        both / beside
     );
     std::fs::remove_dir_all(&dir).expect("the folder goes");
 }
