@@ -118,6 +118,8 @@ fn room(buf: &mut [u8], at: usize) -> &mut Room {
     }
 }
 
+/// Never called: a row's room is planned from the widest that its values can be. A plan that is wrong must end here, as an index
+/// out of bounds would, rather than in wrong bytes.
 #[cold]
 fn no_room() -> ! {
     panic!("less room than planned")
