@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef};
+use arrow_array::types::{Int16Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
+use kwsync_core::arrow::schema::DataType as ArrowType;
 use kwsync_core::system::postgres::ddl::table_name;
 use kwsync_core::{
     DataType, Decoded, Decoder, Error, ErrorKind, Input, Position, Reader, Result, Schema, SourceBatch,
@@ -17,7 +18,7 @@ use super::config::PostgresSourceOptions;
 use super::cursor::Cursor;
 use super::session::{Lane, Sessions};
 use super::spec::Order;
-use super::statement::{Statement, fetch};
+use super::statement::{Places, Statement, fetch};
 use crate::relational::{Batches, Follow};
 
 /// Reads one split of a [`PostgresSource`](super::PostgresSource).
@@ -104,7 +105,8 @@ impl Reading {
                         continue;
                     }
                     empty = false;
-                    let batch = made(decoded, bytes, &self.table, &self.schema, &mut guard)?;
+                    let batch =
+                        made(decoded, bytes, &self.table, &self.schema, self.statement.places, &mut guard)?;
                     if sender.send(Ok(batch)).await.is_err() {
                         return Ok(());
                     }
@@ -143,6 +145,7 @@ fn made(
     bytes: u64,
     table: &TableId,
     schema: &Arc<Schema>,
+    places: Places,
     guard: &mut Guard,
 ) -> Result<SourceBatch> {
     let Decoded { batches, rejects, counts } = decoded;
@@ -150,11 +153,15 @@ fn made(
     for batch in batches {
         let (_, _, batch, origin) = batch.into_parts();
         let mut arrays = batch.columns().to_vec();
-        if guard.reads() {
-            let places = arrays
-                .pop()
-                .ok_or_else(|| Error::new(ErrorKind::Internal, "the column of the places is missing"))?;
-            guard.check(&places)?;
+        let at = match places {
+            Places::None => None,
+            Places::Among(at) => arrays.get(at).cloned(),
+            Places::Behind => arrays.pop(),
+        };
+        match at {
+            Some(at) => guard.check(&at)?,
+            None if places == Places::None => {}
+            None => return Err(Error::new(ErrorKind::Internal, "the column of the places is missing")),
         }
         out.push(TableBatch::from_columns(table.clone(), Arc::clone(schema), arrays, origin)?);
     }
@@ -195,10 +202,6 @@ impl Guard {
         Self { kind, name: name.to_owned(), last: after }
     }
 
-    fn reads(&self) -> bool {
-        !matches!(self.kind, Kind::None)
-    }
-
     fn position(&self) -> SplitPosition {
         SplitPosition(self.last.clone().map_or(serde_json::Value::Null, serde_json::Value::String))
     }
@@ -232,27 +235,40 @@ impl Guard {
                 if places.null_count() > 0 {
                     return fault("is null in some rows");
                 }
-                if let Some(numbers) = places.as_primitive_opt::<Int64Type>() {
-                    for number in numbers.values() {
-                        if last.is_some_and(|last| last >= *number) {
-                            return fault(&format!("has the value {number} twice"));
+                let twice = match places.data_type() {
+                    ArrowType::Int64 => follow(last, places.as_primitive::<Int64Type>()),
+                    ArrowType::Int32 => follow(last, places.as_primitive::<Int32Type>()),
+                    ArrowType::Int16 => follow(last, places.as_primitive::<Int16Type>()),
+                    _ => {
+                        for text in places.as_string_view().iter().flatten() {
+                            if self.last.as_deref() == Some(text) {
+                                return fault(&format!("has the value {text:?} twice"));
+                            }
+                            text.clone_into(self.last.get_or_insert_default());
                         }
-                        *last = Some(*number);
+                        return Ok(());
                     }
-                    self.last = last.map(|number| number.to_string());
-                    return Ok(());
-                }
-                let texts = places.as_string_view();
-                for text in texts.iter().flatten() {
-                    if self.last.as_deref() == Some(text) {
-                        return fault(&format!("has the value {text:?} twice"));
-                    }
-                    text.clone_into(self.last.get_or_insert_default());
-                }
-                Ok(())
+                };
+                self.last = last.map(|number| number.to_string());
+                twice.map_or(Ok(()), |number| fault(&format!("has the value {number} twice")))
             }
         }
     }
+}
+
+/// Follows rising keys from behind `last`; the key that does not rise, if there is one.
+fn follow<T: ArrowPrimitiveType<Native: Into<i64>>>(
+    last: &mut Option<i64>,
+    keys: &PrimitiveArray<T>,
+) -> Option<i64> {
+    for key in keys.values() {
+        let key = (*key).into();
+        if last.is_some_and(|last| last >= key) {
+            return Some(key);
+        }
+        *last = Some(key);
+    }
+    None
 }
 
 /// `(12,3)`

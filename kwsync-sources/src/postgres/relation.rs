@@ -301,6 +301,22 @@ impl Shape {
         Ok(Described { shape, described })
     }
 
+    /// Which of the columns is the key `column` of the table, or of the query, as it is, if it tells where a row is: an
+    /// integer or a text, which has one way to be written.
+    pub(super) fn place_of(&self, column: &str, query: bool) -> Option<usize> {
+        let is_it = |made: &Column| match query {
+            true => made.name() == column,
+            // By its home: what is called like the key may be an expression, and the key may be called otherwise.
+            false => made.home().is_some_and(|(_, home)| home == column),
+        };
+        let at = self.schema.columns().iter().position(is_it)?;
+        let told = matches!(
+            self.columns.get(at)?.pg_type.oid,
+            oid::INT2 | oid::INT4 | oid::INT8 | oid::TEXT | oid::VARCHAR
+        );
+        (told && !*self.cast.get(at)?).then_some(at)
+    }
+
     /// A column that comes out of the selection.
     pub(super) fn column(&self, name: &str, what: &dyn std::fmt::Display) -> Result<&CopyColumn> {
         self.columns.iter().find(|column| column.name == name).ok_or_else(|| {

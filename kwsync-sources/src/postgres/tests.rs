@@ -318,6 +318,28 @@ async fn conditions_columns_and_queries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_key_tells_where_a_row_is_whatever_is_called_like_it() {
+    let Some(server) = PgServer::shared() else { return };
+    let db = server.create_database();
+    server.psql(&db, "CREATE TABLE s (id smallint PRIMARY KEY, name text); INSERT INTO s SELECT n, 'n' || n FROM generate_series(1, 100) n; CREATE TABLE i (id int PRIMARY KEY, name text); INSERT INTO i SELECT * FROM s; CREATE TABLE b (id bigint PRIMARY KEY, name text); INSERT INTO b SELECT * FROM s; CREATE TABLE v (id varchar(9) COLLATE \"C\" PRIMARY KEY, name text); INSERT INTO v SELECT lpad(id::text, 3, '0'), name FROM s; CREATE TABLE c (id char(9) PRIMARY KEY, name text); INSERT INTO c SELECT * FROM v");
+    for table in ["s", "i", "b", "v", "c"] {
+        // As it is; beside others; renamed; hidden behind others of its name; not there at all.
+        for columns in ["*", "name,id", "name,id as n", "7 as id,name,id as n", "'x' as id,name", "name"] {
+            let source = source(server, &db, &format!("table={table}&columns={columns}&split=key")).unwrap();
+            let splits = source.splits(1, &[]).await.unwrap();
+            let all = read_from(source.as_ref(), &splits[0], None, usize::MAX).await.unwrap();
+            let mut names = all.column("name");
+            names.sort_unstable_by_key(|name| name[1..].parse::<i32>().unwrap());
+            assert_eq!(names, (1..=100).map(|n| format!("n{n}")).collect::<Vec<_>>(), "{table}, {columns}");
+            assert_eq!(all.position, Some(SplitPosition("100".into())), "{table}, {columns}");
+            let at = SplitPosition(if matches!(table, "v" | "c") { "097" } else { "97" }.into());
+            let rest = read_from(source.as_ref(), &splits[0], Some(&at), usize::MAX).await.unwrap();
+            assert_eq!(rest.column("name"), ["n98", "n99", "n100"], "{table}, {columns}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tables_are_found_by_patterns_and_rows_where_they_lie() {
     let Some(server) = PgServer::shared() else { return };
     let db = server.create_database();
