@@ -31,8 +31,10 @@ pub struct MysqlReader {
 pub(super) struct Reading {
     pub(super) sessions: Arc<Sessions>,
     pub(super) sql: String,
-    /// Columns of the key, behind those of the schema.
+    /// Columns of the key.
     pub(super) key: Vec<String>,
+    /// Where each of them stands in a row, whose first columns are those of the schema.
+    pub(super) key_at: Vec<usize>,
     pub(super) unique: bool,
     pub(super) table: TableId,
     pub(super) schema: Arc<Schema>,
@@ -100,27 +102,31 @@ impl Reading {
     }
 
     fn take(&mut self, values: &[Option<Value>], making: &mut Making) -> Result<()> {
-        let (own, key) = values.split_at_checked(self.schema.columns().len()).ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, format!("{}: a row lacks columns", self.input.name()))
-        })?;
-        if !self.key.is_empty() {
-            for value in key {
-                if !matches!(
-                    value,
-                    Some(
-                        Value::Bytes(_) | Value::Int(_) | Value::UInt(_) | Value::Date(..) | Value::Time(..)
-                    )
-                ) {
-                    self.part(value.as_ref())?;
-                }
-            }
-            if !self.unique && self.last == key {
-                let parts = key.iter().map(|value| self.part(value.as_ref())).collect::<Result<Vec<_>>>()?;
-                return Err(no_key(self, &format!("has a value twice: {}", parts.join(", "))));
+        let lacks = || Error::new(ErrorKind::Protocol, format!("{}: a row lacks columns", self.input.name()));
+        let own = values.get(..self.schema.columns().len()).ok_or_else(lacks)?;
+        let mut twice = !self.last.is_empty();
+        for (nth, at) in self.key_at.iter().enumerate() {
+            let value = values.get(*at).ok_or_else(lacks)?;
+            if !matches!(
+                value,
+                Some(Value::Bytes(_) | Value::Int(_) | Value::UInt(_) | Value::Date(..) | Value::Time(..))
+            ) {
+                self.part(value.as_ref())?;
             }
             // As SQL has it only the last one of a batch is needed.
-            self.last.clear();
-            self.last.extend_from_slice(key);
+            match self.last.get_mut(nth) {
+                Some(last) if last == value => {}
+                Some(last) => {
+                    twice = false;
+                    last.clone_from(value);
+                }
+                None => self.last.push(value.clone()),
+            }
+        }
+        if twice && !self.unique {
+            let parts =
+                self.last.iter().map(|value| self.part(value.as_ref())).collect::<Result<Vec<_>>>()?;
+            return Err(no_key(self, &format!("has a value twice: {}", parts.join(", "))));
         }
         making.add(own);
         Ok(())

@@ -65,7 +65,7 @@ impl Table {
 pub(super) struct Shape {
     list: String,
     from: String,
-    /// What comes of it; the columns of the key stand behind those.
+    /// What comes of it; parts of the key that are not among it stand behind.
     pub(super) schema: Arc<Schema>,
     /// Columns that come as something else than they are.
     pub(super) notes: Vec<String>,
@@ -184,16 +184,26 @@ impl Shape {
         &self.from
     }
 
-    /// The statement for a split, from behind the row with the key `after` on.
+    /// The statement for a split, from behind the row with the key `after` on; and which of its columns are the parts of the
+    /// key.
     pub(super) fn statement(
         &self,
         spec: &Spec,
         condition: Option<&str>,
         after: Option<&[String]>,
-    ) -> Result<String> {
+    ) -> Result<(String, Vec<usize>)> {
         let key: Vec<_> = spec.key.iter().map(|name| quote(name)).collect::<Result<_>>()?;
         let mut list = vec![self.list.clone()];
-        list.extend(key.iter().enumerate().map(|(at, name)| format!("{name} AS `kwsync key {at}`")));
+        let mut parts = Vec::with_capacity(key.len());
+        for (name, quoted) in spec.key.iter().zip(&key) {
+            // By its home: what is called like the key may be an expression, and the key may be called otherwise.
+            let is_it = |column: &Column| column.home().is_some_and(|(_, home)| home == name);
+            let columns = self.schema.columns();
+            parts.push(columns.iter().position(is_it).unwrap_or_else(|| {
+                list.push(format!("{quoted} AS `kwsync key {}`", list.len()));
+                columns.len() + list.len() - 2
+            }));
+        }
         let mut conditions: Vec<String> = condition.iter().map(|sql| format!("({sql}\n)")).collect();
         if let Some(range) = &spec.range {
             let name = quote(&range.column)?;
@@ -220,7 +230,7 @@ impl Shape {
         if !key.is_empty() {
             sql.push_str(&format!(" ORDER BY {}", key.join(", ")));
         }
-        Ok(sql)
+        Ok((sql, parts))
     }
 
     /// The statement whose rows come in the order of a column, quoted already, which stands behind the others under a

@@ -419,13 +419,14 @@ impl Source for MysqlSource {
         }
         let mut lane = self.sessions.lane().await?;
         let shape = self.shape(&mut lane.connection, spec.asked.as_ref()).await?;
-        let sql = shape.statement(&spec, self.options.condition.as_deref(), after.as_deref())?;
+        let (sql, key_at) = shape.statement(&spec, self.options.condition.as_deref(), after.as_deref())?;
         tracing::debug!(split = %split.id, %sql, "reading");
         let name = spec.asked.as_ref().map_or_else(|| "the query".to_owned(), TableId::to_string);
         let reading = Reading {
             sessions: Arc::clone(&self.sessions),
             sql,
             key: spec.key,
+            key_at,
             unique: spec.unique,
             table: spec.table,
             schema: Arc::clone(&shape.schema),
