@@ -1,12 +1,16 @@
 //! Keys: which columns tell rows apart, and batches in their order.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use arrow_array::{Array, UInt32Array};
-use arrow_ord::ord::make_comparator;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_ord::ord::{DynComparator, make_comparator};
+use arrow_select::concat::concat;
+use arrow_select::interleave::interleave_record_batch;
+use kwsync_core::arrow::schema::ArrowError;
 use kwsync_core::system::postgres::catalog::CatalogTable;
 use kwsync_core::system::postgres::profile::Profile;
-use kwsync_core::{Error, ErrorKind, Reject, Result, Schema, Stage, TableBatch};
+use kwsync_core::{Error, ErrorKind, Origin, Reject, Result, Schema, Stage, TableBatch};
 
 use super::config::{Duplicates, Mode, PostgresOptions, Sort};
 
@@ -99,45 +103,100 @@ pub(super) fn find(
     Ok(Some(Key { columns, fold, sort }))
 }
 
-/// A batch as it is written.
+/// Batches as they are written.
 pub(super) struct Arranged {
-    pub(super) batch: TableBatch,
+    pub(super) batches: Vec<TableBatch>,
     /// Rows that gave way to others with their key.
     pub(super) folded: u64,
     pub(super) rejects: Vec<Reject>,
 }
 
-/// Brings a batch into the order of its key, and makes rows with the same key one. Which of two rows came first is kept
-/// where they do not become one.
-pub(super) fn arrange(batch: &TableBatch, key: &Key) -> Result<Arranged> {
-    let whole = || Arranged { batch: batch.clone(), folded: 0, rejects: Vec::new() };
-    if !key.sort && key.fold.is_none() || batch.rows() < 2 {
-        return Ok(whole());
+impl Key {
+    /// Whether batches that are out of the order of the key are ordered together. Where rows with the same key become one,
+    /// that stays within a batch, and so does what is told of them.
+    pub(super) fn gathers(&self) -> bool {
+        self.sort && self.fold.is_none()
     }
-    let internal = |error| Error::new(ErrorKind::Internal, "cannot sort a batch").with_source(error);
-    let mut comparators = Vec::with_capacity(key.columns.len());
-    let mut nullable = Vec::new();
-    for name in &key.columns {
-        let at = batch.schema().index_of(name);
-        let column = at
-            .map(|at| batch.batch().column(at))
-            .ok_or_else(|| Error::new(ErrorKind::Schema, format!("the rows have no key column {name:?}")))?;
-        comparators.push(make_comparator(column, column, Default::default()).map_err(internal)?);
-        nullable.extend((column.null_count() > 0).then_some(column));
+}
+
+/// The columns of a key, of one batch or of several in a row.
+struct Keys {
+    comparators: Vec<DynComparator>,
+    /// Those in which rows may have no value.
+    nullable: Vec<ArrayRef>,
+}
+
+impl Keys {
+    fn of(batches: &[TableBatch], key: &Key) -> Result<Self> {
+        let mut keys = Self { comparators: Vec::with_capacity(key.columns.len()), nullable: Vec::new() };
+        for name in &key.columns {
+            let missing = || Error::new(ErrorKind::Schema, format!("the rows have no key column {name:?}"));
+            let parts = batches.iter().map(|batch| {
+                let at = batch.schema().index_of(name);
+                at.map(|at| batch.batch().column(at)).ok_or_else(missing)
+            });
+            let parts: Vec<&ArrayRef> = parts.collect::<Result<_>>()?;
+            let column = match parts[..] {
+                [only] => Arc::clone(only),
+                _ => {
+                    let parts: Vec<&dyn Array> = parts.iter().map(|part| &***part).collect();
+                    concat(&parts).map_err(internal)?
+                }
+            };
+            keys.comparators.push(make_comparator(&column, &column, Default::default()).map_err(internal)?);
+            if column.null_count() > 0 {
+                keys.nullable.push(column);
+            }
+        }
+        Ok(keys)
     }
-    let compare = |a: usize, b: usize| {
-        comparators.iter().map(|compare| compare(a, b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-    };
-    let rows = batch.rows();
-    let unsorted = (1..rows).any(|row| compare(row - 1, row).is_gt());
-    let equal =
-        |a: usize, b: usize| compare(a, b).is_eq() && !nullable.iter().any(|column| column.is_null(a));
-    if !unsorted && (key.fold.is_none() || !(1..rows).any(|row| equal(row - 1, row))) {
-        return Ok(whole());
+
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        let mut orders = self.comparators.iter().map(|compare| compare(a, b));
+        orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     }
+
+    /// Whether two rows have the same key; one without a value is like no other.
+    fn equal(&self, a: usize, b: usize) -> bool {
+        self.compare(a, b).is_eq() && !self.nullable.iter().any(|column| column.is_null(a))
+    }
+
+    fn is_ordered(&self, rows: usize) -> bool {
+        !(1..rows).any(|row| self.compare(row - 1, row).is_gt())
+    }
+}
+
+fn internal(error: ArrowError) -> Error {
+    Error::new(ErrorKind::Internal, "cannot sort rows by their key").with_source(error)
+}
+
+/// Whether the rows of a batch are in the order of the key.
+pub(super) fn is_ordered(batch: &TableBatch, key: &Key) -> Result<bool> {
+    Ok(Keys::of(std::slice::from_ref(batch), key)?.is_ordered(batch.rows()))
+}
+
+/// Brings batches of one table and of the same columns into the order of their key, as one batch, and makes rows with the
+/// same key one. Which of two rows came first is kept where they do not become one. Without anything to be done they
+/// are left as they are.
+pub(super) fn arrange(batches: Vec<TableBatch>, key: &Key) -> Result<Arranged> {
+    let rows: usize = batches.iter().map(TableBatch::rows).sum();
+    if !key.sort && key.fold.is_none() || rows < 2 {
+        return Ok(Arranged { batches, folded: 0, rejects: Vec::new() });
+    }
+    let keys = Keys::of(&batches, key)?;
+    let unsorted = !keys.is_ordered(rows);
+    if !unsorted && (key.fold.is_none() || !(1..rows).any(|row| keys.equal(row - 1, row))) {
+        return Ok(Arranged { batches, folded: 0, rejects: Vec::new() });
+    }
+    // Where each row stands.
+    let places: Vec<(usize, usize)> = batches
+        .iter()
+        .enumerate()
+        .flat_map(|(nth, batch)| (0..batch.rows()).map(move |row| (nth, row)))
+        .collect();
     let mut order: Vec<usize> = (0..rows).collect();
     if unsorted {
-        order.sort_by(|a, b| compare(*a, *b));
+        order.sort_by(|a, b| keys.compare(*a, *b));
     }
     let mut rejects = Vec::new();
     let mut folded = 0;
@@ -145,13 +204,14 @@ pub(super) fn arrange(batch: &TableBatch, key: &Key) -> Result<Arranged> {
         let mut kept: Vec<usize> = Vec::with_capacity(rows);
         for row in order {
             match kept.last_mut() {
-                Some(last) if equal(*last, row) => match policy {
+                Some(last) if keys.equal(*last, row) => match policy {
                     Duplicates::Last => (*last, folded) = (row, folded + 1),
                     Duplicates::First => folded += 1,
                     Duplicates::Error => {
                         let reason =
                             format!("an earlier row of the batch has the same {}", key.columns.join(", "));
-                        rejects.push(batch.reject(row, Stage::Write, "duplicate_key", reason));
+                        let (nth, row) = places[row];
+                        rejects.push(batches[nth].reject(row, Stage::Write, "duplicate_key", reason));
                     }
                 },
                 _ => kept.push(row),
@@ -162,9 +222,11 @@ pub(super) fn arrange(batch: &TableBatch, key: &Key) -> Result<Arranged> {
     if !key.sort {
         order.sort_unstable();
     }
-    let indices: UInt32Array = order.iter().map(|row| *row as u32).collect();
-    let taken = arrow_select::take::take_record_batch(batch.batch(), &indices).map_err(internal)?;
-    let origin = batch.origin().take(order);
-    let batch = TableBatch::new(batch.table().clone(), std::sync::Arc::clone(batch.schema()), taken, origin)?;
-    Ok(Arranged { batch, folded, rejects })
+    let indices: Vec<(usize, usize)> = order.iter().map(|row| places[*row]).collect();
+    let records: Vec<&RecordBatch> = batches.iter().map(TableBatch::batch).collect();
+    let taken = interleave_record_batch(&records, &indices).map_err(internal)?;
+    let origin = Origin::concat(batches.iter().map(TableBatch::origin)).take(order);
+    let first = &batches[0];
+    let batch = TableBatch::new(first.table().clone(), Arc::clone(first.schema()), taken, origin)?;
+    Ok(Arranged { batches: vec![batch], folded, rejects })
 }

@@ -8,5 +8,6 @@ mod kwdb;
 mod loader;
 mod modes;
 mod names;
+mod order;
 mod support;
 mod types;

@@ -144,10 +144,19 @@ impl PostgresWriter {
         } else if self.frame.len() >= TOGETHER_BYTES {
             self.ship().await?;
         }
-        while self.flight.len() > DEPTH || self.connection.as_ref().is_some_and(Connection::has_fault) {
+        while self.flight.len() > DEPTH
+            || self.connection.as_ref().is_some_and(Connection::has_fault)
+            || self.is_first_answered()
+        {
             self.settle_first().await?;
         }
         Ok(())
+    }
+
+    /// Whether all answers of the first segment on its way are here: then its rows need not be kept any longer.
+    fn is_first_answered(&self) -> bool {
+        let ready = self.connection.as_ref().map_or(0, Connection::answers_ready);
+        self.flight.front().is_some_and(|first| first.open.is_none() && first.answers <= ready)
     }
 
     /// Sends what the frame holds.
@@ -174,7 +183,7 @@ impl PostgresWriter {
         if self.connection.as_ref().is_some_and(Connection::has_fault) {
             // What has not been sent would be refused anyway.
             self.frame.clear();
-        } else {
+        } else if !self.is_first_answered() {
             self.ship().await?;
         }
         let (Some(connection), Some(first)) = (&mut self.connection, self.flight.front()) else {

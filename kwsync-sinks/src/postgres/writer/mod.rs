@@ -1,6 +1,7 @@
 //! One lane's session: a transaction at a time, and in it one segment of rows after the other, each behind a savepoint.
 
 mod flight;
+mod gather;
 mod pace;
 mod segment;
 mod send;
@@ -20,6 +21,7 @@ use kwsync_core::{
 use kwsync_formats::pgcopy::CopyEncoder;
 
 use self::flight::Flight;
+use self::gather::Gathered;
 use self::pace::Pace;
 use self::segment::Segment;
 use self::send::Taught;
@@ -53,6 +55,7 @@ pub struct PostgresWriter {
     made: usize,
     taught: Taught,
     frame: Frame,
+    gathered: Gathered,
     /// Rows that have to be sent, in order.
     backlog: VecDeque<Segment>,
     /// Bytes that small batches in it keep alive.
@@ -129,6 +132,7 @@ impl PostgresWriter {
             made: 0,
             taught: Taught::default(),
             frame: Frame::default(),
+            gathered: Gathered::default(),
             backlog: VecDeque::new(),
             small_bytes: 0,
             flight: VecDeque::new(),
@@ -160,6 +164,7 @@ impl PostgresWriter {
         self.connection = None;
         self.taught = Taught::default();
         self.frame.clear();
+        self.gathered.clear();
         self.backlog.clear();
         self.flight.clear();
         (self.begun, self.undo) = (false, false);
@@ -185,23 +190,52 @@ impl PostgresWriter {
             return Ok(());
         }
         self.plan(batch).await?;
-        let arranged = match self.encodings.get(batch.table()).and_then(|encoding| encoding.key.as_ref()) {
-            Some(key) => Some(key::arrange(batch, key)?),
-            None => None,
+        let key = self.encodings.get(batch.table()).and_then(|encoding| encoding.key.as_ref());
+        let gathers = match key.filter(|key| key.gathers()) {
+            Some(key) => !self.gathered.is_empty() || !key::is_ordered(batch, key)?,
+            None => false,
         };
-        let batch = match arranged {
-            Some(Arranged { batch, folded, rejects }) => {
-                self.counts.entry(batch.table().clone()).or_default().ignored += folded;
-                let rejected = rejects.len() as u64;
-                if rejected > 0 {
-                    self.told.add(batch.table(), RowCounts { rejected, ..RowCounts::default() });
-                    self.told.rejects.extend(rejects);
-                }
-                batch
-            }
-            None => batch.clone(),
+        if !gathers || !self.gathered.takes(batch) {
+            self.release().await?;
+        }
+        if !gathers {
+            return self.arrange(vec![batch.clone()]).await;
+        }
+        self.gathered.push(batch.clone());
+        if self.gathered.is_full() { self.release().await } else { Ok(()) }
+    }
+
+    /// Sends what waits to be ordered together.
+    async fn release(&mut self) -> Result<()> {
+        match self.gathered.take() {
+            none if none.is_empty() => Ok(()),
+            batches => self.arrange(batches).await,
+        }
+    }
+
+    /// Sends batches of one table in the order of its key, if it has one.
+    async fn arrange(&mut self, batches: Vec<TableBatch>) -> Result<()> {
+        let Some(table) = batches.first().map(|batch| batch.table().clone()) else { return Ok(()) };
+        let key = self.encodings.get(&table).and_then(|encoding| encoding.key.as_ref());
+        let Arranged { batches, folded, rejects } = match key {
+            Some(key) => key::arrange(batches, key)?,
+            None => Arranged { batches, folded: 0, rejects: Vec::new() },
         };
-        let batch = &batch;
+        if folded > 0 {
+            self.counts.entry(table.clone()).or_default().ignored += folded;
+        }
+        let rejected = rejects.len() as u64;
+        if rejected > 0 {
+            self.told.add(&table, RowCounts { rejected, ..RowCounts::default() });
+            self.told.rejects.extend(rejects);
+        }
+        for batch in &batches {
+            self.enqueue(batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn enqueue(&mut self, batch: &TableBatch) -> Result<()> {
         if self.backlog.is_empty() && self.more(batch).await? {
             // Rows that the server has refused meanwhile are in the backlog.
             return self.pump(false).await;
@@ -294,6 +328,7 @@ impl PostgresWriter {
 
     /// Sends everything, and waits until the server has taken or refused it.
     async fn drain_all(&mut self) -> Result<()> {
+        self.release().await?;
         loop {
             self.pump(true).await?;
             self.settle_all().await?;

@@ -10,10 +10,11 @@ use super::super::way::{self, UNNEST_ROWS, Way};
 use super::Encoding;
 use super::segment::{Piece, Segment};
 
-/// Bytes of a COPY message.
+/// Bytes that are sent at a time.
 const MESSAGE_BYTES: usize = 1 << 20;
-/// Rows encoded at a time; a message ends behind one of these.
-const PIECE_ROWS: usize = 2_048;
+/// Rows encoded at a time, as a message of their own: the server takes a message whole before it looks at its rows, and those of
+/// a megabyte fall out of its caches.
+const PIECE_ROWS: usize = 512;
 
 /// A row that cannot be encoded.
 #[derive(Debug)]
@@ -183,8 +184,8 @@ impl Outlet<'_> {
                         faults.extend(refused.into_iter().map(Fault::from));
                     }
                 }
+                self.frame.end_copy_data();
                 if self.frame.len() >= MESSAGE_BYTES {
-                    self.frame.end_copy_data();
                     self.ship(MESSAGE_BYTES).await?;
                 }
             }

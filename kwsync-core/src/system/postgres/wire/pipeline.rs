@@ -265,6 +265,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Answers that have come already, which [`next_answer`](Self::next_answer) returns without waiting.
+    pub fn answers_ready(&self) -> usize {
+        self.pipe.answers.len()
+    }
+
     /// Whether the server has told of a fault that [`next_answer`](Self::next_answer) has not returned yet.
     pub fn has_fault(&self) -> bool {
         self.pipe.current.fault.is_some() || self.pipe.answers.iter().any(|answer| answer.fault.is_some())
