@@ -1,5 +1,6 @@
 //! From database to database, by the command.
 
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -410,4 +411,57 @@ fn login(plugin: &str, maria: &MariaServer, postgres: &PgServer) -> String {
         false => (postgres.superuser(), postgres.password()),
     };
     format!(r#""username": "{user}", "password": "{password}""#)
+}
+
+/// A table of MariaDB's that somebody uses cannot be changed; the job does not wait for a day, and says what to look for.
+#[test]
+fn a_lock_of_mariadb_that_is_not_to_be_had_is_told() {
+    let Some(maria) = MariaServer::shared() else { return };
+    let (place, db) = (Place::new(), maria.create_database());
+    maria.sql(&db, "CREATE TABLE t (id int) ENGINE=InnoDB");
+    let input = place.write("in.csv", "id,more\n1,2\n");
+    let (port, password) = (maria.port().to_string(), format!("-p{}", maria.password()));
+    let mut holder = place
+        .command_of(
+            "mariadb",
+            &[
+                "--no-defaults",
+                "-N",
+                "-B",
+                "-n",
+                "-h",
+                "127.0.0.1",
+                "-P",
+                &port,
+                "-u",
+                maria.user(),
+                &password,
+                "-D",
+                &db,
+            ],
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut words = holder.stdin.take().unwrap();
+    words.write_all(b"BEGIN; SELECT CONCAT('holds ', COUNT(*)) FROM t;\n").unwrap();
+    let mut said = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "holds 0\n");
+    let (from, to) = (format!("{}?header=true", input.display()), maria.dsn(&db));
+    let began = Instant::now();
+    let target = format!("{to}?table=t&lock_timeout=1s");
+    let failed = place.run(&["run", "--from", &from, "--to", &target, "--retries", "1", "--quiet"]).expect(1);
+    for words in ["SHOW FULL PROCESSLIST", "lock_timeout=", "1205"] {
+        assert!(failed.err().contains(words), "{words}: {}", failed.err());
+    }
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    // Once it is let go, the same command goes through.
+    words.write_all(b"COMMIT;\n").unwrap();
+    drop(words);
+    holder.wait().unwrap();
+    let target = format!("{to}?table=t&lock_timeout=10s");
+    place.run(&["run", "--from", &from, "--to", &target, "--quiet"]).expect(0);
+    assert_eq!(maria.sql(&db, "SELECT id, more FROM t"), "1\t2\n");
 }

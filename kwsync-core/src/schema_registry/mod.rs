@@ -8,6 +8,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::{Column, DataType, Error, ErrorKind, Result, Schema, TableId};
 
+/// Columns up to which room is made for one at a time: most of many tables have a few.
+const FEW_COLUMNS: usize = 4;
+
 /// What became of a column that a decoder met.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {
@@ -120,6 +123,9 @@ impl SchemaRegistry {
             return claim;
         }
         known.by_name.insert(column.name().into(), known.columns.len());
+        if known.columns.len() < FEW_COLUMNS {
+            known.columns.reserve_exact(1);
+        }
         known.columns.push(column.clone());
         Claim::Agreed(known.changed())
     }

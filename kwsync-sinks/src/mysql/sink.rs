@@ -116,7 +116,12 @@ impl MysqlSink {
                 connection
             }
         };
-        let done = what(&mut connection).await;
+        let done = what(&mut connection).await.map_err(|error| match error.code() {
+            Some("1205") => error.with_hint(
+                "somebody uses the table, and SHOW FULL PROCESSLIST says who; lock_timeout= waits longer for them",
+            ),
+            _ => error,
+        });
         if done.is_ok() {
             *held = Some(connection);
         }

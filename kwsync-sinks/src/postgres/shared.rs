@@ -112,7 +112,9 @@ impl Shared {
         let profile = match self.options.profile {
             Some(server) if server != probed.server => {
                 tracing::warn!(found = %probed.server, profile = %server, "the server looks like another");
-                Profile::of(server, None)
+                let mut profile = Profile::of(server, None);
+                profile.timed = probed.timed;
+                profile
             }
             _ => probed,
         };

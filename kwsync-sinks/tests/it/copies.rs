@@ -67,3 +67,45 @@ async fn refused_rows_cost_only_themselves_whatever_copy_they_share() {
         }
     }
 }
+
+/// A COPY stays open for more rows; but not where the server ends statements after a time, be it by the settings of the database
+/// or of the session: a source that pauses would cost the transaction.
+#[tokio::test]
+async fn no_copy_waits_where_statements_are_timed() {
+    let Some(server) = PgServer::shared() else { return };
+    let columns = vec![Column::new("n", DataType::Int64), Column::new("note", DataType::Text)];
+    let schema = Arc::new(Schema::new(columns).unwrap());
+    for (timed, state) in
+        [("nobody", "active"), ("database", "idle in transaction"), ("session", "idle in transaction")]
+    {
+        let database = server.create_database();
+        server.psql(&database, "CREATE TABLE t (n bigint, note text)");
+        let mut options = options(server, &database);
+        match timed {
+            "database" => drop(
+                server.psql(&database, &format!("ALTER DATABASE {database} SET statement_timeout = '1h'")),
+            ),
+            "session" => options.connect = options.connect.with_session("statement_timeout", "3600000"),
+            _ => {}
+        }
+        let sink = PostgresSink::new(options);
+        sink.prepare(&"t".into(), &schema).await.unwrap();
+        let mut writer = sink.open(&Lane { job: JobId::new("test"), index: 0, generation: 1 }).await.unwrap();
+        // More than what is put together before anything is sent.
+        writer.write(&batch("t", &schema, 0..30_000)).await.unwrap();
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND state = '{state}' AND pid <> pg_backend_pid()"
+        );
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while server.psql(&database, &sql).trim() != "1" {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "timed by {timed}: {}",
+                server.psql(&database, "SELECT state, query FROM pg_stat_activity")
+            );
+        }
+        let mut settled = writer.write(&batch("t", &schema, 30_000..40_000)).await.unwrap();
+        settled.merge(writer.close().await.unwrap());
+        assert_eq!(settled.total().written, 40_000);
+    }
+}

@@ -109,6 +109,9 @@ pub struct Profile {
     pub xmax: bool,
     /// Statistics tell how many rows a transaction has updated; known only once a server was [asked](Self::probe).
     pub statistics: bool,
+    /// Statements are ended after a time (`statement_timeout`), be it by the role's or the database's setting or the session's;
+    /// known only once a server was [asked](Self::probe).
+    pub timed: bool,
     /// Temporary tables.
     pub temp_tables: bool,
     /// `unnest` of several arrays.
@@ -149,6 +152,7 @@ impl Profile {
             on_conflict: version >= (9, 5),
             xmax: true,
             statistics: false,
+            timed: false,
             temp_tables: true,
             unnest: version >= (9, 4),
             unlogged: true,
@@ -244,6 +248,9 @@ impl Profile {
         if profile.server == Server::PostgreSql {
             profile.statistics = first(connection, "SHOW track_counts").await? == "on";
         }
+        if profile.server != Server::Kwdb {
+            profile.timed = first(connection, "SHOW statement_timeout").await? != "0";
+        }
         Ok(profile)
     }
 
@@ -263,6 +270,7 @@ impl Profile {
             ("ON CONFLICT", yes(self.on_conflict)),
             ("xmax tells updates", yes(self.xmax)),
             ("statistics tell updates", yes(self.statistics)),
+            ("statement timeout", yes(self.timed)),
             ("temporary tables", yes(self.temp_tables)),
             ("unnest", yes(self.unnest)),
             ("unlogged tables", yes(self.unlogged)),

@@ -14,6 +14,9 @@ use super::shape::NONE;
 use crate::build::{Column, Data, Dictionary, Pool, TagEncoding};
 use crate::influx::parse::Value;
 
+/// Columns up to which room is made for one at a time: there may be as many tables as the limits allow, of a column or two.
+const FEW_COLUMNS: usize = 4;
+
 /// Why a well-formed record does not fit its table.
 #[derive(Debug)]
 pub(super) struct Misfit {
@@ -179,6 +182,10 @@ impl Table {
             })?,
         };
         let index = self.columns.len() as u32;
+        if self.columns.len() < FEW_COLUMNS {
+            self.columns.reserve_exact(1);
+            self.known.reserve_exact(1);
+        }
         self.columns.push(Column::new(data));
         self.known.push(column);
         self.cast.push(cast);
@@ -253,7 +260,8 @@ impl Table {
         if let Some(schema) = &self.schema {
             return Ok(Arc::clone(schema));
         }
-        let mut columns = vec![self.time.clone()];
+        let mut columns = Vec::with_capacity(self.known.len() + 1);
+        columns.push(self.time.clone());
         columns.extend(self.order().map(|i| self.known[i].clone()));
         let schema = Arc::new(Schema::new(columns)?.with_version(self.version));
         self.schema = Some(Arc::clone(&schema));

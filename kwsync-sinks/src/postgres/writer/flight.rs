@@ -125,12 +125,13 @@ impl PostgresWriter {
 
     /// Ends the COPY that is open if it has had enough, sends what has gathered, and reads what has been answered.
     async fn sent(&mut self) -> Result<()> {
+        let timed = self.profile.timed;
         let full = self.flight.back().is_some_and(|Flight { segment, open, .. }| {
             segment.alone
                 || segment.rows() >= COPY_ROWS.min(self.pace.rows())
                 || open.as_ref().is_some_and(|open| {
                     // A statement that waits for rows runs, by the server's clock.
-                    self.shared.options.connect.session.iter().any(|(name, _)| name == "statement_timeout")
+                    timed
                         || open.bytes >= COPY_BYTES
                         || open.retained >= COPY_RETAINED
                         || open.since.elapsed() >= COPY_TIME
@@ -141,7 +142,7 @@ impl PostgresWriter {
         }
         if self.connection.as_ref().is_some_and(Connection::has_fault) {
             self.frame.clear();
-        } else if self.frame.len() >= TOGETHER_BYTES {
+        } else if self.frame.len() >= TOGETHER_BYTES || timed {
             self.ship().await?;
         }
         while self.flight.len() > DEPTH
