@@ -11,8 +11,10 @@ use super::{PostgresWriter, Segment};
 
 /// Bytes from which several small segments are sent together.
 const TOGETHER_BYTES: usize = 64 << 10;
-/// Segments that may wait for their answers. When one is refused, those behind it are sent again.
+/// Segments that may wait for their answers, and bytes that those before the last may keep alive. When one is refused, those
+/// behind it are sent again.
 const DEPTH: usize = 2;
+const DEPTH_BYTES: usize = 16 << 20;
 /// Rows, bytes and time from which a COPY ends. A server takes 8,192 rows a COPY 5 to 10 % slower than these (it begins each
 /// with buffers that its caches do not hold), and more than these hardly faster; what was sent is kept until it is answered.
 const COPY_ROWS: usize = 32_768;
@@ -26,6 +28,8 @@ const COPY_RETAINED: usize = 64 << 20;
 pub(super) struct Flight {
     segment: Segment,
     answers: usize,
+    /// Bytes that its batches keep alive.
+    retained: usize,
     /// Its COPY, while it is open for more rows.
     open: Option<OpenCopy>,
 }
@@ -34,7 +38,6 @@ pub(super) struct Flight {
 struct OpenCopy {
     since: Instant,
     bytes: u64,
-    retained: usize,
 }
 
 /// A fault that costs a row, not the job.
@@ -73,18 +76,16 @@ impl PostgresWriter {
         let before = outlet.bytes();
         let answers = outlet.put(encoding, &mut segment).await?;
         let bytes = outlet.bytes() - before;
-        let open = matches!(encoding.way_of(&segment), Way::Copy { .. }).then(|| OpenCopy {
-            since: Instant::now(),
-            bytes,
-            retained: 0,
-        });
-        self.flight.push_back(Flight { segment, answers, open });
+        let open = matches!(encoding.way_of(&segment), Way::Copy { .. })
+            .then(|| OpenCopy { since: Instant::now(), bytes });
+        let retained = segment.pieces.iter().map(|piece| piece.batch.retained_bytes()).sum();
+        self.flight.push_back(Flight { segment, answers, retained, open });
         self.sent().await
     }
 
     /// Sends a batch in the COPY that is open. False where there is none that takes it.
     pub(super) async fn more(&mut self, batch: &TableBatch) -> Result<bool> {
-        let (Some(Flight { segment, open: Some(open), .. }), Some(connection)) =
+        let (Some(Flight { segment, retained, open: Some(open), .. }), Some(connection)) =
             (self.flight.back_mut(), &mut self.connection)
         else {
             return Ok(false);
@@ -108,7 +109,7 @@ impl PostgresWriter {
             .stream(encoding, segment.pieces.last_mut().map(std::slice::from_mut).unwrap_or_default())
             .await?;
         open.bytes += outlet.bytes() - before;
-        open.retained += batch.retained_bytes();
+        *retained += batch.retained_bytes();
         self.sent().await?;
         Ok(true)
     }
@@ -126,14 +127,14 @@ impl PostgresWriter {
     /// Ends the COPY that is open if it has had enough, sends what has gathered, and reads what has been answered.
     async fn sent(&mut self) -> Result<()> {
         let timed = self.profile.timed;
-        let full = self.flight.back().is_some_and(|Flight { segment, open, .. }| {
+        let full = self.flight.back().is_some_and(|Flight { segment, retained, open, .. }| {
             segment.alone
                 || segment.rows() >= COPY_ROWS.min(self.pace.rows())
                 || open.as_ref().is_some_and(|open| {
                     // A statement that waits for rows runs, by the server's clock.
                     timed
                         || open.bytes >= COPY_BYTES
-                        || open.retained >= COPY_RETAINED
+                        || *retained >= COPY_RETAINED
                         || open.since.elapsed() >= COPY_TIME
                 })
         });
@@ -146,12 +147,18 @@ impl PostgresWriter {
             self.ship().await?;
         }
         while self.flight.len() > DEPTH
+            || self.kept() > DEPTH_BYTES
             || self.connection.as_ref().is_some_and(Connection::has_fault)
             || self.is_first_answered()
         {
             self.settle_first().await?;
         }
         Ok(())
+    }
+
+    /// Bytes that the segments before the last keep alive.
+    fn kept(&self) -> usize {
+        self.flight.iter().rev().skip(1).map(|flight| flight.retained).sum()
     }
 
     /// Whether all answers of the first segment on its way are here: then its rows need not be kept any longer.
