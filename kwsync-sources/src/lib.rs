@@ -3,6 +3,7 @@
 //! | feature | source | default |
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
+//! | `influxdb` | measurements of InfluxDB 1 and 2 | |
 //! | `ipc` | Arrow IPC files and streams, by the source `file` | yes |
 //! | `kafka` | messages of Kafka | |
 //! | `kwdb` | time series, relational tables and queries of KWDB | |
@@ -16,6 +17,8 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "influxdb")]
+pub mod influxdb;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "kwdb")]
@@ -28,8 +31,21 @@ pub mod mysql;
 pub mod odbc;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(feature = "mysql", feature = "odbc", feature = "postgres"))]
+#[cfg(any(feature = "influxdb", feature = "mysql", feature = "odbc", feature = "postgres"))]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "odbc", feature = "postgres")),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "InfluxDB alone reads by the cursor and needs no more"
+    )
+)]
 mod relational;
+#[cfg(feature = "influxdb")]
+mod series;
+#[cfg(any(feature = "influxdb", feature = "mqtt"))]
+mod tls;
 
 use kwsync_core::config::Registry;
 
@@ -37,6 +53,8 @@ use kwsync_core::config::Registry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "file")]
     file::register(registry);
+    #[cfg(feature = "influxdb")]
+    influxdb::register(registry);
     #[cfg(feature = "kafka")]
     kafka::register(registry);
     #[cfg(feature = "kwdb")]
@@ -51,6 +69,7 @@ pub fn register(registry: &mut Registry) {
     postgres::register(registry);
     #[cfg(not(any(
         feature = "file",
+        feature = "influxdb",
         feature = "kafka",
         feature = "mqtt",
         feature = "mysql",

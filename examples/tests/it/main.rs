@@ -12,6 +12,7 @@ mod demo;
 mod faults;
 mod follow;
 mod forms;
+mod influx;
 mod json;
 mod kafka;
 mod keys;
