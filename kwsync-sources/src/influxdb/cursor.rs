@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use kwsync_core::config::did_you_mean;
-use kwsync_core::{Error, ErrorKind, Result, Retry, TableId, TimeUnit};
+use kwsync_core::{Error, ErrorKind, Result, TableId, TimeUnit};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::config::InfluxOptions;
+use super::config::{InfluxOptions, InfluxVersion};
 use super::layout::Layout;
+use super::sending::Sending;
 use super::server::{Session, TOO_LARGE};
 use crate::relational::{Clock, CursorTable, Database, Kind, Page, Window};
 use crate::series::{Windows, bounds_of};
@@ -57,9 +58,15 @@ impl Cursor {
             .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a cursor down").with_source(error))
     }
 
-    /// The keys of a measurement as they are now.
-    async fn layout(&self, session: &mut Session, name: &str) -> Result<Layout> {
-        let keys = session.keys(&[name.to_owned()]).await?;
+    /// All that the job asks for.
+    fn whole(&self) -> (i128, i128) {
+        let (begin, end) = (self.options.cursor.begin.clone(), self.options.cursor.end.clone());
+        bounds_of(&Window { begin, end, ..Window::default() })
+    }
+
+    /// The keys of a measurement as they are now, in a range.
+    async fn layout(&self, session: &mut Session, name: &str, range: (i128, i128)) -> Result<Layout> {
+        let keys = session.keys(&[name.to_owned()], range).await?;
         match keys.get(name) {
             Some(keys) => Layout::of(name, keys, &self.options.columns),
             None => Err(Error::new(ErrorKind::NotFound, format!("the measurement {name:?} is gone"))),
@@ -77,9 +84,9 @@ impl Database for Cursor {
 
     async fn tables(&self, session: &mut Session, strict: bool) -> Result<Vec<Arc<Measurement>>> {
         let asked = &self.options.measurements;
-        let found = session.keys(asked).await?;
+        let found = session.keys(asked, self.whole()).await?;
         if let Some(missing) = asked.iter().find(|name| strict && !found.contains_key(*name)) {
-            let all = session.keys(&[]).await?;
+            let all = session.keys(&[], self.whole()).await?;
             let meant = did_you_mean(missing, all.keys().map(String::as_str));
             let text = format!("{:?} has no measurement {missing:?}{meant}", self.options.bucket);
             let hint = match all.len() {
@@ -100,15 +107,10 @@ impl Database for Cursor {
     }
 
     async fn ends(&self, session: &mut Session, table: &Measurement) -> Result<Option<(i128, i128)>> {
-        let bounds = Window {
-            begin: self.options.cursor.begin.clone(),
-            end: self.options.cursor.end.clone(),
-            ..Window::default()
-        };
-        let (from, to) = bounds_of(&bounds);
+        let (from, to) = self.whole();
         let name = table.info.asked.name();
-        let Some(first) = session.end(name, from, to, false).await? else { return Ok(None) };
-        Ok(session.end(name, first, to, true).await?.map(|last| (first, last)))
+        let Some(first) = session.end(name, (from, to), false).await? else { return Ok(None) };
+        Ok(session.end(name, (first, to), true).await?.map(|last| (first, last)))
     }
 
     async fn read(
@@ -121,38 +123,37 @@ impl Database for Cursor {
         let name = table.info.asked.name();
         let context = |error: Error| error.context(format!("cannot read {name:?}"));
         let (mut at, stop) = bounds_of(window);
+        // Version 2 lists what a range has; it must have points, then.
+        let by_range = matches!(self.options.version, InfluxVersion::V2 { .. });
+        let keeps = |listed: Instant| !by_range && listed.elapsed() < self.options.cursor.poll_interval;
         let (mut known, mut jump): (Option<(Layout, Instant)>, _) = (None, true);
         while at < stop {
             if jump {
                 // However long the silence is, it takes one look.
-                match session.end(name, at, stop, false).await.map_err(context)? {
+                match session.end(name, (at, stop), false).await.map_err(context)? {
                     Some(first) => at = first.max(at),
                     None => return Ok(()),
                 }
             }
+            let to = self.windows.end(name, at, stop);
             // Fields come with points: whoever had listed them before would miss the values of those that are new.
             let layout = match known.take() {
-                Some((layout, listed)) if listed.elapsed() < self.options.cursor.poll_interval => {
-                    (layout, listed)
-                }
-                _ => (self.layout(session, name).await?, Instant::now()),
+                Some((layout, listed)) if keeps(listed) => (layout, listed),
+                _ => (self.layout(session, name, (at, to)).await?, Instant::now()),
             };
             let (layout, _) = known.insert(layout);
-            let to = self.windows.end(name, at, stop);
-            let mut sent = false;
-            match session.read(&table.info.table, layout, (at, to), &pages, &mut sent).await {
+            let mut sending = Sending::new(&pages);
+            match session.read(&table.info.table, layout, (at, to), &mut sending).await {
                 Ok(rows) => {
+                    sending.finish().await?;
                     self.windows.read(name, rows);
-                    jump = rows == 0;
+                    jump = rows == 0 || by_range;
                     at = to;
                 }
                 Err(error) if error.code() == Some(TOO_LARGE) && self.windows.shorten(name) => {
                     tracing::debug!(measurement = name, %error, "asking for less at once");
-                    if sent {
-                        // The position knows how far this came, and the next reader asks for less.
-                        return Err(context(error.with_retry(Retry::Now)));
-                    }
-                    jump = false;
+                    at = sending.resume().unwrap_or(at);
+                    jump = by_range;
                 }
                 Err(error) => return Err(context(error)),
             }

@@ -5,16 +5,21 @@
 //! answer; stretches without points are jumped over. The position is the last time of which every point has been given, so that a
 //! job that is killed goes on with the next. Without an end reading goes on, behind a lag.
 
+mod annotated;
 mod answer;
 mod columns;
 mod config;
 mod cursor;
+mod flux;
 mod influxql;
 mod layout;
+mod sending;
 mod server;
 mod source;
 #[cfg(test)]
 mod tests;
+mod v1;
+mod v2;
 
 pub use config::{InfluxOptions, InfluxVersion, PARAMS};
 pub use source::{InfluxReader, InfluxSource};

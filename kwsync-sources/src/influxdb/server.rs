@@ -1,34 +1,28 @@
-//! A session with a server of version 1, by InfluxQL.
+//! A session with a server: who it is, and what it refuses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use kwsync_core::config::did_you_mean;
 use kwsync_core::{Error, ErrorKind, Result, TableId};
-use tokio::sync::mpsc;
 
-use super::answer::{Small, document};
-use super::columns::Columns;
 use super::config::{InfluxOptions, InfluxVersion};
-use super::influxql::{self, quote};
-use super::layout::{FieldType, Keys, Layout};
-use crate::relational::Page;
-use crate::series::{Answer, Ask, Http, Lines, encode, http_date};
+use super::layout::{Keys, Layout};
+use super::sending::Sending;
+use crate::series::{Answer, Ask, Http, http_date};
 
-/// Rows of a document until it is known how large they are, and at most.
+/// Rows of a document until it is known how large they are.
 const FIRST_ROWS: usize = 1_000;
-const MOST_ROWS: usize = 10_000;
 /// The code of what the server cannot answer at once; over less time it may.
 pub(super) const TOO_LARGE: &str = "query_too_large";
-const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A session; connects as it is asked.
 #[derive(Debug)]
 pub(super) struct Session {
-    http: Http,
-    options: Arc<InfluxOptions>,
-    document_rows: usize,
+    pub(super) http: Http,
+    pub(super) options: Arc<InfluxOptions>,
+    /// Rows of a document of version 1.
+    pub(super) document_rows: usize,
 }
 
 impl Session {
@@ -38,22 +32,8 @@ impl Session {
         let document_rows = FIRST_ROWS.min(options.batch_rows);
         let mut session = Self { http, options, document_rows };
         session.ping().await?;
-        let InfluxVersion::V1 { retention_policy } = session.options.version.clone() else {
-            return Ok(session);
-        };
-        let database = session.options.bucket.clone();
-        let small = session.list(&format!("SHOW RETENTION POLICIES ON {}", quote(&database))).await?;
-        if let Some(wanted) = retention_policy {
-            let series =
-                small.results.iter().flat_map(|result| &result.series).flat_map(|series| &series.values);
-            let names: Vec<&str> = series.filter_map(|row| row.first()?.as_str()).collect();
-            if !names.contains(&wanted.as_str()) {
-                let meant = did_you_mean(&wanted, names.iter().copied());
-                let text = format!("the database {database:?} has no retention policy {wanted:?}{meant}");
-                return Err(
-                    Error::new(ErrorKind::NotFound, text).with_hint(format!("it has {}", names.join(", ")))
-                );
-            }
+        if let InfluxVersion::V1 { retention_policy } = session.options.version.clone() {
+            session.check_database(retention_policy.as_deref()).await?;
         }
         Ok(session)
     }
@@ -84,146 +64,61 @@ impl Session {
         date.ok_or_else(|| Error::new(ErrorKind::Protocol, "the server does not tell the time"))
     }
 
-    /// Sends statements; `more` are parameters beside the database.
-    async fn query(&mut self, statements: &str, more: &str) -> Result<Answer> {
-        tracing::debug!(%statements, "asking");
-        let mut path = format!("/query?db={}&epoch=ns{more}", encode(&self.options.bucket));
-        if let InfluxVersion::V1 { retention_policy: Some(policy) } = &self.options.version {
-            path.push_str(&format!("&rp={}", encode(policy)));
-        }
-        let ask = Ask::post(path, FORM, format!("q={}", encode(statements)));
-        let mut answer = self.http.ask(&ask).await?;
-        if answer.status == StatusCode::OK {
-            return Ok(answer);
-        }
-        let status = answer.status;
-        let text = answer.text().await?;
-        let said = Small::of(&text).ok().and_then(|small| small.error().map(str::to_owned));
-        Err(refused(status, &said.unwrap_or(text)))
-    }
-
-    /// Sends statements whose answer is short.
-    async fn list(&mut self, statements: &str) -> Result<Small> {
-        let mut answer = self.query(statements, "").await?;
-        let small = Small::of(&answer.text().await?)?;
-        match small.error() {
-            Some(said) => Err(refused(StatusCode::OK, said)),
-            None => Ok(small),
+    /// The keys of measurements that have points in a range, of all where none is named. Version 1 does not look at the range.
+    pub(super) async fn keys(
+        &mut self,
+        measurements: &[String],
+        range: (i128, i128),
+    ) -> Result<BTreeMap<String, Keys>> {
+        match self.options.version {
+            InfluxVersion::V1 { .. } => self.ql_keys(measurements).await,
+            InfluxVersion::V2 { .. } => self.flux_keys(measurements, range).await,
         }
     }
 
-    /// The keys of measurements, of all where none is named.
-    pub(super) async fn keys(&mut self, measurements: &[String]) -> Result<BTreeMap<String, Keys>> {
-        let small = self.list(&influxql::keys(measurements)).await?;
-        let [fields, tags] = small.results.as_slice() else {
-            return Err(Error::new(ErrorKind::Protocol, "the server did not list its keys"));
-        };
-        let mut found: BTreeMap<String, Keys> = BTreeMap::new();
-        for series in &fields.series {
-            for row in &series.values {
-                let [Some(name), Some(kind)] = [row.first(), row.get(1)].map(|cell| cell?.as_str()) else {
-                    continue;
-                };
-                let Some(kind) = FieldType::of(kind) else {
-                    let text = format!(
-                        "{}: the field {name:?} has the type {kind:?}, which is not known",
-                        series.name
-                    );
-                    return Err(Error::new(ErrorKind::Unsupported, text)
-                        .with_hint("leave the measurement out with measurements="));
-                };
-                let types =
-                    found.entry(series.name.clone()).or_default().fields.entry(name.to_owned()).or_default();
-                types.push(kind);
-                types.sort_unstable();
-                types.dedup();
-            }
-        }
-        for series in &tags.series {
-            // Tags are listed for the whole database, fields for the retention policy.
-            if let Some(keys) = found.get_mut(&series.name) {
-                keys.tags =
-                    series.values.iter().filter_map(|row| row.first()?.as_str().map(str::to_owned)).collect();
-            }
-        }
-        Ok(found)
-    }
-
-    /// The time of the first or the last point between two times.
+    /// The time of the first or the last point in a range.
     pub(super) async fn end(
         &mut self,
         measurement: &str,
-        from: i128,
-        to: i128,
+        range: (i128, i128),
         last: bool,
     ) -> Result<Option<i128>> {
-        let small = self.list(&influxql::end(measurement, from, to, last)).await?;
-        let mut rows =
-            small.results.iter().flat_map(|result| &result.series).flat_map(|series| &series.values);
-        Ok(rows.next().and_then(|row| row.first()?.as_i64()).map(i128::from))
+        match self.options.version {
+            InfluxVersion::V1 { .. } => self.ql_end(measurement, range, last).await,
+            InfluxVersion::V2 { .. } => self.flux_end(measurement, range, last).await,
+        }
     }
 
-    /// Sends the points from `from` on and below `to`, in the order of time; returns how many there were. `sent` tells whether some
-    /// have gone out, also when the rest fails.
+    /// Sends the points of a range, from its first time on and below its second, in the order of time; returns how many there were. What
+    /// was kept back is to be sent then.
     pub(super) async fn read(
         &mut self,
         table: &TableId,
         layout: &Layout,
-        (from, to): (i128, i128),
-        pages: &mpsc::Sender<Page>,
-        sent: &mut bool,
+        range: (i128, i128),
+        sending: &mut Sending<'_>,
     ) -> Result<u64> {
-        let statement = influxql::select(table.name(), &layout.items, from, to);
-        let answer =
-            self.query(&statement, &format!("&chunked=true&chunk_size={}", self.document_rows)).await?;
-        let mut lines = Lines::new(answer, self.options.batch_bytes.saturating_mul(8).max(64 << 20));
-        let mut columns = Columns::new(table, layout);
-        let (mut rows, mut all, mut bytes, mut partial) = (0, 0_usize, 0, false);
-        while let Some(line) = lines.next().await? {
-            bytes += line.len() as u64 + 1;
-            all += line.len();
-            let before = columns.rows();
-            let read = document(&line, &mut columns)?;
-            if let Some(said) = read.error {
-                return Err(refused(StatusCode::OK, &said));
-            }
-            rows += (columns.rows() - before) as u64;
-            partial = read.partial;
-            if columns.rows() >= self.options.batch_rows || columns.bytes() >= self.options.batch_bytes {
-                *sent = true;
-                send(pages, columns.finish(std::mem::take(&mut bytes))?).await?;
-            }
+        match self.options.version {
+            InfluxVersion::V1 { .. } => self.ql_read(table, layout, range, sending).await,
+            InfluxVersion::V2 { .. } => self.flux_read(table, layout, range, sending).await,
         }
-        if partial {
-            return Err(Error::new(ErrorKind::Unavailable, "the server ended its answer early"));
-        }
-        if columns.rows() > 0 || bytes > 0 {
-            *sent |= columns.rows() > 0;
-            send(pages, columns.finish(bytes)?).await?;
-        }
-        if rows > 0 {
-            // A document is held in memory as a whole.
-            let each = all / usize::try_from(rows).unwrap_or(usize::MAX).max(1);
-            let fit = self.options.batch_bytes / 4 / each.max(1);
-            self.document_rows = fit.clamp(1, MOST_ROWS.min(self.options.batch_rows));
-        }
-        Ok(rows)
     }
 }
 
-async fn send(pages: &mpsc::Sender<Page>, page: Page) -> Result<()> {
-    let gone = |_| Error::new(ErrorKind::Cancelled, "nobody takes the rows any more");
-    pages.send(page).await.map_err(gone)
+/// What the server complains of in an answer that began well.
+pub(super) fn complaint(said: &str) -> Error {
+    refused(StatusCode::OK, said)
 }
 
 /// What the server complains of, as an error.
-fn refused(status: StatusCode, said: &str) -> Error {
+pub(super) fn refused(status: StatusCode, said: &str) -> Error {
     let said: String = said.trim().chars().take(300).collect();
     let has = |part: &str| said.contains(part);
     let text = format!("InfluxDB: {}", if said.is_empty() { status.to_string() } else { said.clone() });
     let of = |kind| Error::new(kind, text.clone());
     if status == StatusCode::UNAUTHORIZED || has("authorization failed") {
-        return of(ErrorKind::Auth).with_hint("check username= and password=");
+        return of(ErrorKind::Auth)
+            .with_hint("check username= and password=; of version 2 token= and orgId=");
     }
     if status == StatusCode::FORBIDDEN || has("not authorized") {
         return of(ErrorKind::Permission)
@@ -232,6 +127,10 @@ fn refused(status: StatusCode, said: &str) -> Error {
     if has("database not found") {
         return of(ErrorKind::NotFound)
             .with_hint("check bucket=, which is the database, or DB/RETENTION_POLICY");
+    }
+    if has("could not find bucket") || has("organization not found") || has("organization name") {
+        return of(ErrorKind::NotFound)
+            .with_hint("check bucket= and orgId=; a token sees only what it may read");
     }
     if has("retention policy not found") {
         return of(ErrorKind::NotFound).with_hint("check the part of bucket= behind the /");
@@ -253,9 +152,13 @@ fn refused(status: StatusCode, said: &str) -> Error {
     {
         return of(ErrorKind::Unavailable);
     }
+    if has("HTTPS server") {
+        return of(ErrorKind::Config)
+            .with_hint("the server speaks TLS: the address begins with influxdb+https");
+    }
     match status {
         StatusCode::NOT_FOUND => of(ErrorKind::NotFound)
-            .with_hint("check host and port: this server does not know /query of InfluxDB 1"),
+            .with_hint("check host and port: this server does not answer as an InfluxDB of the version that the address says"),
         status if status.is_redirection() => {
             of(ErrorKind::Config).with_hint("give the address that it leads to")
         }

@@ -267,6 +267,10 @@ fn lost(options: &HttpOptions, error: hyper::Error) -> Error {
     }
     Error::new(ErrorKind::Unavailable, format!("the connection to {} at {place} is lost", options.what))
         .with_source(error)
+        .with_hint(format!(
+            "its log may say why; if it never answers, check host and port, and that it is {}",
+            options.what
+        ))
 }
 
 /// An answer whose body comes in pieces.
