@@ -10,6 +10,7 @@
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
+//! | `opentsdb` | metrics of OpenTSDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
 //!
@@ -29,22 +30,34 @@ pub mod mqtt;
 pub mod mysql;
 #[cfg(feature = "odbc")]
 pub mod odbc;
+#[cfg(feature = "opentsdb")]
+pub mod opentsdb;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(feature = "influxdb", feature = "mysql", feature = "odbc", feature = "postgres"))]
+#[cfg(any(
+    feature = "influxdb",
+    feature = "mysql",
+    feature = "odbc",
+    feature = "opentsdb",
+    feature = "postgres"
+))]
 #[cfg_attr(
     not(any(feature = "mysql", feature = "odbc", feature = "postgres")),
     allow(
         dead_code,
         unused_imports,
         unused_macros,
-        reason = "InfluxDB alone reads by the cursor and needs no more"
+        reason = "a source of series alone reads by the cursor and needs no more"
     )
 )]
 mod relational;
-#[cfg(feature = "influxdb")]
+#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+#[cfg_attr(
+    not(feature = "influxdb"),
+    allow(dead_code, unused_imports, reason = "fields of several types are InfluxDB's")
+)]
 mod series;
-#[cfg(any(feature = "influxdb", feature = "mqtt"))]
+#[cfg(any(feature = "influxdb", feature = "mqtt", feature = "opentsdb"))]
 mod tls;
 
 use kwsync_core::config::Registry;
@@ -65,6 +78,8 @@ pub fn register(registry: &mut Registry) {
     mysql::register(registry);
     #[cfg(feature = "odbc")]
     odbc::register(registry);
+    #[cfg(feature = "opentsdb")]
+    opentsdb::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
     #[cfg(not(any(
@@ -74,6 +89,7 @@ pub fn register(registry: &mut Registry) {
         feature = "mqtt",
         feature = "mysql",
         feature = "odbc",
+        feature = "opentsdb",
         feature = "postgres"
     )))]
     let _ = registry;

@@ -309,7 +309,11 @@ fn a_restart_of_the_server() {
     let (place, db, to) = (Place::new(), influx.create_database(), server.create_database());
     influx.write(&db, &points("cpu", 0..20_000));
     let target = format!("{}?timestamp_ns=truncate", server.dsn(&to));
-    let from = address(&influx, &db, "beginTime=2023-11-01&measurements=cpu&lag=100ms&query_interval=20ms&batch_rows=500");
+    let from = address(
+        &influx,
+        &db,
+        "beginTime=2023-11-01&measurements=cpu&lag=100ms&query_interval=20ms&batch_rows=500",
+    );
     let arguments = ["run", "--from", &from, "--to", &target, "--retry-wait", "100", "--commit-rows", "1000"];
     let job = Job::start(&place, &[&arguments[..], &["--rate-rows", "20000"]].concat());
     let arrived = || count(server, &to, "SELECT count(*) FROM cpu");

@@ -23,6 +23,7 @@ mod modes;
 mod mqtt;
 #[cfg(feature = "odbc")]
 mod odbc;
+mod opentsdb;
 mod pgfaults;
 mod pipes;
 mod postgres;

@@ -6,7 +6,7 @@ use kwsync_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::columns::{Cell, Columns};
+use crate::series::{Cell, Columns};
 
 /// An answer that fits into memory.
 #[derive(Debug, Default, Deserialize)]

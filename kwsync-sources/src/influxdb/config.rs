@@ -6,11 +6,8 @@ use std::time::Duration;
 use kwsync_core::config::{Dsn, Param, Params, Secret};
 use kwsync_core::{Error, Result};
 
-use crate::relational::{CursorOptions, Mode, Span, items};
-use crate::series::{HttpOptions, moment};
-
-/// How late points may be where reading goes on and nothing else is said: agents send every ten seconds.
-const LAG: &str = "10s";
+use crate::relational::{CursorOptions, items};
+use crate::series::{HttpOptions, Range, http_of};
 
 /// The parameters.
 pub static PARAMS: &[Param] = &[
@@ -104,17 +101,7 @@ impl InfluxOptions {
     /// `Config` for what is missing or contradicts itself: host, version, login, times.
     pub fn from_dsn(dsn: &Dsn, params: &Params) -> Result<Self> {
         const FORM: &str = "influxdb+http://HOST:8086/?version=1.7&username=USER&password=...&bucket=DB&beginTime=2023-06-01T00:00:00Z";
-        let tls = match dsn.protocol() {
-            None | Some("http") => false,
-            Some("https") => true,
-            Some(other) => {
-                return Err(Error::config(format!("InfluxDB is not reached by {other:?}"))
-                    .with_hint("the address begins with influxdb+http or influxdb+https"));
-            }
-        };
-        let [host] = dsn.hosts() else {
-            return Err(Error::config("an address of InfluxDB names one server").with_hint(FORM));
-        };
+        let mut http = http_of(dsn, params, "InfluxDB", 8086, FORM)?;
         let text =
             |name: &str| params.text(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
         let asked_version = text("version").unwrap_or_default();
@@ -123,43 +110,27 @@ impl InfluxOptions {
             return Err(Error::config(format!("bucket={bucket}: one bucket at a time"))
                 .with_hint("run a job for each bucket"));
         }
-        if let Some(object) = dsn.object().filter(|object| !object.trim_matches('/').is_empty()) {
-            return Err(Error::config(format!(
-                "the address has the path {object:?}, which means nothing here"
-            ))
-            .with_hint(format!("the database is named by bucket=: {FORM}")));
-        }
-        let (version, bucket, authorization) = match asked_version
-            .trim_start_matches(['v', 'V'])
-            .split('.')
-            .next()
-        {
+        let (version, bucket) = match asked_version.trim_start_matches(['v', 'V']).split('.').next() {
             Some("1") => {
                 let user = text("username")
                     .or_else(|| dsn.user().map(str::to_owned))
                     .filter(|user| !user.is_empty());
                 let password = params.secret("password").or_else(|| dsn.password().cloned());
-                let authorization = match (user, password) {
-                    (Some(user), password) => {
-                        let password = password.unwrap_or_else(|| Secret::new(""));
-                        Some(Secret::new(format!(
-                            "Basic {}",
-                            base64(&format!("{user}:{}", password.expose()))
-                        )))
-                    }
+                match (user, password) {
+                    (Some(user), password) => http.log_in(&user, password.as_ref()),
                     (None, Some(_)) => {
                         return Err(
                             Error::config("there is a password and no user").with_hint("add username=USER")
                         );
                     }
-                    (None, None) => None,
-                };
+                    (None, None) => {}
+                }
                 let (database, policy) = match bucket.split_once('/') {
                     Some((database, policy)) => (database.to_owned(), Some(policy.to_owned())),
                     None => (bucket, None),
                 };
                 let retention_policy = policy.filter(|policy| !policy.is_empty());
-                (InfluxVersion::V1 { retention_policy }, database, authorization)
+                (InfluxVersion::V1 { retention_policy }, database)
             }
             Some("2") => {
                 let (org, token) = (text("orgId"), params.secret("token"));
@@ -167,8 +138,8 @@ impl InfluxOptions {
                     return Err(Error::config(format!("version={asked_version} needs orgId= and token="))
                         .with_hint("InfluxDB 2 logs in by an API token, of an organization; user and password are of version 1"));
                 };
-                let token = Secret::new(format!("Token {}", token.expose()));
-                (InfluxVersion::V2 { org }, bucket, Some(token))
+                http.authorization = Some(Secret::new(format!("Token {}", token.expose())));
+                (InfluxVersion::V2 { org }, bucket)
             }
             _ => {
                 return Err(Error::config(format!("version={asked_version}: only 1.x and 2.x are known"))
@@ -177,38 +148,13 @@ impl InfluxOptions {
                     ));
             }
         };
-        let begin = moment("beginTime", &text("beginTime").unwrap_or_default())?;
-        let end = text("endTime").map(|text| moment("endTime", &text)).transpose()?;
-        if end.is_some_and(|end| end <= begin) {
-            return Err(Error::config("endTime is not after beginTime")
-                .with_hint("times without a zone are in UTC, and others as their zone says"));
-        }
-        let unit = match params.choice("readWindow") {
-            Some("D") => 86_400,
-            Some("H") => 3_600,
-            _ => 60,
-        };
-        let window = params.int("window_s").map_or(unit, i128::from) * 1_000_000_000;
-        let follows = end.is_none();
-        let lag = match params.duration("lag") {
-            None if follows => Some(Span::parse("lag", LAG)?),
-            lag => lag.map(Span::Time),
-        };
+        let range = Range::of(params)?;
+        let window = params.int("window_s").map_or(range.unit, |seconds| i128::from(seconds) * 1_000_000_000);
         let size = params.size("batch_size").and_then(|bytes| usize::try_from(bytes).ok());
         let batch_rows =
             params.int("batch_rows").and_then(|rows| usize::try_from(rows).ok()).unwrap_or(65_536);
-        let time = |name: &str, default: u64| params.duration(name).unwrap_or(Duration::from_secs(default));
         Ok(Self {
-            http: Arc::new(HttpOptions {
-                what: "InfluxDB",
-                host: host.name().to_owned(),
-                port: host.port_or(8086),
-                tls,
-                ca: text("ca"),
-                connect_timeout: time("connect_timeout", 10),
-                timeout: time("timeout", 300),
-                authorization,
-            }),
+            http: Arc::new(http),
             asked_version,
             version,
             bucket,
@@ -221,39 +167,15 @@ impl InfluxOptions {
             window,
             batch_rows,
             batch_bytes: size.unwrap_or(8 << 20).clamp(1 << 10, 1 << 30),
-            cursor: CursorOptions {
-                column: Some("time".to_owned()),
-                mode: if follows { Mode::All } else { Mode::History },
-                begin: Some(begin.to_string()),
-                end: end.map(|end| end.to_string()),
-                lag,
-                query_interval: time("query_interval", 1),
-                poll_interval: time("poll_interval", 5),
-                fetch_rows: Some(batch_rows),
-                ..CursorOptions::default()
-            },
+            cursor: range.cursor(params, batch_rows),
         })
     }
-}
-
-/// Base64 with padding.
-fn base64(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for three in text.as_bytes().chunks(3) {
-        let bits =
-            three.iter().enumerate().fold(0_u32, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
-        for at in 0..4 {
-            let digit = DIGITS.get((bits >> (18 - 6 * at)) as usize & 63).copied().unwrap_or(b'=');
-            out.push(if at <= three.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relational::Mode;
 
     fn options(address: &str) -> Result<InfluxOptions> {
         let dsn: Dsn = address.parse().unwrap();
@@ -282,11 +204,6 @@ mod tests {
         assert_eq!(made.version, InfluxVersion::V1 { retention_policy: Some("two weeks".to_owned()) });
         assert_eq!((made.http.tls, made.http.port, made.window), (true, 8086, 86_400_000_000_000));
         assert_eq!((made.cursor.mode, made.cursor.lag, made.measurements.len()), (Mode::History, None, 2));
-        for (text, encoded) in
-            [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("abcd", "YWJjZA==")]
-        {
-            assert_eq!(base64(text), encoded);
-        }
     }
 
     #[test]
@@ -316,7 +233,7 @@ mod tests {
         for (address, expected) in [
             ("influxdb+udp://h/?version=1.7&bucket=b&beginTime=2023-06-01", "not reached by \"udp\""),
             ("influxdb://h,i/?version=1.7&bucket=b&beginTime=2023-06-01", "names one server"),
-            ("influxdb://h/db?version=1.7&bucket=b&beginTime=2023-06-01", "is named by bucket="),
+            ("influxdb://h/db?version=1.7&bucket=b&beginTime=2023-06-01", "the path \"db\""),
         ] {
             let error = options(address).unwrap_err().report();
             assert!(error.contains(expected), "{address}: {error}");

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::config::{InfluxOptions, InfluxVersion};
 use super::layout::Layout;
 use super::sending::Sending;
-use super::server::{Session, TOO_LARGE};
-use crate::relational::{Clock, CursorTable, Database, Kind, Page, Window};
-use crate::series::{Windows, bounds_of};
+use super::server::Session;
+use crate::relational::{Clock, CursorOptions, CursorTable, Database, Kind, Page, Window};
+use crate::series::{SeriesDatabase, TOO_LARGE, Windows, bounds_of};
 
 /// A measurement.
 #[derive(Debug)]
@@ -51,13 +51,6 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// What is read, as splits have it.
-    pub(super) fn what(&self) -> Result<serde_json::Value> {
-        let options = &self.options;
-        serde_json::to_value((&options.bucket, &options.cursor.begin, &options.cursor.end, &options.columns))
-            .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a cursor down").with_source(error))
-    }
-
     /// All that the job asks for.
     fn whole(&self) -> (i128, i128) {
         let (begin, end) = (self.options.cursor.begin.clone(), self.options.cursor.end.clone());
@@ -71,6 +64,26 @@ impl Cursor {
             Some(keys) => Layout::of(name, keys, &self.options.columns),
             None => Err(Error::new(ErrorKind::NotFound, format!("the measurement {name:?} is gone"))),
         }
+    }
+}
+
+impl SeriesDatabase for Cursor {
+    fn what(&self) -> Result<serde_json::Value> {
+        let options = &self.options;
+        serde_json::to_value((&options.bucket, &options.cursor.begin, &options.cursor.end, &options.columns))
+            .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a cursor down").with_source(error))
+    }
+
+    fn cursor(&self) -> &CursorOptions {
+        &self.options.cursor
+    }
+
+    fn unit(&self) -> i128 {
+        self.windows.unit()
+    }
+
+    fn notes<'a>(&self, measurement: &'a Measurement) -> &'a [String] {
+        &measurement.layout.notes
     }
 }
 

@@ -1,6 +1,6 @@
 //! Scripts of Flux.
 
-use super::layout::{FieldType, Item};
+use crate::series::{FieldType, Item};
 
 /// What texts are sent behind, so that an empty one is no null: annotated CSV has one form for both.
 pub(super) const MARK: char = '.';

@@ -1,6 +1,6 @@
 //! Statements of InfluxQL.
 
-use super::layout::Item;
+use crate::series::Item;
 
 /// A name as InfluxQL has it.
 pub(super) fn quote(name: &str) -> String {
@@ -62,8 +62,8 @@ pub(super) fn keys(measurements: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::FieldType;
     use super::*;
+    use crate::series::FieldType;
 
     #[test]
     fn names_are_data() {

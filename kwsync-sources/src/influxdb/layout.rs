@@ -6,16 +6,9 @@ use std::sync::Arc;
 use kwsync_core::config::did_you_mean;
 use kwsync_core::{Column, DataType, Error, ErrorKind, Result, Role, Schema, TimeUnit};
 
-/// The types of fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum FieldType {
-    Float,
-    Integer,
-    Unsigned,
-    String,
-    Boolean,
-}
+use crate::series::{FieldType, Item, free_name};
 
+/// The types of fields as InfluxDB names them.
 impl FieldType {
     /// By the name that the server has for it.
     pub(super) fn of(name: &str) -> Option<Self> {
@@ -48,16 +41,6 @@ impl FieldType {
             Self::Boolean => DataType::Bool,
         }
     }
-}
-
-/// What a column holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
-    Time,
-    Tag(String),
-    Field(String, FieldType),
-    /// Floats in some shards and integers in others: floats, as far as they are exact.
-    Widened(String),
 }
 
 /// Keys of a measurement, as the server lists them.
@@ -122,11 +105,7 @@ impl Layout {
         }
         let (mut named, mut notes) = (Vec::new(), Vec::new());
         // Fields and the time keep their names.
-        let taken = |name: &str, used: &[Column]| {
-            name == "time"
-                || keys.fields.contains_key(name)
-                || used.iter().any(|column| column.name() == name)
-        };
+        let taken = |name: &str| name == "time" || keys.fields.contains_key(name);
         for item in &items {
             named.push(match item {
                 Item::Time => Column::new("time", DataType::TimestampTz(TimeUnit::Nanosecond))
@@ -141,13 +120,8 @@ impl Layout {
                     Column::new(name.as_str(), DataType::Float64)
                 }
                 Item::Tag(name) => {
-                    let mut free = name.clone();
-                    let mut number = 0;
-                    while taken(&free, &named) {
-                        number += 1;
-                        free = format!("{name}_{number}");
-                    }
-                    if number > 0 {
+                    let free = free_name(name, &named, taken);
+                    if free != *name {
                         notes.push(format!("{measurement}: {name:?} is a tag and a field; the tag is the column {free:?}"));
                     }
                     Column::new(free, DataType::Text).with_role(Role::Tag)

@@ -7,7 +7,6 @@
 
 mod annotated;
 mod answer;
-mod columns;
 mod config;
 mod cursor;
 mod flux;

@@ -9,12 +9,10 @@ use kwsync_core::{Error, ErrorKind, Result, TableId};
 use super::config::{InfluxOptions, InfluxVersion};
 use super::layout::{Keys, Layout};
 use super::sending::Sending;
-use crate::series::{Answer, Ask, Http, http_date};
+use crate::series::{Answer, Ask, Http, TOO_LARGE, http_date};
 
 /// Rows of a document until it is known how large they are.
 const FIRST_ROWS: usize = 1_000;
-/// The code of what the server cannot answer at once; over less time it may.
-pub(super) const TOO_LARGE: &str = "query_too_large";
 
 /// A session; connects as it is asked.
 #[derive(Debug)]

@@ -1,121 +1,11 @@
 //! Servers of version 2, and servers that break off, by a stand-in that answers as their manuals say: neither can be had here.
 //! Version 1 is tested against a real one by the command (`examples/tests/it/influx.rs`).
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-
 use kwsync_core::config::{Dsn, Params};
-use kwsync_core::{ErrorKind, Reader, Result, Retry, Role, Source, TableBatch};
+use kwsync_core::{ErrorKind, Retry, Role};
 
 use super::{InfluxOptions, InfluxSource, PARAMS};
-
-/// What came, as the stand-in was asked.
-#[derive(Clone, Debug, Default)]
-struct Request {
-    path: String,
-    authorization: String,
-    body: String,
-}
-
-/// How it answers: a status, and a body; a body that is cut is sent without its end.
-struct Reply {
-    status: u16,
-    body: Vec<u8>,
-    gzip: bool,
-    cut: bool,
-}
-
-impl Reply {
-    fn ok(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, body: body.into(), gzip: false, cut: false }
-    }
-}
-
-/// A server that answers by a function, on connections that it keeps.
-struct StandIn {
-    port: u16,
-    asked: Arc<Mutex<Vec<Request>>>,
-}
-
-impl StandIn {
-    fn start(version: &'static str, answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (seen, answer) = (Arc::clone(&asked), Arc::new(answer));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
-                std::thread::spawn(move || drop(serve(stream, version, &seen, answer.as_ref())));
-            }
-        });
-        Self { port, asked }
-    }
-
-    fn source(&self, parameters: &str) -> InfluxSource {
-        let dsn: Dsn = format!("influxdb+http://127.0.0.1:{}/?{parameters}", self.port).parse().unwrap();
-        let params = Params::parse("influxdb", PARAMS, dsn.params()).unwrap();
-        InfluxSource::new(InfluxOptions::from_dsn(&dsn, &params).unwrap())
-    }
-}
-
-fn serve(
-    stream: TcpStream,
-    version: &str,
-    seen: &Mutex<Vec<Request>>,
-    answer: &(dyn Fn(&Request) -> Reply + Send + Sync),
-) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut stream = stream;
-    loop {
-        let (mut request, mut length, mut line) = (Request::default(), 0, String::new());
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        request.path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        loop {
-            line.clear();
-            reader.read_line(&mut line)?;
-            let Some((name, value)) = line.trim().split_once(": ") else { break };
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.parse().unwrap(),
-                "authorization" => request.authorization = value.to_owned(),
-                _ => {}
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
-        request.body = String::from_utf8(body).unwrap();
-        if request.path == "/ping" {
-            write!(
-                stream,
-                "HTTP/1.1 204 No Content\r\nX-Influxdb-Version: {version}\r\nDate: Thu, 01 Jun 2023 00:00:00 GMT\r\n\r\n"
-            )?;
-            continue;
-        }
-        seen.lock().unwrap().push(request.clone());
-        let reply = answer(&request);
-        let mut bytes = reply.body;
-        let mut encoding = "";
-        if reply.gzip {
-            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            gzip.write_all(&bytes)?;
-            (bytes, encoding) = (gzip.finish()?, "Content-Encoding: gzip\r\n");
-        }
-        write!(stream, "HTTP/1.1 {} X\r\n{encoding}Transfer-Encoding: chunked\r\n\r\n", reply.status)?;
-        // In small pieces, so that records lie across them.
-        for piece in bytes.chunks(37) {
-            write!(stream, "{:x}\r\n", piece.len())?;
-            stream.write_all(piece)?;
-            stream.write_all(b"\r\n")?;
-        }
-        if reply.cut {
-            return Ok(());
-        }
-        stream.write_all(b"0\r\n\r\n")?;
-    }
-}
+use crate::series::stand_in::{Reply, Request, StandIn, read_all, rows};
 
 /// The script of a request of version 2.
 fn script(request: &Request) -> String {
@@ -199,31 +89,20 @@ fn version_two(request: &Request) -> Reply {
 
 const TWO: &str = "version=2.7&orgId=org%201&token=hunter2&bucket=b&beginTime=2023-06-01&endTime=2023-06-02";
 
-async fn read_all(source: &InfluxSource, lanes: usize) -> Result<Vec<TableBatch>> {
-    let mut batches = Vec::new();
-    for split in source.splits(lanes, &[]).await? {
-        let mut reader = source.open(&split, None).await?;
-        while let Some(read) = reader.next().await? {
-            batches.extend(read.decoded.batches.into_iter().filter(|batch| batch.rows() > 0));
-        }
-    }
-    Ok(batches)
+fn source(server: &StandIn, parameters: &str) -> InfluxSource {
+    let dsn: Dsn = format!("influxdb+http://127.0.0.1:{}/?{parameters}", server.port).parse().unwrap();
+    let params = Params::parse("influxdb", PARAMS, dsn.params()).unwrap();
+    InfluxSource::new(InfluxOptions::from_dsn(&dsn, &params).unwrap())
 }
 
 #[tokio::test]
 async fn version_two_by_flux() {
     let server = StandIn::start("v2.7.1", version_two);
-    let source = server.source(TWO);
-    let batches = read_all(&source, 1).await.unwrap();
-    let rows: Vec<String> = batches
-        .iter()
-        .flat_map(|batch| {
-            (0..batch.rows()).map(|row| batch.row(row).to_json().to_string()).collect::<Vec<_>>()
-        })
-        .collect();
+    let influx = source(&server, TWO);
+    let batches = read_all(&influx, 1).await.unwrap();
     // A null is none, an empty text is one; integers are whole.
     assert_eq!(
-        rows,
+        rows(&batches),
         [
             r#"{"time":"2023-06-01T00:00:00.000000001Z","host":"a","da\"ta, center":null,"b":true,"f":1e+300,"i":9007199254740993,"s":"ü \"x\"\r\ny","u":18446744073709551615}"#,
             r#"{"time":"2023-06-01T00:00:00.000000001Z","host":"b","da\"ta, center":"x y","b":null,"f":null,"i":null,"s":"","u":null}"#,
@@ -251,7 +130,7 @@ async fn refusals_of_version_two_say_what_to_do() {
         (503, "busy", ErrorKind::Unavailable, "busy"),
     ] {
         let server = StandIn::start("2.7.1", move |_| Reply { status, ..Reply::ok(body) });
-        let error = read_all(&server.source(TWO), 1).await.unwrap_err();
+        let error = read_all(&source(&server, TWO), 1).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{}", error.report());
         assert!(
             error.report().contains(expected) && !error.report().contains("hunter2"),
@@ -261,14 +140,14 @@ async fn refusals_of_version_two_say_what_to_do() {
     }
     // The other version than the address says, both ways.
     let server = StandIn::start("v2.7.1", version_two);
-    let error = read_all(&server.source("version=1.7&bucket=b&beginTime=2023-06-01"), 1).await.unwrap_err();
+    let error = read_all(&source(&server, "version=1.7&bucket=b&beginTime=2023-06-01"), 1).await.unwrap_err();
     assert!(
         error.kind() == ErrorKind::Config && error.report().contains("give version=2.x"),
         "{}",
         error.report()
     );
     let server = StandIn::start("1.8.10", version_two);
-    let error = read_all(&server.source(TWO), 1).await.unwrap_err();
+    let error = read_all(&source(&server, TWO), 1).await.unwrap_err();
     assert!(
         error.kind() == ErrorKind::Config && error.report().contains("give version=1.x"),
         "{}",
@@ -295,8 +174,8 @@ async fn what_breaks_off_is_tried_again() {
             };
             Reply::ok(body)
         });
-        let source = server.source("version=1.8&bucket=b&beginTime=2023-06-01&endTime=2023-06-02");
-        let error = read_all(&source, 1).await.unwrap_err();
+        let influx = source(&server, "version=1.8&bucket=b&beginTime=2023-06-01&endTime=2023-06-02");
+        let error = read_all(&influx, 1).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.retry()),
             (ErrorKind::Unavailable, Retry::Backoff),
@@ -323,10 +202,14 @@ async fn windows_shrink_to_what_a_server_can_answer() {
         } else {
             let (from, to) = (bound("time%20%3E%3D%20"), bound("time%20%3C%20"));
             // Two points at a time, each half second for a minute.
-            let times = (0..240).map(|n| BEGIN + n / 2 * HALF).enumerate().filter(|(_, at)| (from..to).contains(at));
+            let times =
+                (0..240).map(|n| BEGIN + n / 2 * HALF).enumerate().filter(|(_, at)| (from..to).contains(at));
             let rows: Vec<String> = times.map(|(n, at)| format!("[{at},{n}]")).collect();
             let document = |rows: &[String], more: &str| {
-                format!(r#"{{"results":[{{"series":[{{"name":"m","values":[{}]}}]{more}}}]}}"#, rows.join(","))
+                format!(
+                    r#"{{"results":[{{"series":[{{"name":"m","values":[{}]}}]{more}}}]}}"#,
+                    rows.join(",")
+                )
             };
             if request.body.contains("LIMIT") {
                 document(&rows[..rows.len().min(1)], "")
@@ -339,11 +222,13 @@ async fn windows_shrink_to_what_a_server_can_answer() {
         };
         Reply::ok(body)
     });
-    let source = server.source("version=1.8&bucket=b&beginTime=2023-06-01&endTime=2023-06-02&batch_rows=3");
-    let batches = read_all(&source, 1).await.unwrap();
+    let influx = source(&server, "version=1.8&bucket=b&beginTime=2023-06-01&endTime=2023-06-02&batch_rows=3");
+    let batches = read_all(&influx, 1).await.unwrap();
     let numbers: Vec<String> = batches
         .iter()
-        .flat_map(|batch| (0..batch.rows()).map(|row| batch.row(row).get("n").unwrap().to_string()).collect::<Vec<_>>())
+        .flat_map(|batch| {
+            (0..batch.rows()).map(|row| batch.row(row).get("n").unwrap().to_string()).collect::<Vec<_>>()
+        })
         .collect();
     assert_eq!(numbers, (0..240).map(|n| n.to_string()).collect::<Vec<_>>());
     // Not asked for half a minute again and again.

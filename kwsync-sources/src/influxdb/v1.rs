@@ -7,13 +7,12 @@ use kwsync_core::config::did_you_mean;
 use kwsync_core::{Error, ErrorKind, Result, TableId};
 
 use super::answer::{Small, document};
-use super::columns::Columns;
 use super::config::InfluxVersion;
 use super::influxql::{self, quote};
-use super::layout::{FieldType, Keys, Layout};
+use super::layout::{Keys, Layout};
 use super::sending::Sending;
 use super::server::{Session, complaint, refused};
-use crate::series::{Answer, Ask, Lines, encode};
+use crate::series::{Answer, Ask, Columns, FieldType, Lines, encode};
 
 /// Rows of a document at most.
 const MOST_ROWS: usize = 10_000;
@@ -125,7 +124,7 @@ impl Session {
         let answer =
             self.query(&statement, &format!("&chunked=true&chunk_size={}", self.document_rows)).await?;
         let mut lines = Lines::new(answer, self.options.batch_bytes.saturating_mul(8).max(64 << 20));
-        let mut columns = Columns::new(table, layout);
+        let mut columns = Columns::new(table, &layout.schema, &layout.items, "influxdb");
         let (mut rows, mut all, mut bytes, mut partial) = (0, 0_usize, 0, false);
         while let Some(line) = lines.next().await? {
             bytes += line.len() as u64 + 1;

@@ -8,13 +8,12 @@ use kwsync_formats::nanoseconds;
 use serde::Deserialize;
 
 use super::annotated::{Column, Records, Row, Tables};
-use super::columns::{Cell, Columns};
 use super::config::InfluxVersion;
 use super::flux::{self, MARK};
-use super::layout::{FieldType, Item, Keys, Layout};
+use super::layout::{Keys, Layout};
 use super::sending::Sending;
 use super::server::{Session, refused};
-use crate::series::{Answer, Ask, encode};
+use crate::series::{Answer, Ask, Cell, Columns, FieldType, Item, encode};
 
 /// What a refusal looks like.
 #[derive(Deserialize)]
@@ -200,7 +199,7 @@ impl Session {
     ) -> Result<u64> {
         let script = flux::select(&self.options.bucket, table.name(), &layout.items, range);
         let mut rows = self.flux(&script).await?;
-        let mut columns = Columns::new(table, layout);
+        let mut columns = Columns::new(table, &layout.schema, &layout.items, "influxdb");
         let strict = self.options.columns.is_empty();
         let (mut header, mut places) = (Vec::new(), Vec::new());
         let (mut all, mut counted) = (0, 0);

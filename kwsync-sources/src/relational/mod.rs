@@ -9,7 +9,7 @@ pub(crate) mod ranged;
 mod ranges;
 
 pub(crate) use batches::Batches;
-#[cfg(feature = "influxdb")]
+#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
 pub(crate) use cursor::{Bound, Mode, Span};
 pub(crate) use cursor::{
     Clock, CursorOptions, CursorSpec, CursorTable, Database, Follow, Kind, Page, Window, splits, with_cursor,

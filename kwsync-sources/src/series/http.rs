@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::TOO_LARGE;
 use crate::tls;
 
 /// What of a body that is no rows is read: enough for a message.
@@ -319,16 +320,23 @@ impl Answer {
 
     /// The whole body, where it is no rows.
     pub(crate) async fn text(&mut self) -> Result<String> {
-        let mut text = Vec::new();
+        Ok(String::from_utf8_lossy(&self.bytes(MOST_TEXT).await?).into_owned())
+    }
+
+    /// The whole body, which may not be larger than `most`.
+    ///
+    /// # Errors
+    /// `Limit`, as [`TOO_LARGE`], where it is.
+    pub(crate) async fn bytes(&mut self, most: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {
-            if text.len() + chunk.len() > MOST_TEXT {
-                let said =
-                    format!("{} sent more than {MOST_TEXT} bytes where a list belongs", self.options.what);
-                return Err(Error::new(ErrorKind::Limit, said));
+            if bytes.len() + chunk.len() > most {
+                let said = format!("{} sent more than {most} bytes at once", self.options.what);
+                return Err(Error::new(ErrorKind::Limit, said).with_code(TOO_LARGE));
             }
-            text.extend_from_slice(&chunk);
+            bytes.extend_from_slice(&chunk);
         }
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        Ok(bytes)
     }
 }
 

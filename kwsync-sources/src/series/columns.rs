@@ -2,23 +2,50 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    BooleanBuilder, Float64Builder, Int64Builder, StringViewBuilder, TimestampNanosecondBuilder,
-    UInt64Builder,
-};
-use arrow_array::{ArrayRef, BooleanArray};
+use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, StringViewBuilder, UInt64Builder};
+use arrow_array::{ArrayRef, BooleanArray, TimestampMillisecondArray, TimestampNanosecondArray};
 use bytes::Bytes;
 use kwsync_core::{
-    DecodeCounts, Error, ErrorKind, Input, Origin, Position, RecordRef, Reject, Result, Schema, Segment,
-    Stage, TableBatch, TableId,
+    DataType, DecodeCounts, Error, ErrorKind, Input, Origin, Position, RecordRef, Reject, Result, Schema,
+    Segment, Stage, TableBatch, TableId, TimeUnit,
 };
 
-use super::layout::{FieldType, Item, Layout};
 use crate::relational::Page;
+
+/// The types of fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FieldType {
+    Float,
+    Integer,
+    Unsigned,
+    String,
+    Boolean,
+}
+
+/// What a column holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    Time,
+    Tag(String),
+    Field(String, FieldType),
+    /// Floats in some places and integers in others: floats, as far as they are exact.
+    Widened(String),
+}
+
+/// A name for a column that no other has: with a number behind it where it is taken.
+pub(crate) fn free_name(name: &str, columns: &[kwsync_core::Column], taken: impl Fn(&str) -> bool) -> String {
+    let mut free = name.to_owned();
+    let mut number = 0;
+    while taken(&free) || columns.iter().any(|column| column.name() == free) {
+        number += 1;
+        free = format!("{name}_{number}");
+    }
+    free
+}
 
 /// A value as it came.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Cell<'a> {
+pub(crate) enum Cell<'a> {
     Null,
     Bool(bool),
     Int(i64),
@@ -38,7 +65,7 @@ enum Column {
 }
 
 /// Points of a measurement under construction. The time of each comes first, then its values in the order of the layout.
-pub(super) struct Columns {
+pub(crate) struct Columns {
     table: TableId,
     schema: Arc<Schema>,
     input: Arc<Input>,
@@ -54,12 +81,14 @@ pub(super) struct Columns {
     /// Points that were given before.
     record: u64,
     bytes: usize,
+    format: &'static str,
 }
 
 impl Columns {
-    pub(super) fn new(table: &TableId, layout: &Layout) -> Self {
+    /// For tables of `schema`, whose columns hold `items`; `format` is what rejects are said to be of.
+    pub(crate) fn new(table: &TableId, schema: &Arc<Schema>, items: &[Item], format: &'static str) -> Self {
         let (mut columns, mut targets, mut time) = (Vec::new(), Vec::new(), 0);
-        for (at, item) in layout.items.iter().enumerate() {
+        for (at, item) in items.iter().enumerate() {
             let column = match item {
                 Item::Time => {
                     time = at;
@@ -80,7 +109,7 @@ impl Columns {
         }
         Self {
             table: table.clone(),
-            schema: Arc::clone(&layout.schema),
+            schema: Arc::clone(schema),
             input: Arc::new(Input::new(table.to_string())),
             time,
             columns,
@@ -90,27 +119,28 @@ impl Columns {
             bad: Vec::new(),
             record: 0,
             bytes: 0,
+            format,
         }
     }
 
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.times.len()
     }
 
     /// About so many bytes of memory.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Begins a point.
-    pub(super) fn begin(&mut self, time: i64) {
+    /// Begins a point, at a time in nanoseconds.
+    pub(crate) fn begin(&mut self, time: impl Into<i128>) {
         self.times.push(time.into());
         self.at = 0;
         self.bytes += 8;
     }
 
     /// The next value of the point; says what is wrong with it.
-    pub(super) fn push(&mut self, cell: Cell<'_>) -> Result<(), String> {
+    pub(crate) fn push(&mut self, cell: Cell<'_>) -> Result<(), String> {
         let Some(target) = self.targets.get(self.at).copied() else {
             return Err(format!("a point has more than {} values", self.targets.len()));
         };
@@ -162,22 +192,31 @@ impl Columns {
     }
 
     /// Ends a point.
-    pub(super) fn end(&mut self) -> Result<(), String> {
+    pub(crate) fn end(&mut self) -> Result<(), String> {
         if self.at == self.targets.len() {
             return Ok(());
         }
         Err(format!("a point has {} values, and {} were asked for", self.at, self.targets.len()))
     }
 
+    /// Times, in the unit of their column.
+    fn stamps(&self, times: &[i128]) -> ArrayRef {
+        let of = |nanos: i128| times.iter().map(move |time| time.div_euclid(nanos) as i64);
+        match self.schema.columns().get(self.time).map(kwsync_core::Column::data_type) {
+            Some(DataType::TimestampTz(TimeUnit::Millisecond)) => {
+                Arc::new(TimestampMillisecondArray::from_iter_values(of(1_000_000)).with_timezone("UTC"))
+            }
+            _ => Arc::new(TimestampNanosecondArray::from_iter_values(of(1)).with_timezone("UTC")),
+        }
+    }
+
     /// What has been read, `bytes` of the server's.
-    pub(super) fn finish(&mut self, bytes: u64) -> Result<Page> {
+    pub(crate) fn finish(&mut self, bytes: u64) -> Result<Page> {
         let times = std::mem::take(&mut self.times);
         let bad = std::mem::take(&mut self.bad);
         self.bytes = 0;
-        let mut stamps = TimestampNanosecondBuilder::with_capacity(times.len());
-        times.iter().for_each(|time| stamps.append_value(*time as i64));
         let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect();
-        arrays.insert(self.time.min(arrays.len()), Arc::new(stamps.finish().with_timezone("UTC")));
+        arrays.insert(self.time.min(arrays.len()), self.stamps(&times));
         let base = Position { record: self.record + 1, ..Position::default() };
         let segment = Segment { input: Arc::clone(&self.input), bytes: None, base };
         let refs =
@@ -190,7 +229,7 @@ impl Columns {
             return Ok(Page { batches: vec![(batch, times)], rejects: Vec::new(), counts, bytes });
         }
         let rejects = bad.iter().map(|(row, reason)| Reject {
-            format: "influxdb".to_owned(),
+            format: self.format.to_owned(),
             raw: Bytes::from(batch.row(*row).to_json().to_string()),
             ..batch.reject(*row, Stage::Decode, "inexact_integer", reason.clone())
         });
