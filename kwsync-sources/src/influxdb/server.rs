@@ -9,7 +9,7 @@ use kwsync_core::{Error, ErrorKind, Result, TableId};
 use super::config::{InfluxOptions, InfluxVersion};
 use super::layout::{Keys, Layout};
 use super::sending::Sending;
-use crate::series::{Answer, Ask, Http, TOO_LARGE, http_date};
+use crate::series::{Answer, Ask, Http, TOO_LARGE, http_date, kind_of};
 
 /// Rows of a document until it is known how large they are.
 const FIRST_ROWS: usize = 1_000;
@@ -154,18 +154,13 @@ pub(super) fn refused(status: StatusCode, said: &str) -> Error {
         return of(ErrorKind::Config)
             .with_hint("the server speaks TLS: the address begins with influxdb+https");
     }
+    let made = of(kind_of(status));
     match status {
-        StatusCode::NOT_FOUND => of(ErrorKind::NotFound)
-            .with_hint("check host and port: this server does not answer as an InfluxDB of the version that the address says"),
-        status if status.is_redirection() => {
-            of(ErrorKind::Config).with_hint("give the address that it leads to")
-        }
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::TOO_MANY_REQUESTS => {
-            of(ErrorKind::Unavailable)
-        }
-        StatusCode::GATEWAY_TIMEOUT => of(ErrorKind::Timeout),
-        status if status.is_client_error() => of(ErrorKind::Protocol),
-        _ => of(ErrorKind::Server),
+        StatusCode::NOT_FOUND => made.with_hint(
+            "check host and port: this server does not answer as an InfluxDB of the version that the address says",
+        ),
+        status if status.is_redirection() => made.with_hint("give the address that it leads to"),
+        _ => made,
     }
 }
 

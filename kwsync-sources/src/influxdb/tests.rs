@@ -5,7 +5,7 @@ use kwsync_core::config::{Dsn, Params};
 use kwsync_core::{ErrorKind, Retry, Role};
 
 use super::{InfluxOptions, InfluxSource, PARAMS};
-use crate::series::stand_in::{Reply, Request, StandIn, read_all, rows};
+use crate::series::stand_in::{Reply, Request, StandIn, parsed, read_all, rows};
 
 /// The script of a request of version 2.
 fn script(request: &Request) -> String {
@@ -20,6 +20,22 @@ fn csv(lines: &[&str]) -> String {
 /// The measurement `cpu` as version 2 would give it, in the form of its manual.
 fn version_two(request: &Request) -> Reply {
     let script = script(request);
+    let bound = |mark: &str| -> i128 {
+        script.split(mark).nth(1).unwrap().split(')').next().unwrap().parse().unwrap()
+    };
+    let (from, to) = (bound("start: time(v: "), bound("stop: time(v: "));
+    // 2023-06-01 00:00:00 UTC, and in nanoseconds behind that:
+    const JUNE: i128 = 1_685_577_600_000_000_000;
+    let points = [
+        (
+            1,
+            "2023-06-01T00:00:00.000000001Z,a,,true,1e+300,9007199254740993,\".ü \"\"x\"\"\r\ny\",18446744073709551615",
+        ),
+        (1, "2023-06-01T00:00:00.000000001Z,b,x y,,,,.,"),
+        (90_000_000_000, "2023-06-01T00:01:30Z,b,,false,-0.5,-9223372036854775808,..,0"),
+    ];
+    let within: Vec<&str> =
+        points.iter().filter(|(at, _)| (from..to).contains(&(JUNE + at))).map(|(_, row)| *row).collect();
     let body = if script.contains("schema.measurements(") {
         csv(&[
             "#datatype,string,long,string",
@@ -59,30 +75,26 @@ fn version_two(request: &Request) -> Reply {
         ]
         .concat()
     } else if script.contains("|> first()") || script.contains("|> last()") {
-        let time = if script.contains("|> first()") {
-            "2023-06-01T00:00:00.000000001Z"
-        } else {
-            "2023-06-01T00:01:30Z"
-        };
-        csv(&[
-            "#datatype,string,long,dateTime:RFC3339Nano",
-            "#group,false,false,false",
-            "#default,_result,,",
-            ",result,table,_time",
-            &format!(",,0,{time}"),
-        ])
+        let last = script.contains("|> last()");
+        let found = if last { within.last() } else { within.first() };
+        let mut lines = vec![
+            "#datatype,string,long,dateTime:RFC3339Nano".to_owned(),
+            "#group,false,false,false".to_owned(),
+            "#default,_result,,".to_owned(),
+            ",result,table,_time".to_owned(),
+        ];
+        lines.extend(found.map(|row| format!(",,0,{}", row.split(',').next().unwrap())));
+        csv(&lines.iter().map(String::as_str).collect::<Vec<_>>())
     } else {
         assert!(script.contains("r._field == \"s\")\n  |> map("), "{script}");
-        csv(&[
-            "#datatype,string,long,dateTime:RFC3339Nano,string,string,boolean,double,long,string,unsignedLong",
-            "#group,false,false,false,false,false,false,false,false,false,false",
-            "#default,_result,,,,,,,,,",
-            ",result,table,_time,host,\"da\"\"ta, center\",b,f,i,s,u",
-            ",,0,2023-06-01T00:00:00.000000001Z,a,,true,1e+300,9007199254740993,\".ü \"\"x\"\"",
-            "y\",18446744073709551615",
-            ",,0,2023-06-01T00:00:00.000000001Z,b,x y,,,,.,",
-            ",,0,2023-06-01T00:01:30Z,b,,false,-0.5,-9223372036854775808,..,0",
-        ])
+        let mut lines = vec![
+            "#datatype,string,long,dateTime:RFC3339Nano,string,string,boolean,double,long,string,unsignedLong".to_owned(),
+            "#group,false,false,false,false,false,false,false,false,false,false".to_owned(),
+            "#default,_result,,,,,,,,,".to_owned(),
+            ",result,table,_time,host,\"da\"\"ta, center\",b,f,i,s,u".to_owned(),
+        ];
+        lines.extend(within.iter().map(|row| format!(",,0,{row}")));
+        csv(&lines.iter().map(String::as_str).collect::<Vec<_>>())
     };
     Reply { gzip: true, ..Reply::ok(body) }
 }
@@ -103,11 +115,11 @@ async fn version_two_by_flux() {
     // A null is none, an empty text is one; integers are whole.
     assert_eq!(
         rows(&batches),
-        [
+        parsed(&[
             r#"{"time":"2023-06-01T00:00:00.000000001Z","host":"a","da\"ta, center":null,"b":true,"f":1e+300,"i":9007199254740993,"s":"ü \"x\"\r\ny","u":18446744073709551615}"#,
             r#"{"time":"2023-06-01T00:00:00.000000001Z","host":"b","da\"ta, center":"x y","b":null,"f":null,"i":null,"s":"","u":null}"#,
-            r#"{"time":"2023-06-01T00:01:30Z","host":"b","da\"ta, center":null,"b":false,"f":-0.5,"i":-9223372036854775808,"s":".","u":0}"#,
-        ]
+            r#"{"time":"2023-06-01T00:01:30.000000000Z","host":"b","da\"ta, center":null,"b":false,"f":-0.5,"i":-9223372036854775808,"s":".","u":0}"#,
+        ])
     );
     let schema = batches[0].schema();
     assert_eq!((schema.columns()[1].role(), schema.columns()[3].role()), (Role::Tag, Role::Field));

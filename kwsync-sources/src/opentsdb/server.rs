@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::answer::{Refusal, Series};
 use super::config::OpenTsdbOptions;
-use crate::series::{Answer, Ask, Http, TOO_LARGE, http_date};
+use crate::series::{Answer, Ask, Http, TOO_LARGE, http_date, kind_of};
 
 /// More metrics than any server has.
 const ALL: u32 = 100_000_000;
@@ -151,19 +151,13 @@ fn refused(status: StatusCode, text: &str) -> Error {
             .with_code(TOO_LARGE)
             .with_hint("raise tsd.query.timeout in the server's configuration");
     }
+    let made = of(kind_of(status));
     match status {
-        StatusCode::UNAUTHORIZED => of(ErrorKind::Auth).with_hint("give opentsdb+http://USER:PASSWORD@HOST"),
-        StatusCode::FORBIDDEN => of(ErrorKind::Permission),
-        StatusCode::NOT_FOUND => {
-            of(ErrorKind::NotFound).with_hint("check host and port: this server has no /api of OpenTSDB")
-        }
+        StatusCode::UNAUTHORIZED => made.with_hint("give opentsdb+http://USER:PASSWORD@HOST"),
+        StatusCode::NOT_FOUND => made.with_hint("check host and port: this server has no /api of OpenTSDB"),
         StatusCode::PAYLOAD_TOO_LARGE => of(ErrorKind::Limit).with_code(TOO_LARGE),
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::TOO_MANY_REQUESTS => {
-            of(ErrorKind::Unavailable)
-        }
-        StatusCode::GATEWAY_TIMEOUT => of(ErrorKind::Timeout).with_code(TOO_LARGE),
-        status if status.is_client_error() || status.is_redirection() => of(ErrorKind::Protocol),
-        _ => of(ErrorKind::Server),
+        StatusCode::GATEWAY_TIMEOUT => made.with_code(TOO_LARGE),
+        _ => made,
     }
 }
 

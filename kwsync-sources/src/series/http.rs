@@ -340,6 +340,22 @@ impl Answer {
     }
 }
 
+/// What kind of fault a status is, where nothing else tells.
+pub(crate) fn kind_of(status: StatusCode) -> ErrorKind {
+    match status {
+        StatusCode::UNAUTHORIZED => ErrorKind::Auth,
+        StatusCode::FORBIDDEN => ErrorKind::Permission,
+        StatusCode::NOT_FOUND => ErrorKind::NotFound,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::TOO_MANY_REQUESTS => {
+            ErrorKind::Unavailable
+        }
+        StatusCode::GATEWAY_TIMEOUT => ErrorKind::Timeout,
+        status if status.is_redirection() => ErrorKind::Config,
+        status if status.is_client_error() => ErrorKind::Protocol,
+        _ => ErrorKind::Server,
+    }
+}
+
 /// A text as part of a query or a form.
 pub(crate) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -14,7 +14,7 @@ mod windows;
 
 pub(crate) use address::{Range, http_of};
 pub(crate) use columns::{Cell, Columns, FieldType, Item, free_name};
-pub(crate) use http::{Answer, Ask, Http, HttpOptions};
+pub(crate) use http::{Answer, Ask, Http, HttpOptions, kind_of};
 pub(crate) use splitting::{SeriesDatabase, Splitting};
 pub(crate) use times::{bounds_of, http_date};
 pub(crate) use windows::Windows;

@@ -123,9 +123,11 @@ pub(crate) async fn read_all<S: Source>(source: &S, lanes: usize) -> Result<Vec<
 }
 
 /// The rows of batches, as JSON.
-pub(crate) fn rows(batches: &[TableBatch]) -> Vec<String> {
-    let of = |batch: &TableBatch| {
-        (0..batch.rows()).map(|row| batch.row(row).to_json().to_string()).collect::<Vec<_>>()
-    };
-    batches.iter().flat_map(of).collect()
+pub(crate) fn rows(batches: &[TableBatch]) -> Vec<serde_json::Value> {
+    batches.iter().flat_map(|batch| (0..batch.rows()).map(|row| batch.row(row).to_json())).collect()
+}
+
+/// JSON out of texts.
+pub(crate) fn parsed(texts: &[&str]) -> Vec<serde_json::Value> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
 }
