@@ -465,3 +465,34 @@ fn ten_mistakes() {
         "0\n"
     );
 }
+
+/// DataX's reader of InfluxDB, as its job has it: columns go by their position into a table that is there.
+#[test]
+fn a_job_of_datax() {
+    let (Some(influx), Some(server)) = (with_users(), PgServer::shared()) else { return };
+    let (place, to) = (Place::new(), server.create_database());
+    server.psql(&to, "CREATE TABLE load (k_timestamp timestamptz, usage_user float8, hostname text)");
+    let json = |text: &str| serde_json::Value::from(text).to_string();
+    let (user, password) = (json(server.superuser()), json(server.password()));
+    place.write(
+        "job.json",
+        format!(
+            r#"{{"job": {{"setting": {{"speed": {{"channel": 2}}}}, "content": [{{
+                "reader": {{"name": "influxdb10reader", "parameter": {{"username": "test", "password": "123456",
+                    "column": ["time", "usage", "host"], "splitIntervalS": 3600,
+                    "connection": [{{"endpoint": "http://127.0.0.1:{}", "database": "test_bucket", "table": ["cpu"]}}],
+                    "beginDateTime": "2023-11-01 00:00:00", "endDateTime": "2023-11-14 22:14:000"}}}},
+                "writer": {{"name": "kaiwudbwriter", "parameter": {{"username": {user}, "password": {password}, "table": "load",
+                    "column": ["k_timestamp", "usage_user", "hostname"],
+                    "jdbcUrl": "jdbc:kaiwudb://127.0.0.1:{}/{to}"}}}}}}]}}}}"#,
+            influx.port(),
+            server.port()
+        ),
+    );
+    let ran = place.run(&["job", "job.json"]).expect(0);
+    assert!(!ran.err().contains("123456") && !ran.out().contains("123456"), "{}", ran.err());
+    assert_eq!(
+        server.psql(&to, "SELECT k_timestamp AT TIME ZONE 'UTC', usage_user, hostname FROM load"),
+        "2023-11-14 22:13:20|0.5|a\n"
+    );
+}
