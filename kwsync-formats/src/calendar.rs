@@ -122,3 +122,18 @@ pub(crate) fn timestamp(text: &[u8]) -> Option<(i64, i64, Option<i64>)> {
     let offset = if reader.0.is_empty() { None } else { Some(reader.offset()?) };
     reader.0.is_empty().then_some((day * 86_400 + seconds - offset.unwrap_or(0), nanos, offset))
 }
+
+/// Nanoseconds from 1970-01-01 UTC of a time as RFC 3339 has it, and its kin: `2023-06-01T00:00:00Z`, `2023-06-01 00:00:00.5+0800`,
+/// `2023-06-01`. Without an offset it is in UTC; `None` for what is no time.
+///
+/// # Examples
+/// ```
+/// use kwsync_formats::nanoseconds;
+///
+/// assert_eq!(nanoseconds("1970-01-01T08:00:00.5+0800"), Some(500_000_000));
+/// assert_eq!(nanoseconds("1970-13-01"), None);
+/// ```
+pub fn nanoseconds(text: &str) -> Option<i128> {
+    let (seconds, nanos, _) = timestamp(text.as_bytes())?;
+    Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
+}

@@ -31,6 +31,8 @@ mod register;
 mod utf8;
 
 #[cfg(feature = "arrow")]
+pub use calendar::nanoseconds;
+#[cfg(feature = "arrow")]
 pub use framing::Limits;
 #[cfg(feature = "arrow")]
 pub use register::register;

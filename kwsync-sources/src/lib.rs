@@ -3,12 +3,14 @@
 //! | feature | source | default |
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
+//! | `influxdb` | measurements of InfluxDB 1 and 2 | |
 //! | `ipc` | Arrow IPC files and streams, by the source `file` | yes |
 //! | `kafka` | messages of Kafka | |
 //! | `kwdb` | time series, relational tables and queries of KWDB | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
+//! | `opentsdb` | metrics of OpenTSDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
 //!
@@ -16,6 +18,8 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "influxdb")]
+pub mod influxdb;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "kwdb")]
@@ -26,10 +30,35 @@ pub mod mqtt;
 pub mod mysql;
 #[cfg(feature = "odbc")]
 pub mod odbc;
+#[cfg(feature = "opentsdb")]
+pub mod opentsdb;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(feature = "mysql", feature = "odbc", feature = "postgres"))]
+#[cfg(any(
+    feature = "influxdb",
+    feature = "mysql",
+    feature = "odbc",
+    feature = "opentsdb",
+    feature = "postgres"
+))]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "odbc", feature = "postgres")),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "a source of series alone reads by the cursor and needs no more"
+    )
+)]
 mod relational;
+#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+#[cfg_attr(
+    not(feature = "influxdb"),
+    allow(dead_code, unused_imports, reason = "fields of several types are InfluxDB's")
+)]
+mod series;
+#[cfg(any(feature = "influxdb", feature = "mqtt", feature = "opentsdb"))]
+mod tls;
 
 use kwsync_core::config::Registry;
 
@@ -37,6 +66,8 @@ use kwsync_core::config::Registry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "file")]
     file::register(registry);
+    #[cfg(feature = "influxdb")]
+    influxdb::register(registry);
     #[cfg(feature = "kafka")]
     kafka::register(registry);
     #[cfg(feature = "kwdb")]
@@ -47,14 +78,18 @@ pub fn register(registry: &mut Registry) {
     mysql::register(registry);
     #[cfg(feature = "odbc")]
     odbc::register(registry);
+    #[cfg(feature = "opentsdb")]
+    opentsdb::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
     #[cfg(not(any(
         feature = "file",
+        feature = "influxdb",
         feature = "kafka",
         feature = "mqtt",
         feature = "mysql",
         feature = "odbc",
+        feature = "opentsdb",
         feature = "postgres"
     )))]
     let _ = registry;

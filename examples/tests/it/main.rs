@@ -12,6 +12,7 @@ mod demo;
 mod faults;
 mod follow;
 mod forms;
+mod influx;
 mod json;
 mod kafka;
 mod keys;
@@ -22,6 +23,7 @@ mod modes;
 mod mqtt;
 #[cfg(feature = "odbc")]
 mod odbc;
+mod opentsdb;
 mod pgfaults;
 mod pipes;
 mod postgres;

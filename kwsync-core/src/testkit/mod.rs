@@ -1,6 +1,7 @@
 //! What tests of more than one crate share: real servers that start in a temporary folder and never outlive the
 //! test process. Behind the feature `testkit`; no part of the stable API.
 
+mod influx;
 mod kafka;
 #[cfg(feature = "testkit-kwdb")]
 pub mod kwdb;
@@ -8,6 +9,7 @@ mod mariadb;
 mod mosquitto;
 mod postgres;
 
+pub use influx::InfluxServer;
 pub use kafka::KafkaServer;
 pub use mariadb::MariaServer;
 pub use mosquitto::Mosquitto;

@@ -9,7 +9,8 @@ use rumqttc::{TlsConfiguration, Transport, mqttbytes, v5};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use super::{MqttOptions, MqttVersion, Qos, tls};
+use super::{MqttOptions, MqttVersion, Qos};
+use crate::tls;
 
 /// Bytes of messages that may wait; what comes then stays at the broker.
 const MAX_WAITING: usize = 64 << 20;
@@ -63,7 +64,14 @@ impl Drop for Client {
 impl Client {
     /// Begins to connect; whether that works out is the first event.
     pub(super) fn start(options: &MqttOptions) -> Result<Self> {
-        let transport = tls::config(options)?.map(|config| Transport::Tls(TlsConfiguration::Rustls(config)));
+        let transport = match &options.ca {
+            Some(ca) => {
+                let identity = options.identity.as_ref().map(|(cert, key)| (cert.as_str(), key));
+                let config = tls::client_config(tls::roots_of(ca)?, identity)?;
+                Some(Transport::Tls(TlsConfiguration::Rustls(config)))
+            }
+            None => None,
+        };
         let (sender, events) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(MAX_WAITING / 1024));
         let timeout = options.connect_timeout.as_secs().max(1);

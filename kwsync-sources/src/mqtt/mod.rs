@@ -16,7 +16,6 @@
 mod client;
 mod config;
 mod source;
-mod tls;
 
 pub use config::{MqttOptions, MqttVersion, PARAMS, Qos, TopicFilter};
 pub use source::{MqttReader, MqttSource};

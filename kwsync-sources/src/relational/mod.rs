@@ -1,4 +1,4 @@
-//! What the sources of relational databases share: how tables and columns are written down, and how ranges are cut.
+//! What the sources of databases share: how tables and columns are written down, and how ranges are cut.
 
 mod batches;
 mod cursor;
@@ -9,6 +9,8 @@ pub(crate) mod ranged;
 mod ranges;
 
 pub(crate) use batches::Batches;
+#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+pub(crate) use cursor::{Bound, Mode, Span};
 pub(crate) use cursor::{
     Clock, CursorOptions, CursorSpec, CursorTable, Database, Follow, Kind, Page, Window, splits, with_cursor,
 };

@@ -1,0 +1,176 @@
+//! Points in the order of time, in windows.
+
+use std::sync::Arc;
+
+use kwsync_core::config::did_you_mean;
+use kwsync_core::{Error, ErrorKind, Result, TableId, TimeUnit};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::config::{InfluxOptions, InfluxVersion};
+use super::layout::Layout;
+use super::sending::Sending;
+use super::server::Session;
+use crate::relational::{Clock, CursorOptions, CursorTable, Database, Kind, Page, Window};
+use crate::series::{SeriesDatabase, TOO_LARGE, Windows, bounds_of};
+
+/// A measurement.
+#[derive(Debug)]
+pub(super) struct Measurement {
+    pub(super) info: CursorTable,
+    pub(super) layout: Layout,
+}
+
+impl AsRef<CursorTable> for Measurement {
+    fn as_ref(&self) -> &CursorTable {
+        &self.info
+    }
+}
+
+impl Measurement {
+    fn new(name: &str, layout: Layout) -> Self {
+        let info = CursorTable {
+            asked: TableId::new(name),
+            table: TableId::new(name),
+            schema: Arc::clone(&layout.schema),
+            column: "time".to_owned(),
+            kind: Kind::Timestamp(TimeUnit::Nanosecond, true),
+            // Series share times; but what comes at a time that was passed is late, and is left to the lag: digests of points
+            // would change with every field that is new.
+            unique: true,
+        };
+        Self { info, layout }
+    }
+}
+
+/// The measurements of a bucket.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor {
+    pub(super) options: Arc<InfluxOptions>,
+    pub(super) windows: Arc<Windows>,
+}
+
+impl Cursor {
+    /// All that the job asks for.
+    fn whole(&self) -> (i128, i128) {
+        let (begin, end) = (self.options.cursor.begin.clone(), self.options.cursor.end.clone());
+        bounds_of(&Window { begin, end, ..Window::default() })
+    }
+
+    /// The keys of a measurement as they are now, in a range.
+    async fn layout(&self, session: &mut Session, name: &str, range: (i128, i128)) -> Result<Layout> {
+        let keys = session.keys(&[name.to_owned()], range).await?;
+        match keys.get(name) {
+            Some(keys) => Layout::of(name, keys, &self.options.columns),
+            None => Err(Error::new(ErrorKind::NotFound, format!("the measurement {name:?} is gone"))),
+        }
+    }
+}
+
+impl SeriesDatabase for Cursor {
+    fn what(&self) -> Result<serde_json::Value> {
+        let options = &self.options;
+        serde_json::to_value((&options.bucket, &options.cursor.begin, &options.cursor.end, &options.columns))
+            .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a cursor down").with_source(error))
+    }
+
+    fn cursor(&self) -> &CursorOptions {
+        &self.options.cursor
+    }
+
+    fn unit(&self) -> i128 {
+        self.windows.unit()
+    }
+
+    fn notes<'a>(&self, measurement: &'a Measurement) -> &'a [String] {
+        &measurement.layout.notes
+    }
+}
+
+impl Database for Cursor {
+    type Session = Session;
+    type Table = Measurement;
+
+    async fn session(&self) -> Result<Session> {
+        Session::open(Arc::clone(&self.options)).await
+    }
+
+    async fn tables(&self, session: &mut Session, strict: bool) -> Result<Vec<Arc<Measurement>>> {
+        let asked = &self.options.measurements;
+        let found = session.keys(asked, self.whole()).await?;
+        if let Some(missing) = asked.iter().find(|name| strict && !found.contains_key(*name)) {
+            let all = session.keys(&[], self.whole()).await?;
+            let meant = did_you_mean(missing, all.keys().map(String::as_str));
+            let text = format!("{:?} has no measurement {missing:?}{meant}", self.options.bucket);
+            let hint = match all.len() {
+                0 => "there are no points at all: check bucket=, and the retention policy in it".to_owned(),
+                many => format!("it has {many}; names are as they were written, case counts"),
+            };
+            return Err(Error::new(ErrorKind::NotFound, text).with_hint(hint));
+        }
+        let made = found.iter().map(|(name, keys)| {
+            Ok(Arc::new(Measurement::new(name, Layout::of(name, keys, &self.options.columns)?)))
+        });
+        made.collect()
+    }
+
+    async fn clock(&self, session: &mut Session) -> Result<Clock> {
+        let utc = session.clock().await?;
+        Ok(Clock { utc, local: utc })
+    }
+
+    async fn ends(&self, session: &mut Session, table: &Measurement) -> Result<Option<(i128, i128)>> {
+        let (from, to) = self.whole();
+        let name = table.info.asked.name();
+        let Some(first) = session.end(name, (from, to), false).await? else { return Ok(None) };
+        Ok(session.end(name, (first, to), true).await?.map(|last| (first, last)))
+    }
+
+    async fn read(
+        &self,
+        session: &mut Session,
+        table: &Measurement,
+        window: &Window,
+        pages: mpsc::Sender<Page>,
+    ) -> Result<()> {
+        let name = table.info.asked.name();
+        let context = |error: Error| error.context(format!("cannot read {name:?}"));
+        let (mut at, stop) = bounds_of(window);
+        // Version 2 lists what a range has; it must have points, then.
+        let by_range = matches!(self.options.version, InfluxVersion::V2 { .. });
+        let keeps = |listed: Instant| !by_range && listed.elapsed() < self.options.cursor.poll_interval;
+        let (mut known, mut jump): (Option<(Layout, Instant)>, _) = (None, true);
+        while at < stop {
+            if jump {
+                // However long the silence is, it takes one look.
+                match session.end(name, (at, stop), false).await.map_err(context)? {
+                    Some(first) => at = first.max(at),
+                    None => return Ok(()),
+                }
+            }
+            let to = self.windows.end(name, at, stop);
+            // Fields come with points: whoever had listed them before would miss the values of those that are new.
+            let layout = match known.take() {
+                Some((layout, listed)) if keeps(listed) => (layout, listed),
+                _ => (self.layout(session, name, (at, to)).await?, Instant::now()),
+            };
+            let (layout, _) = known.insert(layout);
+            let mut sending = Sending::new(&pages);
+            match session.read(&table.info.table, layout, (at, to), &mut sending).await {
+                Ok(rows) => {
+                    sending.finish().await?;
+                    self.windows.read(name, rows);
+                    jump = rows == 0 || by_range;
+                    at = to;
+                }
+                Err(error) if error.code() == Some(TOO_LARGE) && self.windows.shorten(name) => {
+                    tracing::debug!(measurement = name, %error, "asking for less at once");
+                    at = sending.resume().unwrap_or(at);
+                    jump = by_range;
+                }
+                Err(error) => return Err(context(error)),
+            }
+        }
+        Ok(())
+    }
+}

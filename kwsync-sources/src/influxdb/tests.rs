@@ -1,0 +1,249 @@
+//! Servers of version 2, and servers that break off, by a stand-in that answers as their manuals say: neither can be had here.
+//! Version 1 is tested against a real one by the command (`examples/tests/it/influx.rs`).
+
+use kwsync_core::config::{Dsn, Params};
+use kwsync_core::{ErrorKind, Retry, Role};
+
+use super::{InfluxOptions, InfluxSource, PARAMS};
+use crate::series::stand_in::{Reply, Request, StandIn, parsed, read_all, rows};
+
+/// The script of a request of version 2.
+fn script(request: &Request) -> String {
+    let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
+    body["query"].as_str().unwrap().to_owned()
+}
+
+fn csv(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("{line}\r\n")).collect()
+}
+
+/// The measurement `cpu` as version 2 would give it, in the form of its manual.
+fn version_two(request: &Request) -> Reply {
+    let script = script(request);
+    let bound = |mark: &str| -> i128 {
+        script.split(mark).nth(1).unwrap().split(')').next().unwrap().parse().unwrap()
+    };
+    let (from, to) = (bound("start: time(v: "), bound("stop: time(v: "));
+    // 2023-06-01 00:00:00 UTC, and in nanoseconds behind that:
+    const JUNE: i128 = 1_685_577_600_000_000_000;
+    let points = [
+        (
+            1,
+            "2023-06-01T00:00:00.000000001Z,a,,true,1e+300,9007199254740993,\".ü \"\"x\"\"\r\ny\",18446744073709551615",
+        ),
+        (1, "2023-06-01T00:00:00.000000001Z,b,x y,,,,.,"),
+        (90_000_000_000, "2023-06-01T00:01:30Z,b,,false,-0.5,-9223372036854775808,..,0"),
+    ];
+    let within: Vec<&str> =
+        points.iter().filter(|(at, _)| (from..to).contains(&(JUNE + at))).map(|(_, row)| *row).collect();
+    let body = if script.contains("schema.measurements(") {
+        csv(&[
+            "#datatype,string,long,string",
+            "#group,false,false,false",
+            "#default,_result,,",
+            ",result,table,_value",
+            ",,0,cpu",
+        ])
+    } else if script.contains("schema.measurementTagKeys(") {
+        csv(&[
+            "#datatype,string,long,string",
+            "#group,false,false,false",
+            "#default,_result,,",
+            ",result,table,_value",
+            ",,0,_start",
+            ",,0,_field",
+            ",,0,host",
+            ",,0,\"da\"\"ta, center\"",
+        ])
+    } else if script.contains("\"_field\", \"_value\"") {
+        let one = |kind: &str, name: &str, value: &str| {
+            csv(&[
+                &format!("#datatype,string,long,string,{kind}"),
+                "#group,false,false,true,false",
+                "#default,_result,,,",
+                ",result,table,_field,_value",
+                &format!(",,0,{name},{value}"),
+                "",
+            ])
+        };
+        [
+            one("boolean", "b", "true"),
+            one("double", "f", "1"),
+            one("long", "i", "1"),
+            one("string", "s", "x"),
+            one("unsignedLong", "u", "1"),
+        ]
+        .concat()
+    } else if script.contains("|> first()") || script.contains("|> last()") {
+        let last = script.contains("|> last()");
+        let found = if last { within.last() } else { within.first() };
+        let mut lines = vec![
+            "#datatype,string,long,dateTime:RFC3339Nano".to_owned(),
+            "#group,false,false,false".to_owned(),
+            "#default,_result,,".to_owned(),
+            ",result,table,_time".to_owned(),
+        ];
+        lines.extend(found.map(|row| format!(",,0,{}", row.split(',').next().unwrap())));
+        csv(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+    } else {
+        assert!(script.contains("r._field == \"s\")\n  |> map("), "{script}");
+        let mut lines = vec![
+            "#datatype,string,long,dateTime:RFC3339Nano,string,string,boolean,double,long,string,unsignedLong".to_owned(),
+            "#group,false,false,false,false,false,false,false,false,false,false".to_owned(),
+            "#default,_result,,,,,,,,,".to_owned(),
+            ",result,table,_time,host,\"da\"\"ta, center\",b,f,i,s,u".to_owned(),
+        ];
+        lines.extend(within.iter().map(|row| format!(",,0,{row}")));
+        csv(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    Reply { gzip: true, ..Reply::ok(body) }
+}
+
+const TWO: &str = "version=2.7&orgId=org%201&token=hunter2&bucket=b&beginTime=2023-06-01&endTime=2023-06-02";
+
+fn source(server: &StandIn, parameters: &str) -> InfluxSource {
+    let dsn: Dsn = format!("influxdb+http://127.0.0.1:{}/?{parameters}", server.port).parse().unwrap();
+    let params = Params::parse("influxdb", PARAMS, dsn.params()).unwrap();
+    InfluxSource::new(InfluxOptions::from_dsn(&dsn, &params).unwrap())
+}
+
+#[tokio::test]
+async fn version_two_by_flux() {
+    let server = StandIn::start("v2.7.1", version_two);
+    let influx = source(&server, TWO);
+    let batches = read_all(&influx, 1).await.unwrap();
+    // A null is none, an empty text is one; integers are whole.
+    assert_eq!(
+        rows(&batches),
+        parsed(&[
+            r#"{"time":"2023-06-01T00:00:00.000000001Z","host":"a","da\"ta, center":null,"b":true,"f":1e+300,"i":9007199254740993,"s":"ü \"x\"\r\ny","u":18446744073709551615}"#,
+            r#"{"time":"2023-06-01T00:00:00.000000001Z","host":"b","da\"ta, center":"x y","b":null,"f":null,"i":null,"s":"","u":null}"#,
+            r#"{"time":"2023-06-01T00:01:30.000000000Z","host":"b","da\"ta, center":null,"b":false,"f":-0.5,"i":-9223372036854775808,"s":".","u":0}"#,
+        ])
+    );
+    let schema = batches[0].schema();
+    assert_eq!((schema.columns()[1].role(), schema.columns()[3].role()), (Role::Tag, Role::Field));
+    let asked = server.asked.lock().unwrap();
+    assert!(asked.iter().all(|request| request.authorization == "Token hunter2"), "{asked:?}");
+    assert!(asked.iter().all(|request| request.path == "/api/v2/query?org=org%201"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn refusals_of_version_two_say_what_to_do() {
+    for (status, body, kind, expected) in [
+        (401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, ErrorKind::Auth, "token="),
+        (
+            404,
+            r#"{"code":"not found","message":"failed to initialize execute state: could not find bucket \"b\""}"#,
+            ErrorKind::NotFound,
+            "check bucket= and orgId=",
+        ),
+        (429, r#"{"code":"too many requests","message":"slow down"}"#, ErrorKind::Unavailable, "slow down"),
+        (503, "busy", ErrorKind::Unavailable, "busy"),
+    ] {
+        let server = StandIn::start("2.7.1", move |_| Reply { status, ..Reply::ok(body) });
+        let error = read_all(&source(&server, TWO), 1).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{}", error.report());
+        assert!(
+            error.report().contains(expected) && !error.report().contains("hunter2"),
+            "{}",
+            error.report()
+        );
+    }
+    // The other version than the address says, both ways.
+    let server = StandIn::start("v2.7.1", version_two);
+    let error = read_all(&source(&server, "version=1.7&bucket=b&beginTime=2023-06-01"), 1).await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Config && error.report().contains("give version=2.x"),
+        "{}",
+        error.report()
+    );
+    let server = StandIn::start("1.8.10", version_two);
+    let error = read_all(&source(&server, TWO), 1).await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Config && error.report().contains("give version=1.x"),
+        "{}",
+        error.report()
+    );
+}
+
+/// An answer that breaks off is no end.
+#[tokio::test]
+async fn what_breaks_off_is_tried_again() {
+    for (cut, partial) in [(true, false), (false, true)] {
+        let server = StandIn::start("1.8.10", move |request| {
+            let body = if request.body.contains("SHOW%20RETENTION") {
+                r#"{"results":[{"series":[{"columns":["name"],"values":[["autogen"]]}]}]}"#.to_owned()
+            } else if request.body.contains("SHOW%20FIELD") {
+                r#"{"results":[{"series":[{"name":"m","values":[["n","integer"]]}]},{}]}"#.to_owned()
+            } else if request.body.contains("LIMIT") {
+                r#"{"results":[{"series":[{"values":[[1685577600000000000,1]]}]}]}"#.to_owned()
+            } else {
+                let rows = format!(
+                    r#"{{"results":[{{"series":[{{"name":"m","values":[[1685577600000000000,1]]}}],"partial":{partial}}}]}}"#
+                );
+                return Reply { cut, ..Reply::ok(format!("{rows}\n")) };
+            };
+            Reply::ok(body)
+        });
+        let influx = source(&server, "version=1.8&bucket=b&beginTime=2023-06-01&endTime=2023-06-02");
+        let error = read_all(&influx, 1).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::Unavailable, Retry::Backoff),
+            "{}",
+            error.report()
+        );
+    }
+}
+
+/// A server that answers no more than four seconds at once, and says so when it has begun: each point comes once, in order.
+#[tokio::test]
+async fn windows_shrink_to_what_a_server_can_answer() {
+    const HALF: i128 = 500_000_000;
+    const BEGIN: i128 = 1_685_577_600_000_000_000;
+    let server = StandIn::start("1.8.10", |request| {
+        let bound = |mark: &str| {
+            let at = request.body.split(mark).nth(1).unwrap();
+            at.split("%20").next().unwrap().parse::<i128>().unwrap()
+        };
+        let body = if request.body.contains("SHOW%20RETENTION") {
+            r#"{"results":[{}]}"#.to_owned()
+        } else if request.body.contains("SHOW%20FIELD") {
+            r#"{"results":[{"series":[{"name":"m","values":[["n","integer"]]}]},{}]}"#.to_owned()
+        } else {
+            let (from, to) = (bound("time%20%3E%3D%20"), bound("time%20%3C%20"));
+            // Two points at a time, each half second for a minute.
+            let times =
+                (0..240).map(|n| BEGIN + n / 2 * HALF).enumerate().filter(|(_, at)| (from..to).contains(at));
+            let rows: Vec<String> = times.map(|(n, at)| format!("[{at},{n}]")).collect();
+            let document = |rows: &[String], more: &str| {
+                format!(
+                    r#"{{"results":[{{"series":[{{"name":"m","values":[{}]}}]{more}}}]}}"#,
+                    rows.join(",")
+                )
+            };
+            if request.body.contains("LIMIT") {
+                document(&rows[..rows.len().min(1)], "")
+            } else if to - from > 8 * HALF && rows.len() > 5 {
+                let broken = r#"{"results":[{"error":"max-select-point limit exceeed: (13/12)"}]}"#;
+                format!("{}\n{broken}\n", document(&rows[..5], r#","partial":true"#))
+            } else {
+                document(&rows, "")
+            }
+        };
+        Reply::ok(body)
+    });
+    let influx = source(&server, "version=1.8&bucket=b&beginTime=2023-06-01&endTime=2023-06-02&batch_rows=3");
+    let batches = read_all(&influx, 1).await.unwrap();
+    let numbers: Vec<String> = batches
+        .iter()
+        .flat_map(|batch| {
+            (0..batch.rows()).map(|row| batch.row(row).get("n").unwrap().to_string()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(numbers, (0..240).map(|n| n.to_string()).collect::<Vec<_>>());
+    // Not asked for half a minute again and again.
+    let asked = server.asked.lock().unwrap().len();
+    assert!(asked < 60, "{asked}");
+}
