@@ -6,6 +6,7 @@
 //! | `ipc` | Arrow IPC files and streams, by the source `file` | yes |
 //! | `kafka` | messages of Kafka | |
 //! | `kwdb` | time series, relational tables and queries of KWDB | |
+//! | `listen` | HTTP and telnet endpoints, as InfluxDB and OpenTSDB have them | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
@@ -20,6 +21,8 @@ pub mod file;
 pub mod kafka;
 #[cfg(feature = "kwdb")]
 pub mod kwdb;
+#[cfg(feature = "listen")]
+pub mod listen;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 #[cfg(feature = "mysql")]
@@ -41,6 +44,8 @@ pub fn register(registry: &mut Registry) {
     kafka::register(registry);
     #[cfg(feature = "kwdb")]
     kwdb::register(registry);
+    #[cfg(feature = "listen")]
+    listen::register(registry);
     #[cfg(feature = "mqtt")]
     mqtt::register(registry);
     #[cfg(feature = "mysql")]
@@ -52,6 +57,7 @@ pub fn register(registry: &mut Registry) {
     #[cfg(not(any(
         feature = "file",
         feature = "kafka",
+        feature = "listen",
         feature = "mqtt",
         feature = "mysql",
         feature = "odbc",

@@ -45,7 +45,11 @@ enum Message {
 
 /// What the writing loop tells the reading task.
 enum Ack {
-    Settled(Vec<Checkpoint>),
+    Settled {
+        checkpoints: Vec<Checkpoint>,
+        /// What was refused before, where the source answers.
+        refused: Vec<Reject>,
+    },
     /// All of these parts has been told.
     Released(Vec<Arc<str>>),
 }
@@ -188,6 +192,11 @@ async fn read_split(
         let next = tokio::select! {
             biased;
             () = shared.stop.cancelled() => {
+                while let Some(batch) = reader.last_batch()? {
+                    if !pass_on(shared, split, queue, batch).await {
+                        break;
+                    }
+                }
                 readers.insert(Arc::clone(id), reader);
                 return Ok(false);
             }
@@ -210,17 +219,7 @@ async fn read_split(
             },
         };
         let assignment = std::mem::take(&mut batch.assignment);
-        let rows: usize = batch.decoded.batches.iter().map(TableBatch::rows).sum();
-        tokio::select! {
-            biased;
-            () = shared.rate.take(rows as u64, batch.bytes) => {}
-            // What was read is written; the next look at the reader ends this.
-            () = shared.stop.cancelled() => {}
-        }
-        let bytes = TableBatch::retained_together(&batch.decoded.batches);
-        let refused: usize = batch.decoded.rejects.iter().map(reject_bytes).sum();
-        let split_id = (!parts).then(|| Arc::clone(id));
-        if !queue.send(Message::Batch { split: split_id, batch, bytes }, bytes + refused).await {
+        if !pass_on(shared, split, queue, batch).await {
             return Ok(false);
         }
         if !assignment.is_empty() && !hand_over(shared, split, queue, reader.as_mut(), assignment).await? {
@@ -229,6 +228,21 @@ async fn read_split(
     }
     readers.insert(Arc::clone(id), reader);
     Ok(queue.send(Message::End { split: Arc::clone(id), parts }, 0).await)
+}
+
+/// Puts a batch into the queue, no faster than the job may be; false when the writing loop is gone.
+async fn pass_on(shared: &Shared, split: &Split, queue: &Sender<Message>, batch: SourceBatch) -> bool {
+    let rows: usize = batch.decoded.batches.iter().map(TableBatch::rows).sum();
+    tokio::select! {
+        biased;
+        () = shared.rate.take(rows as u64, batch.bytes) => {}
+        // What was read is written; the next look at the reader ends this.
+        () = shared.stop.cancelled() => {}
+    }
+    let bytes = TableBatch::retained_together(&batch.decoded.batches);
+    let refused: usize = batch.decoded.rejects.iter().map(reject_bytes).sum();
+    let id = (split.parts == Parts::None).then(|| Arc::clone(&split.id));
+    queue.send(Message::Batch { split: id, batch, bytes }, bytes + refused).await
 }
 
 /// Gives parts up, and takes others over where they stand; false when the writing loop is gone.
@@ -265,7 +279,15 @@ async fn acknowledge(
     ack: Ack,
 ) -> Result<()> {
     let checkpoints = match ack {
-        Ack::Settled(checkpoints) => checkpoints,
+        Ack::Settled { checkpoints, refused } => {
+            if !refused.is_empty() {
+                readers.values_mut().for_each(|reader| reader.refused(&refused));
+                if let Some((_, reader)) = &mut in_hand {
+                    reader.refused(&refused);
+                }
+            }
+            checkpoints
+        }
         Ack::Released(parts) => {
             if let Some((_, reader)) = in_hand {
                 reader.release_parts(&parts).await?;
@@ -350,7 +372,7 @@ impl Transformed {
         'batches: for mut batch in std::mem::take(&mut self.batches) {
             while !shared.is_ready(batch.table(), batch.schema()) {
                 let Err(error) = shared.prepare(batch.table(), batch.schema()).await else { break };
-                if error.kind() != ErrorKind::Data {
+                if !concerns_rows(&error, shared.answers) {
                     return Err(error);
                 }
                 let named = error.location().and_then(Location::column);
@@ -371,6 +393,20 @@ impl Transformed {
         }
         self.batches = ready;
         Ok(())
+    }
+}
+
+/// Whether a table that cannot be made ready costs the rows alone. Where somebody waits for an answer, so do rows that do not
+/// fit their table, and tables that may not be made: one client must not end the job of all others.
+fn concerns_rows(error: &Error, answers: bool) -> bool {
+    match error.kind() {
+        ErrorKind::Data => true,
+        ErrorKind::Schema => answers,
+        // No such schema; no right to make a table.
+        ErrorKind::NotFound | ErrorKind::Permission => {
+            answers && matches!(error.code(), Some("3F000" | "42501"))
+        }
+        _ => false,
     }
 }
 
@@ -403,6 +439,8 @@ struct Writing {
     /// How far each has come since.
     reached: HashMap<Arc<str>, (Option<SplitPosition>, bool)>,
     rejects: Vec<Reject>,
+    /// What the reader will be told of.
+    refused: Vec<Reject>,
     reject_bytes: usize,
     rows: u64,
     bytes: u64,
@@ -418,6 +456,7 @@ impl Writing {
             begun: HashMap::new(),
             reached: HashMap::new(),
             rejects: Vec::new(),
+            refused: Vec::new(),
             reject_bytes: 0,
             rows: 0,
             bytes: 0,
@@ -558,6 +597,10 @@ impl Writing {
             return Ok(());
         }
         self.tally.rejected += rejects.len() as u64;
+        if shared.answers {
+            self.reject_bytes += rejects.iter().map(reject_bytes).sum::<usize>();
+            self.refused.extend(rejects.iter().cloned());
+        }
         let kept = shared.ledger.judge(rejects)?;
         self.reject_bytes += kept.iter().map(reject_bytes).sum::<usize>();
         self.rejects.extend(kept);
@@ -651,7 +694,7 @@ impl Writing {
         shared.progress.meter.commit(took);
         tracing::debug!(rows, rejects, splits = all.len(), elapsed_ms = took.as_millis() as u64, "committed");
         // The reader may have failed and gone: then nobody needs to be told.
-        let told = acks.send(Ack::Settled(all));
+        let told = acks.send(Ack::Settled { checkpoints: all, refused: std::mem::take(&mut self.refused) });
         drop(told);
         Ok(())
     }

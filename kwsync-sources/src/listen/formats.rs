@@ -1,0 +1,170 @@
+//! Decoders as requests ask for them: the format, its parameters, the database.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kwsync_core::config::{Dsn, OpenOptions, ParamType, Registry};
+use kwsync_core::{
+    AddColumn, DecoderFactory, Error, ErrorKind, Result, SchemaRegistry, Stage, TableBatch, TableId,
+    Transform, Transformed,
+};
+
+use super::config::{DatabaseMode, ListenOptions};
+
+/// Most sorts of decoders that are remembered; clients choose them.
+const MOST: usize = 256;
+/// Bytes of the longest name of a database.
+const LONGEST_NAME: usize = 63;
+
+/// What tells one sort of decoder from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key {
+    /// The format, by its own name.
+    pub(super) format: &'static str,
+    /// What the request says beside the address.
+    params: Vec<(String, String)>,
+    /// The database, where it makes a difference.
+    pub(super) database: Option<Arc<str>>,
+}
+
+/// What makes the decoders of a [`Key`].
+pub(super) type Made = DecoderFactory;
+
+/// Makes decoders of every format.
+pub(super) struct Formats {
+    registry: Registry,
+    options: OpenOptions,
+    given: Vec<(String, String, String)>,
+    database: DatabaseMode,
+    allowed: Vec<String>,
+    made: Mutex<HashMap<Key, DecoderFactory>>,
+    /// Tables of one name are others in another schema, and so are their columns.
+    schemas: Mutex<HashMap<Arc<str>, Arc<SchemaRegistry>>>,
+}
+
+impl Formats {
+    /// # Errors
+    /// `Config` for a parameter of a format that it does not have, and for an unknown telnet format.
+    pub(super) fn new(registry: Registry, open: OpenOptions, options: &ListenOptions) -> Result<Self> {
+        let formats = Self {
+            registry,
+            options: open,
+            given: options.formats.clone(),
+            database: options.database.clone(),
+            allowed: options.databases.clone(),
+            made: Mutex::default(),
+            schemas: Mutex::default(),
+        };
+        let mut names: Vec<&str> = options.formats.iter().map(|(format, ..)| format.as_str()).collect();
+        names.dedup();
+        for name in names {
+            formats.of(name, Vec::new(), None)?;
+        }
+        if options.telnet.is_some() {
+            let telnet = formats.of(&options.telnet_format, Vec::new(), None);
+            telnet.map_err(|error| error.context("telnet_format"))?;
+        }
+        Ok(formats)
+    }
+
+    /// The format called `name` that the parameters `asked` and the database of a request choose.
+    ///
+    /// # Errors
+    /// `Config` for an unknown format, an unknown parameter or a wrong value; `NotFound` for a database that may not be named.
+    pub(super) fn of(
+        &self,
+        name: &str,
+        mut asked: Vec<(String, String)>,
+        database: Option<&str>,
+    ) -> Result<(Key, Made)> {
+        let info = self.registry.find(name).ok().and_then(|found| {
+            found.into_iter().find(|info| info.kind() == kwsync_core::config::ConnectorKind::Format)
+        });
+        // The registry knows the nearest name.
+        let Some(info) = info else {
+            return self
+                .registry
+                .decoder(name, &Dsn::of_path("listen", ""), &self.options)
+                .and_then(|_| Err(Error::config(format!("there is no format `{name}`"))));
+        };
+        asked.sort();
+        let database = self.database(database)?;
+        let key = Key { format: info.name(), params: asked, database };
+        if let Some(made) = self.made.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok((key, Arc::clone(made)));
+        }
+        let mut dsn = Dsn::of_path("listen", "");
+        let own = self.given.iter().filter(|(format, ..)| format == info.name());
+        for (_, name, value) in own {
+            // The request's own word wins.
+            let param = info.params().iter().find(|param| param.is_called(name));
+            let again = |(asked, _): &&(String, String)| param.is_some_and(|param| param.is_called(asked));
+            let is_list = param.is_some_and(|param| param.kind() == ParamType::List);
+            if is_list || !key.params.iter().any(|pair| again(&pair)) {
+                dsn = dsn.with_param(name.as_str(), Some(value.clone()));
+            }
+        }
+        for (name, value) in &key.params {
+            dsn = dsn.with_param(name.as_str(), Some(value.clone()));
+        }
+        let table = info.params().iter().find(|param| param.name() == "table");
+        if table.is_some_and(|table| table.default().is_none()) && dsn.get("table").is_none() {
+            return Err(Error::config(format!("the records of {} do not say of which table they are", info.name()))
+                .with_hint(format!("POST /ingest/{}?table=NAME", info.name())));
+        }
+        let made = self.registry.decoder(info.name(), &dsn, &self.open(key.database.as_ref()))?;
+        let mut known = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(key.clone(), Arc::clone(&made));
+        Ok((key, made))
+    }
+
+    /// The database as far as it makes a difference.
+    fn database(&self, name: Option<&str>) -> Result<Option<Arc<str>>> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+        if !self.allowed.is_empty() && !self.allowed.iter().any(|allowed| allowed == name) {
+            let text = format!("database not found: {name:?}");
+            return Err(Error::new(ErrorKind::NotFound, text).with_hint("the operator names them by databases="));
+        }
+        if self.database == DatabaseMode::Ignore {
+            return Ok(None);
+        }
+        if name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+            return Err(Error::config("the name of the database is too long, or holds control characters"));
+        }
+        Ok(Some(name.into()))
+    }
+
+    fn open(&self, database: Option<&Arc<str>>) -> OpenOptions {
+        let Some(database) = database.filter(|_| self.database == DatabaseMode::Schema) else {
+            return self.options.clone();
+        };
+        let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        if schemas.len() >= MOST && !schemas.contains_key(database) {
+            schemas.clear();
+        }
+        self.options.clone().with_schemas(Arc::clone(schemas.entry(Arc::clone(database)).or_default()))
+    }
+
+    /// Rows as they belong into their database.
+    pub(super) fn place(&self, batch: TableBatch, database: Option<&Arc<str>>) -> Result<Transformed> {
+        let Some(database) = database else { return Ok(batch.into()) };
+        match &self.database {
+            DatabaseMode::Ignore => Ok(batch.into()),
+            DatabaseMode::Schema => {
+                let table = TableId::with_schema(Arc::clone(database), batch.table().name());
+                Ok(batch.with_table(table).into())
+            }
+            DatabaseMode::Column(name) if batch.schema().index_of(name).is_some() => {
+                let reason =
+                    format!("the column {name:?} is that of the database (database_column= calls it otherwise)");
+                let reject = |row| batch.reject(row, Stage::Transform, "column_clash", reason.as_str());
+                let rejects = (0..batch.rows()).map(reject).collect();
+                Ok(Transformed { batches: Vec::new(), rejects, filtered: 0 })
+            }
+            DatabaseMode::Column(name) => AddColumn::tag(name.as_str(), &**database).apply(batch),
+        }
+    }
+}
