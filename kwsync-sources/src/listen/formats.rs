@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kwsync_core::config::{Dsn, OpenOptions, ParamType, Registry};
+use kwsync_core::config::{ConnectorInfo, ConnectorKind, Dsn, OpenOptions, ParamType, Registry};
 use kwsync_core::{
     AddColumn, DecoderFactory, Error, ErrorKind, Result, SchemaRegistry, Stage, TableBatch, TableId,
     Transform, Transformed,
@@ -58,7 +58,9 @@ impl Formats {
         let mut names: Vec<&str> = options.formats.iter().map(|(format, ..)| format.as_str()).collect();
         names.dedup();
         for name in names {
-            formats.of(name, Vec::new(), None)?;
+            let info = formats.info(name)?;
+            let key = Key { format: info.name(), params: Vec::new(), database: None };
+            formats.make(&info, &key)?;
         }
         if options.telnet.is_some() {
             let telnet = formats.of(&options.telnet_format, Vec::new(), None);
@@ -77,48 +79,55 @@ impl Formats {
         mut asked: Vec<(String, String)>,
         database: Option<&str>,
     ) -> Result<(Key, Made)> {
-        let info = self.registry.find(name).ok().and_then(|found| {
-            found.into_iter().find(|info| info.kind() == kwsync_core::config::ConnectorKind::Format)
-        });
-        // The registry knows the nearest name.
-        let Some(info) = info else {
-            return self
-                .registry
-                .decoder(name, &Dsn::of_path("listen", ""), &self.options)
-                .and_then(|_| Err(Error::config(format!("there is no format `{name}`"))));
-        };
+        let info = self.info(name)?;
         asked.sort();
         let database = self.database(database)?;
         let key = Key { format: info.name(), params: asked, database };
         if let Some(made) = self.made.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok((key, Arc::clone(made)));
         }
-        let mut dsn = Dsn::of_path("listen", "");
-        let own = self.given.iter().filter(|(format, ..)| format == info.name());
-        for (_, name, value) in own {
-            // The request's own word wins.
-            let param = info.params().iter().find(|param| param.is_called(name));
-            let again = |(asked, _): &&(String, String)| param.is_some_and(|param| param.is_called(asked));
-            let is_list = param.is_some_and(|param| param.kind() == ParamType::List);
-            if is_list || !key.params.iter().any(|pair| again(&pair)) {
-                dsn = dsn.with_param(name.as_str(), Some(value.clone()));
-            }
-        }
-        for (name, value) in &key.params {
-            dsn = dsn.with_param(name.as_str(), Some(value.clone()));
-        }
+        let (dsn, made) = self.make(&info, &key)?;
         let table = info.params().iter().find(|param| param.name() == "table");
         if table.is_some_and(|table| table.default().is_none()) && dsn.get("table").is_none() {
-            return Err(Error::config(format!("the records of {} do not say of which table they are", info.name()))
-                .with_hint(format!("POST /ingest/{}?table=NAME", info.name())));
+            let name = info.name();
+            return Err(Error::config(format!("the records of {name} do not say of which table they are"))
+                .with_hint(format!("POST /ingest/{name}?table=NAME, or {name}.table=NAME for all")));
         }
-        let made = self.registry.decoder(info.name(), &dsn, &self.open(key.database.as_ref()))?;
         let mut known = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();
         }
         known.insert(key.clone(), Arc::clone(&made));
         Ok((key, made))
+    }
+
+    /// What makes the decoders of a format by the parameters of the address and of the request, whose own word wins.
+    fn make(&self, info: &ConnectorInfo, key: &Key) -> Result<(Dsn, Made)> {
+        let mut dsn = Dsn::of_path("listen", "");
+        for (_, name, value) in self.given.iter().filter(|(format, ..)| format == info.name()) {
+            let param = info.params().iter().find(|param| param.is_called(name));
+            let is_list = param.is_some_and(|param| param.kind() == ParamType::List);
+            let again = |(asked, _): &(String, String)| param.is_some_and(|param| param.is_called(asked));
+            if is_list || !key.params.iter().any(again) {
+                dsn = dsn.with_param(name.as_str(), Some(value.clone()));
+            }
+        }
+        for (name, value) in &key.params {
+            dsn = dsn.with_param(name.as_str(), Some(value.clone()));
+        }
+        let made = self.registry.decoder(info.name(), &dsn, &self.open(key.database.as_ref()))?;
+        Ok((dsn, made))
+    }
+
+    /// The format called `name`.
+    fn info(&self, name: &str) -> Result<ConnectorInfo> {
+        let found = self.registry.find(name).unwrap_or_default();
+        if let Some(info) = found.into_iter().find(|info| info.kind() == ConnectorKind::Format) {
+            return Ok(info);
+        }
+        // The registry knows the nearest name.
+        let made = self.registry.decoder(name, &Dsn::of_path("listen", ""), &self.options);
+        made.and_then(|_| Err(Error::config(format!("there is no format `{name}`"))))
     }
 
     /// The database as far as it makes a difference.

@@ -371,6 +371,7 @@ impl Reader for ListenReader {
             self.settled += 1;
             let mut told = self.refused.remove(open.request.input.split()).unwrap_or_default();
             (told.rows, told.fault) = (open.rows, open.fault.take());
+            told.first.sort_by_key(|refused| refused.line);
             if lost > 0 {
                 // It may have been this one's: better told twice than not at all.
                 told.fault.get_or_insert_with(|| {

@@ -169,7 +169,7 @@ fn requests_that_wait_are_committed_together() {
     let database = server.create_database();
     server.psql(&database, "CREATE TABLE g (time timestamptz, n bigint)");
     let served = Served::start(&server.dsn(&database), &[]);
-    served.post("/write", "g n=1i 1").expect(204);
+    served.post("/write", "g n=1i 1000").expect(204);
     // While the table is locked, everybody waits.
     let to = server.dsn(&database);
     let (locked, go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -194,7 +194,7 @@ fn requests_that_wait_are_committed_together() {
         .map(|n| {
             std::thread::Builder::new()
                 .stack_size(128 << 10)
-                .spawn(move || send(at, "POST", "/write", &[], format!("g n={n}i {n}").as_bytes()).unwrap().status)
+                .spawn(move || send(at, "POST", "/write", &[], format!("g n={n}i {n}000").as_bytes()).unwrap().status)
                 .unwrap()
         })
         .collect();
@@ -233,10 +233,10 @@ fn accepted_rows_come_although_the_database_was_away() {
         &server.dsn(&database),
         &["--listen", "listen://127.0.0.1:0?ack=accept", "--retry-wait", "200"],
     );
-    served.post("/write", "k n=1i 1").expect(204);
+    served.post("/write", "k n=1i 1000").expect(204);
     until("the first row", || server.try_psql(&database, "SELECT n FROM k", b"").is_ok_and(|out| out == b"1\n"));
     server.stop_immediately();
-    served.post("/write", "k n=2i 2\nbad").expect(400).says("partial write: line 2");
+    served.post("/write", "k n=2i 2000\nbad").expect(400).says("partial write: line 2");
     server.restart();
     until("the second row", || server.psql(&database, "SELECT count(DISTINCT n) FROM k").trim() == "2");
     assert!(served.err().contains("ack=accept"), "{}", served.err());

@@ -65,9 +65,9 @@ fn mistakes_of_clients_have_their_answers() {
     let reply = served.get("/write").expect(405).says("takes POST");
     assert!(reply.head.contains("allow: post"), "{reply:?}");
     served.post("/ping", "").expect(405).says("GET, HEAD");
-    served.post("/write?precision=h", "a n=1i 1").expect(400).says("invalid precision");
-    served.post("/write?precison=s", "a n=1i 1").expect(400).says("did you mean `precision`?");
-    served.post("/api/v2/write?precision=weeks", "a n=1i 1").expect(400).says("\"code\":\"invalid\"");
+    served.post("/write?precision=h", "a n=1i 1000").expect(400).says("invalid precision");
+    served.post("/write?precison=s", "a n=1i 1000").expect(400).says("did you mean `precision`?");
+    served.post("/api/v2/write?precision=weeks", "a n=1i 1000").expect(400).says("\"code\":\"invalid\"");
     served.post("/ingest/jsn", "{}").expect(400).says("did you mean `json`?");
     served.post("/ingest/parquet", "PAR1").expect(400).says("cannot be read here");
     served.post("/ingest/csv", "1,2").expect(400).says("?table=NAME");
@@ -79,7 +79,7 @@ fn mistakes_of_clients_have_their_answers() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    served.post("/write", "a n=1i 1").expect(204);
+    served.post("/write", "a n=1i 1000").expect(204);
 }
 
 /// Who is slow is let go, and holds up nobody else for longer.
@@ -103,7 +103,7 @@ fn slow_clients_are_let_go() {
     let head = half(served.http, b"POST /write HTTP/1.1\r\nHost: ");
     let body = half(served.http, b"POST /write HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\na n=");
     // No place is free until one of them goes.
-    served.post("/write", "a n=1i 1").expect(204);
+    served.post("/write", "a n=1i 1000").expect(204);
     let (head, body) = (end(head), end(body));
     assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
     assert!(body.starts_with("HTTP/1.1 408") && body.contains("client_timeout"), "{body}");
@@ -120,9 +120,9 @@ fn who_comes_when_too_many_wait_is_told() {
         &server.dsn(&database),
         &["--listen", "listen://127.0.0.1:0?max_body=64KiB&max_waiting=128KiB", "--retry-wait", "200"],
     );
-    served.post("/write", "w n=0i 1").expect(204);
+    served.post("/write", "w n=0i 1000").expect(204);
     server.stop_immediately();
-    let body: String = (0..3_000).map(|n| format!("w n={n}i {n}\n")).collect();
+    let body: String = (0..3_000).map(|n| format!("w n={n}i {n}000\n")).collect();
     let at = served.http;
     let threads: Vec<_> = (0..12)
         .map(|_| {
@@ -144,8 +144,8 @@ fn a_job_that_fails_tells_those_that_wait() {
     let Some(server) = PgServer::shared() else { return };
     let database = server.create_database();
     let served = Served::start(&server.dsn(&database), &["--errors", "fail"]);
-    served.post("/write", "f n=1i 1").expect(204);
-    let reply = served.post("/write", "f n=2i 2\nnonsense\n").expect(503);
+    served.post("/write", "f n=1i 1000").expect(204);
+    let reply = served.post("/write", "f n=2i 2000\nnonsense\n").expect(503);
     assert!(reply.body.contains("the server has stopped"), "{reply:?}");
     let ran = served.end();
     assert_eq!(ran.status(), 1, "{}", ran.err());

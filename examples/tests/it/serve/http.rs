@@ -35,8 +35,8 @@ fn each_endpoint_there_and_back() {
     assert_eq!(details, serde_json::json!({"success": 2, "failed": 0, "errors": []}));
     is("SELECT count(*), count(DISTINCT host), sum(value) FROM \"sys.load\"", "6|2|255");
 
-    served.post("/ingest/line_influxdb", "lp n=1i 1").expect(204);
-    served.post("/ingest/lp", "lp n=2i 2").expect(204);
+    served.post("/ingest/line_influxdb", "lp n=1i 1000").expect(204);
+    served.post("/ingest/lp", "lp n=2i 2000").expect(204);
     is("SELECT sum(n) FROM lp", "3");
     served.post("/ingest/line_opentsdb", "put tel.a 1700000000 1 host=a\ntel.a 1700000001 2 host=b\n").expect(204);
     is("SELECT sum(value) FROM \"tel.a\"", "3");
@@ -103,12 +103,12 @@ fn bad_lines_cost_themselves() {
     let served = Served::start(&server.dsn(&database), &["--errors", "reject:bad.jsonl"]);
     let count = |sql: &str| server.psql(&database, sql).trim().to_owned();
 
-    let reply = served.post("/write", "m n=1i 1\nm n=2i 2\nm n= 3\nm n=4i 4\nno line\n").expect(400);
+    let reply = served.post("/write", "m n=1i 1000\nm n=2i 2000\nm n= 3\nm n=4i 4000\nno line\n").expect(400);
     let error = reply.json()["error"].as_str().unwrap().to_owned();
     assert!(error.starts_with("partial write: line 3: ") && error.ends_with("dropped=2"), "{error}");
     assert!(error.contains("line 5: "), "{error}");
     assert_eq!(count("SELECT sum(n) FROM m"), "7");
-    let reply = served.post("/api/v2/write?bucket=b", "m n=5i 5\nm n=oops 6").expect(400);
+    let reply = served.post("/api/v2/write?bucket=b", "m n=5i 5000\nm n=oops 6000").expect(400);
     assert_eq!((&reply.json()["code"], &reply.json()["line"]), (&"invalid".into(), &2.into()), "{reply:?}");
     assert_eq!(count("SELECT sum(n) FROM m"), "12");
     served.post("/write", "nonsense").expect(400).says("nothing is written: line 1: ").says("dropped=1");
@@ -133,7 +133,7 @@ fn bad_lines_cost_themselves() {
     assert_eq!(count("SELECT count(*) FROM p"), "2");
 
     let rejects = std::fs::read_to_string(served.path("bad.jsonl")).unwrap();
-    assert!(rejects.contains("m n=oops 6") && rejects.contains("small n=100i 2000"), "{rejects}");
+    assert!(rejects.contains("m n=oops 6000") && rejects.contains("small n=100i 2000"), "{rejects}");
     let ran = served.terminate();
     assert_eq!(ran.status(), 143, "{}", ran.err());
 }
@@ -145,22 +145,22 @@ fn bodies_are_read_within_bounds() {
     let served =
         Served::start(&server.dsn(&database), &["--listen", "listen://127.0.0.1:0?max_body=1MiB&max_waiting=2MiB"]);
     let gz = [("Content-Encoding", "gzip")];
-    let zipped = [gzip(b"z n=1i 1\nz n=2i "), gzip(b"2\n")].concat();
+    let zipped = [gzip(b"z n=1i 1000\nz n=2i "), gzip(b"2000\n")].concat();
     served.send("POST", "/write", &gz, &zipped).unwrap().expect(204);
     assert_eq!(server.psql(&database, "SELECT sum(n) FROM z").trim(), "3");
     served.send("POST", "/write", &gz, b"").unwrap().expect(204);
 
-    served.send("POST", "/write", &gz, b"z n=1i 1").unwrap().expect(400).says("no gzip");
+    served.send("POST", "/write", &gz, b"z n=1i 1000").unwrap().expect(400).says("no gzip");
     served.send("POST", "/write", &gz, &zipped[..20]).unwrap().expect(400).says("no gzip");
     let other = [("Content-Encoding", "br")];
-    served.send("POST", "/write", &other, b"z n=1i 1").unwrap().expect(415).says("gzip is");
+    served.send("POST", "/write", &other, b"z n=1i 1000").unwrap().expect(415).says("gzip is");
     // A few KiB that become a GiB.
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     (0..64).for_each(|_| std::io::Write::write_all(&mut bomb, &vec![b'\n'; 16 << 20]).unwrap());
     served.send("POST", "/write", &gz, bomb.finish().unwrap()).unwrap().expect(413).says("max_body");
     let long = [("Content-Length", "1000000000")];
     served.send("POST", "/write", &long, b"").unwrap().expect(413).says("max_body");
-    served.post("/write", "z n=3i 3").expect(204);
+    served.post("/write", "z n=3i 3000").expect(204);
     assert_eq!(server.psql(&database, "SELECT sum(n) FROM z").trim(), "6");
 }
 
@@ -171,16 +171,16 @@ fn only_who_may_write_does() {
     let to = server.dsn(&database);
     let served =
         Served::start(&to, &["--listen", "listen://127.0.0.1:0?token=t0psecret&user=me&password=pa:ss", "-vvv"]);
-    let with = |header: &str| served.send("POST", "/write", &[("Authorization", header)], b"a n=1i 1").unwrap();
-    served.post("/write", "a n=1i 1").expect(401).says("unauthorized");
+    let with = |header: &str| served.send("POST", "/write", &[("Authorization", header)], b"a n=1i 1000").unwrap();
+    served.post("/write", "a n=1i 1000").expect(401).says("unauthorized");
     for refused in ["Token t0psecre", "Token t0psecret1", "Bearer", "Basic bWU6cGE6c1M=", "Digest x", "Token me:pa"] {
         with(refused).expect(401);
     }
-    served.post("/write?u=me&p=wrong", "a n=1i 1").expect(401);
+    served.post("/write?u=me&p=wrong", "a n=1i 1000").expect(401);
     for taken in ["Token t0psecret", "Bearer t0psecret", "Basic bWU6cGE6c3M=", "Token me:pa:ss"] {
         with(taken).expect(204);
     }
-    served.post("/write?u=me&p=pa:ss", "a n=1i 1").expect(204);
+    served.post("/write?u=me&p=pa:ss", "a n=1i 1000").expect(204);
     served.post("/api/put", "[]").expect(401).says("\"error\":{\"code\":401");
     served.get("/ping").expect(204);
     assert_eq!(server.psql(&database, "SELECT count(*) FROM a").trim(), "5");
@@ -195,21 +195,21 @@ fn databases_become_what_they_are_told_to() {
     server.psql(&database, "CREATE SCHEMA one; CREATE SCHEMA two");
     let to = server.dsn(&database);
     let served = Served::start(&to, &["--listen", "listen://127.0.0.1:0?database=schema"]);
-    served.post("/write?db=one", "t v=1i 1").expect(204);
+    served.post("/write?db=one", "t v=1i 1000").expect(204);
     // Another type: it is another table.
-    served.post("/api/v2/write?bucket=two", "t v=1.5 1").expect(204);
-    served.post("/write?db=three", "t v=1i 1").expect(400).says("three");
-    served.post("/write", "t v=3i 1").expect(204);
+    served.post("/api/v2/write?bucket=two", "t v=1.5 1000").expect(204);
+    served.post("/write?db=three", "t v=1i 1000").expect(400).says("three");
+    served.post("/write", "t v=3i 1000").expect(204);
     assert_eq!(
         server.psql(&database, "SELECT v FROM one.t UNION ALL SELECT v FROM two.t UNION ALL SELECT v FROM t").trim(),
         "1\n1.5\n3"
     );
     drop(served);
     let served = Served::start(&to, &["--listen", "listen://127.0.0.1:0?database=column&databases=one,two"]);
-    served.post("/write?db=one", "c v=1i 1\n").expect(204);
-    served.post("/write?db=two", "c v=2i 1\n").expect(204);
-    served.post("/write?db=three", "c v=2i 1\n").expect(404).says("database not found: \\\"three\\\"");
-    served.post("/write?db=two", "c,database=x v=3i 1\nc v=4i 2").expect(400).says("database_column=");
+    served.post("/write?db=one", "c v=1i 1000\n").expect(204);
+    served.post("/write?db=two", "c v=2i 1000\n").expect(204);
+    served.post("/write?db=three", "c v=2i 1000\n").expect(404).says("database not found: \\\"three\\\"");
+    served.post("/write?db=two", "c,database=x v=3i 1000\nc v=4i 2000").expect(400).says("database_column=");
     assert_eq!(
         server.psql(&database, "SELECT database, v FROM c ORDER BY v").trim(),
         "one|1\ntwo|2"
@@ -234,7 +234,7 @@ fn tls_is_spoken_with_a_certificate() {
     assert!(served.err().contains("listening on https://127.0.0.1:"), "{}", served.err());
     let url = format!("https://127.0.0.1:{}/write", served.http.port());
     let sent = std::process::Command::new("curl")
-        .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "cpu n=1i 1", &url, "--cacert"])
+        .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "cpu n=1i 1000", &url, "--cacert"])
         .arg(&cert)
         .output()
         .unwrap();

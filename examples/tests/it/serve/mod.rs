@@ -36,8 +36,8 @@ impl Served {
         let file = |name: &str| File::create(place.path(name)).unwrap();
         let mut command = place.command(arguments);
         let mut child =
-            command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().unwrap();
-        let err = || std::fs::read_to_string(place.path("err")).unwrap();
+            command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap();
+        let err = || std::fs::read_to_string(place.path("stderr")).unwrap();
         let telnet = arguments.iter().any(|argument| argument.contains("telnet"));
         until("the address", || {
             assert!(child.try_wait().unwrap().is_none(), "it ended: {}", err());
@@ -57,7 +57,7 @@ impl Served {
     }
 
     pub(super) fn err(&self) -> String {
-        std::fs::read_to_string(self.place.path("err")).unwrap()
+        std::fs::read_to_string(self.place.path("stderr")).unwrap()
     }
 
     pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
@@ -92,7 +92,7 @@ impl Served {
     pub(super) fn end(mut self) -> Ran {
         let status = self.child.wait().unwrap();
         let read = |name: &str| std::fs::read(self.place.path(name)).unwrap();
-        Ran::of(std::process::Output { status, stdout: read("out"), stderr: read("err") })
+        Ran::of(std::process::Output { status, stdout: read("stdout"), stderr: read("stderr") })
     }
 
     pub(super) fn terminate(self) -> Ran {
