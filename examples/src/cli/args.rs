@@ -193,7 +193,8 @@ impl RunArgs {
             .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
         let mut settings = Settings::new().with_environment(variables);
         if self.from.as_deref().is_some_and(serve::is_service) {
-            let unset = |(name, _): &(&str, &str)| std::env::var_os(name).is_none_or(|value| value.is_empty());
+            let unset =
+                |(name, _): &(&str, &str)| std::env::var_os(name).is_none_or(|value| value.is_empty());
             settings = settings.with_environment(serve::DEFAULTS.into_iter().filter(unset));
         }
         if let Some(path) = &self.spec {

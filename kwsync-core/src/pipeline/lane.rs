@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arrow_array::Array;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -14,8 +13,8 @@ use super::coalesce::Coalescer;
 use super::ledger::Ledger;
 use super::meter::Count;
 use super::queue::{Receiver, Sender, queue};
+use super::transformed::Transformed;
 use super::{Progress, Shared};
-use crate::transform::{without, without_column};
 use crate::{
     Assignment, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Parts,
     Reject, Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
@@ -327,86 +326,6 @@ async fn acknowledge(
     match in_hand {
         Some((_, reader)) => reader.commit_parts(&parts).await,
         None => Ok(()),
-    }
-}
-
-/// A batch of the source behind all transforms.
-struct Transformed {
-    batches: Vec<TableBatch>,
-    rejects: Vec<Reject>,
-    counts: DecodeCounts,
-    /// Rows as they came from the source.
-    rows: u64,
-    filtered: u64,
-    read: u64,
-    /// How far each split or part has come.
-    reached: Vec<(Arc<str>, SplitPosition)>,
-}
-
-impl Transformed {
-    fn new(shared: &Shared, split: Option<Arc<str>>, batch: SourceBatch) -> Result<Self> {
-        let SourceBatch { decoded, position, bytes, parts, commit: _, assignment: _ } = batch;
-        let reached = match split {
-            Some(split) => vec![(split, position)],
-            None => parts,
-        };
-        let rows = decoded.batches.iter().map(|batch| batch.rows() as u64).sum();
-        let (mut batches, mut rejects, mut filtered) = (decoded.batches, decoded.rejects, 0);
-        for transform in &shared.transforms {
-            let mut changed = Vec::with_capacity(batches.len());
-            for batch in batches {
-                let made = transform.apply(batch)?;
-                changed.extend(made.batches);
-                rejects.extend(made.rejects);
-                filtered += made.filtered;
-            }
-            batches = changed;
-        }
-        Ok(Self { batches, rejects, counts: decoded.counts, rows, filtered, read: bytes, reached })
-    }
-
-    /// Makes the target ready for every batch. Where a fault of the data stands in the way, as a name that the target
-    /// cannot have, the rows that have that column are refused, or all of them if it is the table; the others go on.
-    async fn prepare(&mut self, shared: &Shared) -> Result<()> {
-        let mut ready = Vec::with_capacity(self.batches.len());
-        'batches: for mut batch in std::mem::take(&mut self.batches) {
-            while !shared.is_ready(batch.table(), batch.schema()) {
-                let Err(error) = shared.prepare(batch.table(), batch.schema()).await else { break };
-                if !concerns_rows(&error, shared.answers) {
-                    return Err(error);
-                }
-                let named = error.location().and_then(Location::column);
-                let column = named.and_then(|name| batch.schema().index_of(name));
-                let has =
-                    |row: &usize| column.is_none_or(|column| batch.batch().column(column).is_valid(*row));
-                let refused: Vec<usize> = (0..batch.rows()).filter(has).collect();
-                let (code, reason) = (error.code().unwrap_or("cannot_prepare"), error.message());
-                self.rejects.extend(refused.iter().map(|row| batch.reject(*row, Stage::Write, code, reason)));
-                match column {
-                    Some(column) if refused.len() < batch.rows() => {
-                        batch = without_column(without(batch, &refused)?, column)?;
-                    }
-                    _ => continue 'batches,
-                }
-            }
-            ready.push(batch);
-        }
-        self.batches = ready;
-        Ok(())
-    }
-}
-
-/// Whether a table that cannot be made ready costs the rows alone. Where somebody waits for an answer, so do rows that do not
-/// fit their table, and tables that may not be made: one client must not end the job of all others.
-fn concerns_rows(error: &Error, answers: bool) -> bool {
-    match error.kind() {
-        ErrorKind::Data => true,
-        ErrorKind::Schema => answers,
-        // No such schema; no right to make a table.
-        ErrorKind::NotFound | ErrorKind::Permission => {
-            answers && matches!(error.code(), Some("3F000" | "42501"))
-        }
-        _ => false,
     }
 }
 

@@ -4,6 +4,8 @@
 //! takes splits one after the other; the writing task transforms, puts small batches of one table together,
 //! writes, and commits with a checkpoint for each split that the rows came from. Order is kept within a split.
 
+#[cfg(test)]
+mod answer_tests;
 mod coalesce;
 mod lane;
 mod ledger;
@@ -14,6 +16,7 @@ mod rate;
 mod report;
 #[cfg(test)]
 mod tests;
+mod transformed;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;

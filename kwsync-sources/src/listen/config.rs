@@ -173,8 +173,10 @@ impl ListenOptions {
             }
         };
         if let Some(object) = dsn.object() {
-            return Err(Error::config(format!("the address to listen at has no path, and `/{object}` is one"))
-                .with_hint("the paths are fixed: /write, /api/v2/write, /api/put, /ingest/FORMAT"));
+            return Err(Error::config(format!(
+                "the address to listen at has no path, and `/{object}` is one"
+            ))
+            .with_hint("the paths are fixed: /write, /api/v2/write, /api/put, /ingest/FORMAT"));
         }
         let text = |name: &str| params.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
         let identity = match (text("cert"), text("key")) {
@@ -259,11 +261,14 @@ impl ListenOptions {
             warnings.push(format!("whoever reaches {place} may write: telnet knows no password"));
         }
         if self.ack == AckMode::Accept {
-            warnings
-                .push("ack=accept: what was answered and is not committed yet is lost with this process".to_owned());
+            warnings.push(
+                "ack=accept: what was answered and is not committed yet is lost with this process".to_owned(),
+            );
         }
         if self.database == DatabaseMode::Schema && self.databases.is_empty() {
-            warnings.push("database=schema: clients choose any schema; databases= names those that they may".to_owned());
+            warnings.push(
+                "database=schema: clients choose any schema; databases= names those that they may".to_owned(),
+            );
         }
         warnings
     }

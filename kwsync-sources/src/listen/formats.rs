@@ -33,6 +33,8 @@ pub(super) type Made = DecoderFactory;
 /// Makes decoders of every format.
 pub(super) struct Formats {
     registry: Registry,
+    /// The formats by all of their names.
+    known: HashMap<&'static str, ConnectorInfo>,
     options: OpenOptions,
     given: Vec<(String, String, String)>,
     database: DatabaseMode,
@@ -46,8 +48,14 @@ impl Formats {
     /// # Errors
     /// `Config` for a parameter of a format that it does not have, and for an unknown telnet format.
     pub(super) fn new(registry: Registry, open: OpenOptions, options: &ListenOptions) -> Result<Self> {
+        let all = registry.connectors().into_iter().filter(|info| info.kind() == ConnectorKind::Format);
+        let named = |info: ConnectorInfo| {
+            std::iter::once(info.name()).chain(info.aliases().iter().copied()).map(move |name| (name, info))
+        };
+        let known = all.flat_map(named).collect();
         let formats = Self {
             registry,
+            known,
             options: open,
             given: options.formats.clone(),
             database: options.database.clone(),
@@ -115,15 +123,18 @@ impl Formats {
         for (name, value) in &key.params {
             dsn = dsn.with_param(name.as_str(), Some(value.clone()));
         }
+        // A body is a message, whose objects may go over lines, and whose lines are counted all the same.
+        if info.params().iter().any(|param| param.name() == "records") && dsn.get("records").is_none() {
+            dsn = dsn.with_param("records", Some("values".to_owned()));
+        }
         let made = self.registry.decoder(info.name(), &dsn, &self.open(key.database.as_ref()))?;
         Ok((dsn, made))
     }
 
     /// The format called `name`.
     fn info(&self, name: &str) -> Result<ConnectorInfo> {
-        let found = self.registry.find(name).unwrap_or_default();
-        if let Some(info) = found.into_iter().find(|info| info.kind() == ConnectorKind::Format) {
-            return Ok(info);
+        if let Some(info) = self.known.get(name) {
+            return Ok(*info);
         }
         // The registry knows the nearest name.
         let made = self.registry.decoder(name, &Dsn::of_path("listen", ""), &self.options);
@@ -135,7 +146,9 @@ impl Formats {
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
         if !self.allowed.is_empty() && !self.allowed.iter().any(|allowed| allowed == name) {
             let text = format!("database not found: {name:?}");
-            return Err(Error::new(ErrorKind::NotFound, text).with_hint("the operator names them by databases="));
+            return Err(
+                Error::new(ErrorKind::NotFound, text).with_hint("the operator names them by databases=")
+            );
         }
         if self.database == DatabaseMode::Ignore {
             return Ok(None);
@@ -167,8 +180,9 @@ impl Formats {
                 Ok(batch.with_table(table).into())
             }
             DatabaseMode::Column(name) if batch.schema().index_of(name).is_some() => {
-                let reason =
-                    format!("the column {name:?} is that of the database (database_column= calls it otherwise)");
+                let reason = format!(
+                    "the column {name:?} is that of the database (database_column= calls it otherwise)"
+                );
                 let reject = |row| batch.reject(row, Stage::Transform, "column_clash", reason.as_str());
                 let rejects = (0..batch.rows()).map(reject).collect();
                 Ok(Transformed { batches: Vec::new(), rejects, filtered: 0 })

@@ -115,7 +115,8 @@ impl Server {
     /// Lets the last answers out, and closes everything.
     pub(super) async fn end(&self) {
         self.shared.advance(Phase::Ended);
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let tasks =
+            std::mem::take(&mut *self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         for task in tasks {
             // It ends by itself soon.
             drop(task.await);

@@ -111,20 +111,7 @@ impl Source for ListenSource {
                 Ok::<_, Error>(server)
             })
             .await?;
-        self.shared.queue.reader(true);
-        Ok(ListenReader {
-            shared: Arc::clone(&self.shared),
-            decoders: HashMap::new(),
-            in_hand: None,
-            open: VecDeque::new(),
-            refused: HashMap::new(),
-            lost: 0,
-            taken: 0,
-            given: 0,
-            settled: 0,
-            since: None,
-            bytes: 0,
-        })
+        Ok(ListenReader::new(Arc::clone(&self.shared)))
     }
 }
 
@@ -172,6 +159,23 @@ impl std::fmt::Debug for ListenReader {
 }
 
 impl ListenReader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        shared.queue.reader(true);
+        Self {
+            shared,
+            decoders: HashMap::new(),
+            in_hand: None,
+            open: VecDeque::new(),
+            refused: HashMap::new(),
+            lost: 0,
+            taken: 0,
+            given: 0,
+            settled: 0,
+            since: None,
+            bytes: 0,
+        }
+    }
+
     /// Begins with a request.
     fn begin(&mut self, mut request: Request) -> Result<()> {
         self.since.get_or_insert_with(Instant::now);
@@ -189,7 +193,6 @@ impl ListenReader {
         }
         let decoder = decoder(&mut self.decoders, &request.key)?;
         decoder.begin(Arc::clone(&request.input), request.at);
-        // A body is a message: JSON may go over lines.
         decoder.message(&Metadata::new());
         let rest = request.body.clone();
         self.in_hand = Some(InHand { open: Open { request, rows: 0, fault: None }, rest });
@@ -375,7 +378,9 @@ impl Reader for ListenReader {
             if lost > 0 {
                 // It may have been this one's: better told twice than not at all.
                 told.fault.get_or_insert_with(|| {
-                    format!("{lost} rows of this or of other requests, whose lines are not known, were refused")
+                    format!(
+                        "{lost} rows of this or of other requests, whose lines are not known, were refused"
+                    )
                 });
             }
             open.request.answer(Outcome::Settled(told));

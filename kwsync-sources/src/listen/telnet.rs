@@ -167,7 +167,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, S> {
             Outcome::Settled(settled) => {
                 let mut text = String::new();
                 for refused in &settled.first {
-                    text.push_str(&format!("put: illegal argument: {} (line {})\n", refused.reason, refused.line));
+                    text.push_str(&format!(
+                        "put: illegal argument: {} (line {})\n",
+                        refused.reason, refused.line
+                    ));
                 }
                 let more = settled.refused.saturating_sub(settled.first.len() as u64);
                 if more > 0 {

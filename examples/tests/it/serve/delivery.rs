@@ -194,7 +194,9 @@ fn requests_that_wait_are_committed_together() {
         .map(|n| {
             std::thread::Builder::new()
                 .stack_size(128 << 10)
-                .spawn(move || send(at, "POST", "/write", &[], format!("g n={n}i {n}000").as_bytes()).unwrap().status)
+                .spawn(move || {
+                    send(at, "POST", "/write", &[], format!("g n={n}i {n}000").as_bytes()).unwrap().status
+                })
                 .unwrap()
         })
         .collect();
@@ -209,7 +211,12 @@ fn requests_that_wait_are_committed_together() {
     let answers: Vec<u16> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     assert!(answers.iter().all(|status| *status == 204), "{answers:?}");
     let found = server.psql(&database, "SELECT count(DISTINCT n), count(DISTINCT xmin::text) < 50 FROM g");
-    assert_eq!(found.trim(), format!("{}|t", CLIENTS + 1), "{}", server.psql(&database, "SELECT xmin, count(*) FROM g GROUP BY 1"));
+    assert_eq!(
+        found.trim(),
+        format!("{}|t", CLIENTS + 1),
+        "{}",
+        server.psql(&database, "SELECT xmin, count(*) FROM g GROUP BY 1")
+    );
     drop((served, to));
 }
 
@@ -234,7 +241,9 @@ fn accepted_rows_come_although_the_database_was_away() {
         &["--listen", "listen://127.0.0.1:0?ack=accept", "--retry-wait", "200"],
     );
     served.post("/write", "k n=1i 1000").expect(204);
-    until("the first row", || server.try_psql(&database, "SELECT n FROM k", b"").is_ok_and(|out| out == b"1\n"));
+    until("the first row", || {
+        server.try_psql(&database, "SELECT n FROM k", b"").is_ok_and(|out| out == b"1\n")
+    });
     server.stop_immediately();
     served.post("/write", "k n=2i 2000\nbad").expect(400).says("partial write: line 2");
     server.restart();

@@ -27,7 +27,10 @@ fn mistakes_of_the_operator_have_their_messages() {
         ("listen://127.0.0.1:0?csv.headr=true", "did you mean `header`?"),
         ("listen://127.0.0.1:0?line_influxdb.precision=h", "line_influxdb"),
         ("listen://127.0.0.1:0?telnet=a/b", "write HOST:PORT"),
-        ("listen://127.0.0.1:0?telnet=127.0.0.1:0&telnet_format=line_opentsd", "did you mean `line_opentsdb`?"),
+        (
+            "listen://127.0.0.1:0?telnet=127.0.0.1:0&telnet_format=line_opentsd",
+            "did you mean `line_opentsdb`?",
+        ),
         ("listen://127.0.0.1:0?cert=x", "cert and key go together"),
         ("listen://127.0.0.1:0?cert=x&key=y", "cert holds no certificates"),
         ("listen://127.0.0.1:0?user=me", "user and password go together"),
@@ -134,7 +137,10 @@ fn who_comes_when_too_many_wait_is_told() {
     server.restart();
     let replies: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     let busy = replies.iter().filter(|reply| reply.status == 503 && reply.body.contains("max_waiting"));
-    assert!(busy.clone().count() >= 8 && busy.clone().all(|reply| reply.head.contains("retry-after")), "{replies:?}");
+    assert!(
+        busy.clone().count() >= 8 && busy.clone().all(|reply| reply.head.contains("retry-after")),
+        "{replies:?}"
+    );
     assert!(replies.iter().any(|reply| reply.status == 204), "{replies:?}");
 }
 
@@ -150,4 +156,27 @@ fn a_job_that_fails_tells_those_that_wait() {
     let ran = served.end();
     assert_eq!(ran.status(), 1, "{}", ran.err());
     assert_eq!(server.psql(&database, "SELECT sum(n) FROM f").trim(), "1");
+}
+
+/// One client's columns do not end the job of all others; a database that is not there yet is waited for.
+#[test]
+fn what_one_client_sends_costs_others_nothing() {
+    let Some(server) = PgServer::start() else { return };
+    let database = server.create_database();
+    server.psql(&database, "CREATE SCHEMA locked; CREATE ROLE writer LOGIN PASSWORD 'w'; CREATE TABLE c (time timestamptz, n bigint, site text); GRANT INSERT, SELECT ON c TO writer");
+    let port = server.port();
+    server.stop_immediately();
+    let to = format!("postgres://writer:w@127.0.0.1:{port}/{database}");
+    let served = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| Served::start(&to, &["-T", "add-tag:site=x", "--retry-wait", "100"]));
+        server.restart();
+        starting.join().unwrap()
+    });
+    served.post("/write", "c n=1i 1000").expect(204);
+    // The transform's tag, and a table that this user may not make.
+    served.post("/write", "c,site=y n=2i 2000").expect(400).says("site");
+    served.post("/write", "other n=1i 1000").expect(400).says("permission denied");
+    served.post("/write", "c n=\"text\" 3000").expect(400).says("nothing is written");
+    served.post("/write", "c n=4i 4000").expect(204);
+    assert_eq!(server.psql(&database, "SELECT sum(n), count(*), max(site) FROM c").trim(), "5|2|x");
 }

@@ -15,12 +15,20 @@ fn each_endpoint_there_and_back() {
 
     served.post("/write?db=any&rp=autogen&precision=s", "cpu,host=a usage=0.5 1700000000\n").expect(204);
     is("SELECT host, usage, time FROM cpu", "a|0.5|2023-11-14 22:13:20+00");
-    for (precision, time) in
-        [("ms", "1700000000001"), ("u", "1700000000002000"), ("us", "1700000000003000"), ("n", "1700000000004000000")]
-    {
-        served.post(&format!("/write?precision={precision}"), format!("cpu,host=b usage=1 {time}")).expect(204);
+    for (precision, time) in [
+        ("ms", "1700000000001"),
+        ("u", "1700000000002000"),
+        ("us", "1700000000003000"),
+        ("n", "1700000000004000000"),
+    ] {
+        served
+            .post(&format!("/write?precision={precision}"), format!("cpu,host=b usage=1 {time}"))
+            .expect(204);
     }
-    is("SELECT string_agg(to_char(time, 'MS'), ',' ORDER BY time) FROM cpu WHERE host = 'b'", "001,002,003,004");
+    is(
+        "SELECT string_agg(to_char(time, 'MS'), ',' ORDER BY time) FROM cpu WHERE host = 'b'",
+        "001,002,003,004",
+    );
     served
         .post("/api/v2/write?org=o&bucket=b&precision=ms", "mem,host=a free=7i 1700000000000\nmem free=8i")
         .expect(204);
@@ -38,7 +46,9 @@ fn each_endpoint_there_and_back() {
     served.post("/ingest/line_influxdb", "lp n=1i 1000").expect(204);
     served.post("/ingest/lp", "lp n=2i 2000").expect(204);
     is("SELECT sum(n) FROM lp", "3");
-    served.post("/ingest/line_opentsdb", "put tel.a 1700000000 1 host=a\ntel.a 1700000001 2 host=b\n").expect(204);
+    served
+        .post("/ingest/line_opentsdb", "put tel.a 1700000000 1 host=a\ntel.a 1700000001 2 host=b\n")
+        .expect(204);
     is("SELECT sum(value) FROM \"tel.a\"", "3");
     served.post("/ingest/json_opentsdb", points).expect(204);
     is("SELECT count(*) FROM \"sys.load\"", "8");
@@ -50,10 +60,11 @@ fn each_endpoint_there_and_back() {
     is("SELECT string_agg(note, ';' ORDER BY id) FROM paper", "one;two, and more;three");
     served.post("/ingest/text?table=tabs&columns=id%20int8,note%20text", "1\tone\n2\t\\N\n").expect(204);
     is("SELECT count(*), count(note) FROM tabs", "2|1");
-    let kaiwudb = r#"{"database":"db","table":"kaiwu","type":"relational","columns":[{"name":"id","type":"INT4"},{"name":"v","type":"VARCHAR","length":20}],
-        "data":[[1,"a"],[2,"b"]]}"#;
-    let reply = served.post("/ingest/json_kaiwudb", kaiwudb);
-    println!("{reply:?}");
+    let kaiwudb = r#"{"table": "kaiwu", "columns": [{"name": "ts", "type": "TIMESTAMPTZ"}, {"name": "v", "type": "INT4"}],
+        "tags": [{"name": "site", "type": "VARCHAR", "length": 64, "primary": true}],
+        "data": [[1700000000000, 1, "a"], [1700000001000, 2, "b"]]}"#;
+    served.post("/ingest/json_kaiwudb", kaiwudb).expect(204);
+    is("SELECT string_agg(site || v, ',' ORDER BY ts) FROM kaiwu", "a1,b2");
 
     served.get("/ping").expect(204);
     served.send("HEAD", "/ping", &[], b"").unwrap().expect(204);
@@ -114,7 +125,9 @@ fn bad_lines_cost_themselves() {
     served.post("/write", "nonsense").expect(400).says("nothing is written: line 1: ").says("dropped=1");
 
     // What the target refuses: a check, a length, a type that its column does not have.
-    let reply = served.post("/write", "small n=1i 1000\nsmall n=100i 2000\nsmall s=\"long\" 3000\nsmall n=2i 4000").expect(400);
+    let reply = served
+        .post("/write", "small n=1i 1000\nsmall n=100i 2000\nsmall s=\"long\" 3000\nsmall n=2i 4000")
+        .expect(400);
     let error = reply.json()["error"].as_str().unwrap().to_owned();
     assert!(error.starts_with("partial write: ") && error.ends_with("dropped=2"), "{error}");
     assert!(error.contains("line 2: ") && error.contains("line 3: "), "{error}");
@@ -142,8 +155,10 @@ fn bad_lines_cost_themselves() {
 fn bodies_are_read_within_bounds() {
     let Some(server) = PgServer::shared() else { return };
     let database = server.create_database();
-    let served =
-        Served::start(&server.dsn(&database), &["--listen", "listen://127.0.0.1:0?max_body=1MiB&max_waiting=2MiB"]);
+    let served = Served::start(
+        &server.dsn(&database),
+        &["--listen", "listen://127.0.0.1:0?max_body=1MiB&max_waiting=2MiB"],
+    );
     let gz = [("Content-Encoding", "gzip")];
     let zipped = [gzip(b"z n=1i 1000\nz n=2i "), gzip(b"2000\n")].concat();
     served.send("POST", "/write", &gz, &zipped).unwrap().expect(204);
@@ -169,11 +184,16 @@ fn only_who_may_write_does() {
     let Some(server) = PgServer::shared() else { return };
     let database = server.create_database();
     let to = server.dsn(&database);
-    let served =
-        Served::start(&to, &["--listen", "listen://127.0.0.1:0?token=t0psecret&user=me&password=pa:ss", "-vvv"]);
-    let with = |header: &str| served.send("POST", "/write", &[("Authorization", header)], b"a n=1i 1000").unwrap();
+    let served = Served::start(
+        &to,
+        &["--listen", "listen://127.0.0.1:0?token=t0psecret&user=me&password=pa:ss", "-vvv"],
+    );
+    let with =
+        |header: &str| served.send("POST", "/write", &[("Authorization", header)], b"a n=1i 1000").unwrap();
     served.post("/write", "a n=1i 1000").expect(401).says("unauthorized");
-    for refused in ["Token t0psecre", "Token t0psecret1", "Bearer", "Basic bWU6cGE6c1M=", "Digest x", "Token me:pa"] {
+    for refused in
+        ["Token t0psecre", "Token t0psecret1", "Bearer", "Basic bWU6cGE6c1M=", "Digest x", "Token me:pa"]
+    {
         with(refused).expect(401);
     }
     served.post("/write?u=me&p=wrong", "a n=1i 1000").expect(401);
@@ -201,7 +221,9 @@ fn databases_become_what_they_are_told_to() {
     served.post("/write?db=three", "t v=1i 1000").expect(400).says("three");
     served.post("/write", "t v=3i 1000").expect(204);
     assert_eq!(
-        server.psql(&database, "SELECT v FROM one.t UNION ALL SELECT v FROM two.t UNION ALL SELECT v FROM t").trim(),
+        server
+            .psql(&database, "SELECT v FROM one.t UNION ALL SELECT v FROM two.t UNION ALL SELECT v FROM t")
+            .trim(),
         "1\n1.5\n3"
     );
     drop(served);
@@ -210,10 +232,7 @@ fn databases_become_what_they_are_told_to() {
     served.post("/write?db=two", "c v=2i 1000\n").expect(204);
     served.post("/write?db=three", "c v=2i 1000\n").expect(404).says("database not found: \\\"three\\\"");
     served.post("/write?db=two", "c,database=x v=3i 1000\nc v=4i 2000").expect(400).says("database_column=");
-    assert_eq!(
-        server.psql(&database, "SELECT database, v FROM c ORDER BY v").trim(),
-        "one|1\ntwo|2"
-    );
+    assert_eq!(server.psql(&database, "SELECT database, v FROM c ORDER BY v").trim(), "one|1\ntwo|2");
 }
 
 /// By TLS, with an authority of our own.
@@ -224,7 +243,9 @@ fn tls_is_spoken_with_a_certificate() {
         .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -days 1 -keyout own.key -out own.crt".split(' '))
         .current_dir(place.path(""))
         .output();
-    if !made.is_ok_and(|made| made.status.success()) || std::process::Command::new("curl").arg("-V").output().is_err() {
+    if !made.is_ok_and(|made| made.status.success())
+        || std::process::Command::new("curl").arg("-V").output().is_err()
+    {
         println!("SKIPPED: no openssl or no curl here");
         return;
     }
@@ -234,7 +255,17 @@ fn tls_is_spoken_with_a_certificate() {
     assert!(served.err().contains("listening on https://127.0.0.1:"), "{}", served.err());
     let url = format!("https://127.0.0.1:{}/write", served.http.port());
     let sent = std::process::Command::new("curl")
-        .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "cpu n=1i 1000", &url, "--cacert"])
+        .args([
+            "-sS",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--data-binary",
+            "cpu n=1i 1000",
+            &url,
+            "--cacert",
+        ])
         .arg(&cert)
         .output()
         .unwrap();

@@ -34,7 +34,8 @@ impl Client {
 fn lines_and_commands() {
     let Some(server) = PgServer::shared() else { return };
     let database = server.create_database();
-    let served = Served::start(&server.dsn(&database), &["--telnet", "127.0.0.1:0", "--errors", "reject:bad.jsonl"]);
+    let served =
+        Served::start(&server.dsn(&database), &["--telnet", "127.0.0.1:0", "--errors", "reject:bad.jsonl"]);
     let count = || server.psql(&database, "SELECT count(*), sum(value) FROM \"sys.cpu\"").trim().to_owned();
     let mut client = Client::of(&served);
     // Cut anywhere; an answer to a command comes when what was before it is committed.
@@ -61,7 +62,10 @@ fn lines_and_commands() {
     assert_eq!(client.hear(), "");
     assert_eq!(count(), "6|95");
     let rejects = std::fs::read_to_string(served.path("bad.jsonl")).unwrap();
-    assert!(rejects.contains("\"line\":6") && rejects.contains("put sys.cpu 1700000004 x host=a"), "{rejects}");
+    assert!(
+        rejects.contains("\"line\":6") && rejects.contains("put sys.cpu 1700000004 x host=a"),
+        "{rejects}"
+    );
     assert_eq!(served.terminate().status(), 143);
 }
 
@@ -77,8 +81,9 @@ fn many_lines_by_line_protocol() {
         for client in 0..4 {
             let served = &served;
             scope.spawn(move || {
-                let text: String =
-                    (0..LINES).map(|n| format!("l,c={client} n={n}i,s=\"text of a line\" {n}000\n")).collect();
+                let text: String = (0..LINES)
+                    .map(|n| format!("l,c={client} n={n}i,s=\"text of a line\" {n}000\n"))
+                    .collect();
                 let mut client = Client::of(served);
                 client.say(&text);
                 client.say("nonsense\nexit\n");
