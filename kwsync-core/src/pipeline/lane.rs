@@ -16,8 +16,8 @@ use super::queue::{Receiver, Sender, queue};
 use super::transformed::Transformed;
 use super::{Progress, Shared};
 use crate::{
-    Assignment, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Parts,
-    Reject, Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
+    Assignment, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Parts, Reject,
+    Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, TableBatch, TableId,
 };
 
 /// Finished splits that wait for one commit; more would only keep files open.

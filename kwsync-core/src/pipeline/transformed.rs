@@ -43,12 +43,23 @@ impl Transformed {
                         filtered += made.filtered;
                     }
                     // One client's columns must not end the job of all others.
-                    (Err(error), Some(batch))
-                        if matches!(error.kind(), ErrorKind::Schema | ErrorKind::Config) =>
-                    {
-                        let reason = error.message();
-                        let reject = |row| batch.reject(row, Stage::Transform, "cannot_transform", reason);
-                        rejects.extend((0..batch.rows()).map(reject));
+                    (Err(error), Some(batch)) if is_misfit(&error) => {
+                        for part in by_input(batch)? {
+                            match transform.apply(part.clone()) {
+                                Ok(made) => {
+                                    changed.extend(made.batches);
+                                    rejects.extend(made.rejects);
+                                    filtered += made.filtered;
+                                }
+                                Err(error) if is_misfit(&error) => {
+                                    let reason = error.message();
+                                    let reject =
+                                        |row| part.reject(row, Stage::Transform, "cannot_transform", reason);
+                                    rejects.extend((0..part.rows()).map(reject));
+                                }
+                                Err(error) => return Err(error),
+                            }
+                        }
                     }
                     (Err(error), _) => return Err(error),
                 }
@@ -101,4 +112,30 @@ fn concerns_rows(error: &Error, answers: bool) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a transform does not fit a table.
+fn is_misfit(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Schema | ErrorKind::Config)
+}
+
+/// The rows of each input by themselves, without the columns that they have no values of.
+fn by_input(batch: TableBatch) -> Result<Vec<TableBatch>> {
+    let (mut parts, mut from) = (Vec::new(), 0);
+    for row in 1..=batch.rows() {
+        let input = |row: usize| batch.origin().input(row).map(Arc::as_ptr);
+        if row < batch.rows() && input(row) == input(from) {
+            continue;
+        }
+        let mut part = batch.slice(from, row - from);
+        for column in (0..part.schema().columns().len()).rev() {
+            let values = part.batch().column(column);
+            if values.null_count() == values.len() && part.schema().columns().len() > 1 {
+                part = without_column(part, column)?;
+            }
+        }
+        parts.push(part);
+        from = row;
+    }
+    Ok(parts)
 }

@@ -132,7 +132,7 @@ fn told(settled: &Settled) -> String {
         reasons.push(format!("and {more} more"));
     }
     let head = if settled.written() > 0 { "partial write" } else { "nothing is written" };
-    format!("{head}: {} dropped={}", reasons.join("; "), settled.refused)
+    format!("{head}: {} dropped={}", reasons.join("; "), settled.refused.max(1))
 }
 
 /// OpenTSDB's counts.

@@ -1,15 +1,16 @@
 //! Decoders as requests ask for them: the format, its parameters, the database.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kwsync_core::config::{ConnectorInfo, ConnectorKind, Dsn, OpenOptions, ParamType, Registry};
 use kwsync_core::{
-    AddColumn, DecoderFactory, Error, ErrorKind, Result, SchemaRegistry, Stage, TableBatch, TableId,
-    Transform, Transformed,
+    AddColumn, Decoder, DecoderFactory, Error, ErrorKind, Result, Stage, TableBatch, TableId, Transform,
+    Transformed,
 };
 
 use super::config::{DatabaseMode, ListenOptions};
+use super::learned::Learned;
 
 /// Most sorts of decoders that are remembered; clients choose them.
 const MOST: usize = 256;
@@ -27,9 +28,6 @@ pub(super) struct Key {
     pub(super) database: Option<Arc<str>>,
 }
 
-/// What makes the decoders of a [`Key`].
-pub(super) type Made = DecoderFactory;
-
 /// Makes decoders of every format.
 pub(super) struct Formats {
     registry: Registry,
@@ -39,9 +37,9 @@ pub(super) struct Formats {
     given: Vec<(String, String, String)>,
     database: DatabaseMode,
     allowed: Vec<String>,
-    made: Mutex<HashMap<Key, DecoderFactory>>,
-    /// Tables of one name are others in another schema, and so are their columns.
-    schemas: Mutex<HashMap<Arc<str>, Arc<SchemaRegistry>>>,
+    /// What makes decoders, and when it was made.
+    made: Mutex<HashMap<Key, (u64, DecoderFactory)>>,
+    pub(super) learned: Learned,
 }
 
 impl Formats {
@@ -61,14 +59,14 @@ impl Formats {
             database: options.database.clone(),
             allowed: options.databases.clone(),
             made: Mutex::default(),
-            schemas: Mutex::default(),
+            learned: Learned::default(),
         };
         let mut names: Vec<&str> = options.formats.iter().map(|(format, ..)| format.as_str()).collect();
         names.dedup();
         for name in names {
             let info = formats.info(name)?;
             let key = Key { format: info.name(), params: Vec::new(), database: None };
-            formats.make(&info, &key)?;
+            formats.make(&info, &formats.dsn(&info, &key), &key)?;
         }
         if options.telnet.is_some() {
             let telnet = formats.of(&options.telnet_format, Vec::new(), None);
@@ -86,31 +84,45 @@ impl Formats {
         name: &str,
         mut asked: Vec<(String, String)>,
         database: Option<&str>,
-    ) -> Result<(Key, Made)> {
+    ) -> Result<Key> {
         let info = self.info(name)?;
         asked.sort();
-        let database = self.database(database)?;
-        let key = Key { format: info.name(), params: asked, database };
-        if let Some(made) = self.made.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok((key, Arc::clone(made)));
+        let key = Key { format: info.name(), params: asked, database: self.database(database)? };
+        if self.made().contains_key(&key) {
+            return Ok(key);
         }
-        let (dsn, made) = self.make(&info, &key)?;
+        let dsn = self.dsn(&info, &key);
+        // Names are checked first: `tabel=` is no lack of a table.
+        self.registry.decoder(info.name(), &dsn, &self.options)?;
         let table = info.params().iter().find(|param| param.name() == "table");
         if table.is_some_and(|table| table.default().is_none()) && dsn.get("table").is_none() {
             let name = info.name();
             return Err(Error::config(format!("the records of {name} do not say of which table they are"))
                 .with_hint(format!("POST /ingest/{name}?table=NAME, or {name}.table=NAME for all")));
         }
-        let mut known = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
-            known.clear();
-        }
-        known.insert(key.clone(), Arc::clone(&made));
-        Ok((key, made))
+        self.make(&info, &dsn, &key)?;
+        Ok(key)
     }
 
-    /// What makes the decoders of a format by the parameters of the address and of the request, whose own word wins.
-    fn make(&self, info: &ConnectorInfo, key: &Key) -> Result<(Dsn, Made)> {
+    fn made(&self) -> MutexGuard<'_, HashMap<Key, (u64, DecoderFactory)>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A decoder for requests of `key`.
+    pub(super) fn decoder(&self, key: &Key) -> Result<Box<dyn Decoder>> {
+        let now = self.learned.epoch();
+        let known = self.made().get(key).filter(|(epoch, _)| *epoch == now).map(|(_, made)| Arc::clone(made));
+        match known {
+            Some(made) => made(),
+            None => {
+                let info = self.info(key.format)?;
+                self.make(&info, &self.dsn(&info, key), key)?()
+            }
+        }
+    }
+
+    /// The parameters of the address and of the request, whose own word wins.
+    fn dsn(&self, info: &ConnectorInfo, key: &Key) -> Dsn {
         let mut dsn = Dsn::of_path("listen", "");
         for (_, name, value) in self.given.iter().filter(|(format, ..)| format == info.name()) {
             let param = info.params().iter().find(|param| param.is_called(name));
@@ -127,8 +139,26 @@ impl Formats {
         if info.params().iter().any(|param| param.name() == "records") && dsn.get("records").is_none() {
             dsn = dsn.with_param("records", Some("values".to_owned()));
         }
-        let made = self.registry.decoder(info.name(), &dsn, &self.open(key.database.as_ref()))?;
-        Ok((dsn, made))
+        dsn
+    }
+
+    /// Makes what makes the decoders of `key`, and remembers it.
+    fn make(&self, info: &ConnectorInfo, dsn: &Dsn, key: &Key) -> Result<DecoderFactory> {
+        let epoch = self.learned.epoch();
+        let schemas = self.learned.of(self.schema(key.database.as_ref()));
+        let options = self.options.clone().with_schemas(schemas);
+        let made = self.registry.decoder(info.name(), dsn, &options)?;
+        let mut known = self.made();
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(key.clone(), (epoch, Arc::clone(&made)));
+        Ok(made)
+    }
+
+    /// The schema of the tables of a database: tables of one name are others in another, and so are their columns.
+    pub(super) fn schema<'a>(&self, database: Option<&'a Arc<str>>) -> Option<&'a Arc<str>> {
+        database.filter(|_| self.database == DatabaseMode::Schema)
     }
 
     /// The format called `name`.
@@ -157,17 +187,6 @@ impl Formats {
             return Err(Error::config("the name of the database is too long, or holds control characters"));
         }
         Ok(Some(name.into()))
-    }
-
-    fn open(&self, database: Option<&Arc<str>>) -> OpenOptions {
-        let Some(database) = database.filter(|_| self.database == DatabaseMode::Schema) else {
-            return self.options.clone();
-        };
-        let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
-        if schemas.len() >= MOST && !schemas.contains_key(database) {
-            schemas.clear();
-        }
-        self.options.clone().with_schemas(Arc::clone(schemas.entry(Arc::clone(database)).or_default()))
     }
 
     /// Rows as they belong into their database.

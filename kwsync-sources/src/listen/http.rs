@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::answer::{self, Answer, Fault, Style};
 use super::body;
 use super::config::AckMode;
-use super::formats::{Key, Made};
+use super::formats::Key;
 use super::queue::{self, Outcome};
 use super::server::{Phase, Shared, ended};
 
@@ -146,7 +146,7 @@ async fn write(
     if let Some(reason) = shared.queue.closed() {
         return Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, &*reason));
     }
-    let (key, made) = chosen(format, style, query, shared)?;
+    let key = chosen(format, style, query, shared)?;
     let path = request.uri().path().to_owned();
     let (body, hold) = body::read(shared, &headers, request.into_body()).await?;
     if body.iter().all(u8::is_ascii_whitespace) {
@@ -155,7 +155,6 @@ async fn write(
     let (answer, answered) = oneshot::channel();
     let taken = shared.queue.put(queue::Request {
         key,
-        made,
         body,
         input: shared.queue.input(&format!("POST {path}"), &from.to_string()),
         at: kwsync_core::Position::START,
@@ -176,7 +175,7 @@ async fn write(
 }
 
 /// The decoder that a request asks for.
-fn chosen(format: &str, style: Style, query: &Query, shared: &Shared) -> Result<(Key, Made), Fault> {
+fn chosen(format: &str, style: Style, query: &Query, shared: &Shared) -> Result<Key, Fault> {
     let mut asked = Vec::new();
     for (name, value) in &query.0 {
         match name.as_str() {

@@ -26,6 +26,7 @@ mod body;
 mod config;
 mod formats;
 mod http;
+mod learned;
 mod queue;
 mod server;
 mod source;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use kwsync_core::{Input, Position};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::formats::{Key, Made};
+use super::formats::Key;
 
 /// The unit of the bound of memory.
 const UNIT: usize = 1 << 10;
@@ -19,7 +19,6 @@ pub(super) const MOST_TOLD: usize = 64;
 pub(super) struct Request {
     /// What tells its decoder from others.
     pub(super) key: Key,
-    pub(super) made: Made,
     pub(super) body: Bytes,
     /// By whose split rejects are known to be this request's.
     pub(super) input: Arc<Input>,
@@ -95,6 +94,8 @@ pub(super) struct Refused {
 /// A share of the memory of all bodies.
 pub(super) struct Hold {
     room: Arc<Semaphore>,
+    /// All that there is.
+    most: usize,
     permit: Option<OwnedSemaphorePermit>,
     units: usize,
 }
@@ -112,10 +113,9 @@ impl Hold {
         true
     }
 
-    /// The same, when there is room.
+    /// The same, when there is room; what is larger than the whole waits for all of it.
     pub(super) async fn wait_to_cover(&mut self, bytes: usize) {
-        let more = bytes.div_ceil(UNIT).max(1).saturating_sub(self.units);
-        // Lines are cut to pieces far below the bound.
+        let more = bytes.div_ceil(UNIT).clamp(1, self.most).saturating_sub(self.units);
         let Ok(more) = u32::try_from(more) else { return };
         if more > 0
             && let Ok(got) = Arc::clone(&self.room).acquire_many_owned(more).await
@@ -138,6 +138,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     came: Notify,
     room: Arc<Semaphore>,
+    units: usize,
     numbers: AtomicU64,
     readers: AtomicUsize,
 }
@@ -157,6 +158,7 @@ impl Queue {
             state: Mutex::default(),
             came: Notify::new(),
             room: Arc::new(Semaphore::new(units)),
+            units,
             numbers: AtomicU64::new(0),
             readers: AtomicUsize::new(0),
         }
@@ -164,7 +166,7 @@ impl Queue {
 
     /// A share of the memory, of nothing yet.
     pub(super) fn hold(&self) -> Hold {
-        Hold { room: Arc::clone(&self.room), permit: None, units: 0 }
+        Hold { room: Arc::clone(&self.room), most: self.units, permit: None, units: 0 }
     }
 
     /// A name that no other request of this process has.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use kwsync_core::config::{OpenOptions, Registry};
 use kwsync_core::{
-    Decoded, Decoder, Error, ErrorKind, Metadata, Reader, Reject, Result, Source, SourceBatch, Split,
-    SplitPosition, Stage,
+    Decoded, Decoder, Error, ErrorKind, Metadata, Reader, Reject, Result, Schema, Source, SourceBatch, Split,
+    SplitPosition, Stage, TableId,
 };
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until};
@@ -143,6 +143,12 @@ pub struct ListenReader {
     taken: u64,
     given: u64,
     settled: u64,
+    /// The columns of what was returned and has not settled, with the number of the last request before.
+    columns: VecDeque<(u64, Option<Arc<str>>, TableId, Arc<Schema>)>,
+    /// Whether rows of it were refused for their columns.
+    misfit: bool,
+    /// What the decoders know of columns.
+    epoch: u64,
     /// When the first of those came that were not returned yet.
     since: Option<Instant>,
     /// Bytes decoded since the last batch.
@@ -161,6 +167,7 @@ impl std::fmt::Debug for ListenReader {
 impl ListenReader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         shared.queue.reader(true);
+        let shared_epoch = shared.formats.learned.epoch();
         Self {
             shared,
             decoders: HashMap::new(),
@@ -171,6 +178,9 @@ impl ListenReader {
             taken: 0,
             given: 0,
             settled: 0,
+            columns: VecDeque::new(),
+            misfit: false,
+            epoch: shared_epoch,
             since: None,
             bytes: 0,
         }
@@ -180,7 +190,7 @@ impl ListenReader {
     fn begin(&mut self, mut request: Request) -> Result<()> {
         self.since.get_or_insert_with(Instant::now);
         if !self.decoders.contains_key(&request.key) {
-            match (request.made)() {
+            match self.shared.formats.decoder(&request.key) {
                 Ok(decoder) => drop(self.decoders.insert(request.key.clone(), decoder)),
                 Err(error) => {
                     request.answer(Outcome::Settled(Settled {
@@ -256,14 +266,20 @@ impl ListenReader {
             all.counts += decoded.counts;
             all.rejects.extend(decoded.rejects);
             for batch in decoded.batches {
+                let schema = self.shared.formats.schema(key.database.as_ref()).cloned();
+                let (table, columns) = (batch.table().clone(), Arc::clone(batch.schema()));
+                self.columns.push_back((self.taken, schema, table, columns));
                 let placed = self.shared.formats.place(batch, key.database.as_ref())?;
                 all.batches.extend(placed.batches);
                 all.rejects.extend(placed.rejects);
             }
         }
-        if self.decoders.len() > MOST_DECODERS {
+        let epoch = self.shared.formats.learned.epoch();
+        if self.decoders.len() > MOST_DECODERS || self.epoch != epoch {
             let current = self.in_hand.as_ref().map(|in_hand| in_hand.open.request.key.clone());
             self.decoders.retain(|key, _| Some(key) == current.as_ref());
+            // The one in hand goes next time.
+            self.epoch = if current.is_none() { epoch } else { self.epoch };
         }
         self.answer_accepted(&all.rejects);
         let mut batch = SourceBatch::of(all, SplitPosition(self.taken.into()));
@@ -292,6 +308,15 @@ fn decoder<'a>(
     key: &Key,
 ) -> Result<&'a mut Box<dyn Decoder>> {
     decoders.get_mut(key).ok_or_else(|| Error::new(ErrorKind::Internal, "a request without a decoder"))
+}
+
+/// Whether a row was refused for the columns of its batch rather than for its own values (SQLSTATE 22 and 23).
+fn is_misfit(reject: &Reject) -> bool {
+    match reject.stage {
+        Stage::Transform => true,
+        Stage::Write => !reject.code.starts_with("22") && !reject.code.starts_with("23"),
+        _ => false,
+    }
 }
 
 fn add(settled: &mut Settled, reject: &Reject) {
@@ -352,6 +377,7 @@ impl Reader for ListenReader {
 
     fn refused(&mut self, rejects: &[Reject]) {
         for reject in rejects {
+            self.misfit |= is_misfit(reject);
             if reject.split.is_empty() {
                 self.lost += 1;
             }
@@ -384,6 +410,16 @@ impl Reader for ListenReader {
                 });
             }
             open.request.answer(Outcome::Settled(told));
+        }
+        let misfit = std::mem::take(&mut self.misfit);
+        while self.columns.front().is_some_and(|(before, ..)| *before <= settled) {
+            let Some((_, schema, table, columns)) = self.columns.pop_front() else { break };
+            if !misfit {
+                self.shared.formats.learned.keep(schema.as_ref(), &table, &columns);
+            }
+        }
+        if misfit {
+            self.shared.formats.learned.forget();
         }
         // A long request may have been committed in parts, and others with it.
         self.given = self.given.max(self.settled);

@@ -49,8 +49,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin>(
     let at = Position { byte: 0, line: 1, column: 1, record: 0 };
     let mut session = Session { stream, from: from.to_string(), shared, commands, at };
     let served = tokio::select! {
+        // First, or what became of the last lines would not be told.
+        biased;
         served = session.run() => served,
-        // Lines that are being committed are told of before.
         () = ended(phase) => Ok(()),
     };
     if let Err(error) = served {
@@ -141,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, S> {
             return Ok(Next::Go);
         }
         let shared = self.shared;
-        let Ok((key, made)) = shared.formats.of(&shared.options.telnet_format, Vec::new(), None) else {
+        let Ok(key) = shared.formats.of(&shared.options.telnet_format, Vec::new(), None) else {
             // It was checked before.
             return Ok(Next::Close);
         };
@@ -150,7 +151,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, S> {
         let (answer, answered) = oneshot::channel();
         let put = shared.queue.put(Request {
             key,
-            made,
             input: shared.queue.input("telnet", &self.from),
             body: lines.clone(),
             at: self.at,

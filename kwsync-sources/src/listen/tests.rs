@@ -26,13 +26,12 @@ fn shared(change: impl FnOnce(&mut ListenOptions)) -> Arc<Shared> {
 }
 
 fn put(shared: &Shared, body: &str) -> Result<oneshot::Receiver<Outcome>, Arc<str>> {
-    let (key, made) = shared.formats.of("line_influxdb", Vec::new(), None).unwrap();
+    let key = shared.formats.of("line_influxdb", Vec::new(), None).unwrap();
     let (answer, answered) = oneshot::channel();
     let mut hold = shared.queue.hold();
     assert!(hold.cover(body.len()));
     let request = Request {
         key,
-        made,
         body: Bytes::from(body.to_owned()),
         input: shared.queue.input("POST /write", "a test"),
         at: Position::START,
@@ -152,6 +151,43 @@ async fn refused_rows_are_told_to_whom_they_belong() {
     reader.refused(&[lost]);
     reader.commit(&batch.position).await.unwrap();
     assert!(!settled(&mut one).is_whole());
+}
+
+/// A column that the target does not take is forgotten, and what it has taken stands.
+#[tokio::test]
+async fn what_was_refused_is_not_learned() {
+    let shared = shared(|_| {});
+    let mut reader = ListenReader::new(Arc::clone(&shared));
+    let mut columns = Vec::new();
+    for (line, refuse) in
+        [("a n=1i 1", false), ("a n=2i,x=\"odd\" 1", true), ("a n=3i 1", false), ("a x=4i 1", false)]
+    {
+        let mut answered = put(&shared, line).unwrap();
+        let batch = due(&mut reader).await.unwrap();
+        let own = &batch.decoded.batches[0];
+        let names: Vec<String> = own
+            .schema()
+            .columns()
+            .iter()
+            .map(|column| format!("{}:{}", column.name(), column.data_type()))
+            .collect();
+        columns.push(names.join(" "));
+        if refuse {
+            reader.refused(&[own.reject(0, kwsync_core::Stage::Write, "cannot_prepare", "no such column")]);
+        }
+        reader.commit(&batch.position).await.unwrap();
+        assert_eq!(settled(&mut answered).is_whole(), !refuse);
+    }
+    let n = columns[0].clone();
+    assert_eq!(columns[2], n, "{columns:?}");
+    assert!(columns[1].starts_with(&n) && columns[1] != n && columns[3].contains("x:int64"), "{columns:?}");
+    // Another type of what stands is the fault of its line alone.
+    let mut bad = put(&shared, "a n=\"odd\" 1\na n=5i 1").unwrap();
+    let batch = due(&mut reader).await.unwrap();
+    assert_eq!((rows(&batch), batch.decoded.rejects.len()), (1, 1));
+    reader.refused(&batch.decoded.rejects);
+    reader.commit(&batch.position).await.unwrap();
+    assert_eq!(settled(&mut bad).refused, 1);
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ fn each_endpoint_there_and_back() {
     is("SELECT count(*), count(note) FROM tabs", "2|1");
     let kaiwudb = r#"{"table": "kaiwu", "columns": [{"name": "ts", "type": "TIMESTAMPTZ"}, {"name": "v", "type": "INT4"}],
         "tags": [{"name": "site", "type": "VARCHAR", "length": 64, "primary": true}],
-        "data": [[1700000000000, 1, "a"], [1700000001000, 2, "b"]]}"#;
+        "data": [{"ts": 1700000000000, "v": 1, "site": "a"}, {"ts": 1700000001000, "v": 2, "site": "b"}]}"#;
     served.post("/ingest/json_kaiwudb", kaiwudb).expect(204);
     is("SELECT string_agg(site || v, ',' ORDER BY ts) FROM kaiwu", "a1,b2");
 
