@@ -206,7 +206,7 @@ fn precision(style: Style, format: &str, value: &str) -> Result<Option<(String, 
     };
     let line = style == Style::Influx2 || matches!(format, "line_influxdb" | "influx" | "lp" | "line");
     if line && !matches!(ours, "s" | "ms" | "us" | "ns" | "auto") {
-        let meant = did_you_mean(value, ["s", "ms", "us", "ns"].into_iter());
+        let meant = did_you_mean(value, ["s", "ms", "us", "ns"]);
         let text = format!("invalid precision {value:?}{meant}; known are ns (n), us (u), ms and s");
         return Err(Fault::new(StatusCode::BAD_REQUEST, text));
     }

@@ -128,6 +128,15 @@ struct Open {
     fault: Option<String>,
 }
 
+/// The columns of a batch.
+struct Columns {
+    /// The number of the last request that was read whole.
+    taken: u64,
+    schema: Option<Arc<str>>,
+    table: TableId,
+    columns: Arc<Schema>,
+}
+
 /// Takes requests, and returns what they hold: all that have come while others were being committed.
 pub struct ListenReader {
     shared: Arc<Shared>,
@@ -143,8 +152,8 @@ pub struct ListenReader {
     taken: u64,
     given: u64,
     settled: u64,
-    /// The columns of what was returned and has not settled, with the number of the last request before.
-    columns: VecDeque<(u64, Option<Arc<str>>, TableId, Arc<Schema>)>,
+    /// The columns of what was returned and has not settled.
+    columns: VecDeque<Columns>,
     /// Whether rows of it were refused for their columns.
     misfit: bool,
     /// What the decoders know of columns.
@@ -268,7 +277,7 @@ impl ListenReader {
             for batch in decoded.batches {
                 let schema = self.shared.formats.schema(key.database.as_ref()).cloned();
                 let (table, columns) = (batch.table().clone(), Arc::clone(batch.schema()));
-                self.columns.push_back((self.taken, schema, table, columns));
+                self.columns.push_back(Columns { taken: self.taken, schema, table, columns });
                 let placed = self.shared.formats.place(batch, key.database.as_ref())?;
                 all.batches.extend(placed.batches);
                 all.rejects.extend(placed.rejects);
@@ -412,8 +421,8 @@ impl Reader for ListenReader {
             open.request.answer(Outcome::Settled(told));
         }
         let misfit = std::mem::take(&mut self.misfit);
-        while self.columns.front().is_some_and(|(before, ..)| *before <= settled) {
-            let Some((_, schema, table, columns)) = self.columns.pop_front() else { break };
+        while self.columns.front().is_some_and(|first| first.taken <= settled) {
+            let Some(Columns { schema, table, columns, .. }) = self.columns.pop_front() else { break };
             if !misfit {
                 self.shared.formats.learned.keep(schema.as_ref(), &table, &columns);
             }
