@@ -197,6 +197,12 @@ impl ListenReader {
 
     /// Begins with a request.
     fn begin(&mut self, mut request: Request) -> Result<()> {
+        let epoch = self.shared.formats.learned.epoch();
+        if self.since.is_none() && self.epoch != epoch {
+            // They hold nothing now, and know what has been forgotten since.
+            self.decoders.clear();
+            self.epoch = epoch;
+        }
         self.since.get_or_insert_with(Instant::now);
         if !self.decoders.contains_key(&request.key) {
             match self.shared.formats.decoder(&request.key) {
