@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::{
-    DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Metadata, Position, Result, Schema, Split,
-    SplitPosition, TableBatch, TableId,
+    DecodeCounts, Decoded, Decoder, Error, ErrorKind, Input, Metadata, Position, Reject, Result, Schema,
+    Split, SplitPosition, TableBatch, TableId,
 };
 
 /// A future in a box, as the boxed twins of the contracts return it.
@@ -172,6 +172,19 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Whether somebody waits to hear what became of each record: readers are told [what was refused](Reader::refused) then,
+    /// and a table that does not fit costs the rows that are meant for it, and not the job.
+    fn answers(&self) -> bool {
+        false
+    }
+
+    /// Says that the job has ended, and by which fault, when all readers are gone: whoever still waits for an answer gets one
+    /// now. `Cancelled` where it was stopped on request.
+    fn end(&self, fault: Option<&Error>) -> impl Future<Output = ()> + Send {
+        let _ = fault;
+        async {}
+    }
+
     /// As [`ByteSource::splits`].
     fn splits(&self, lanes: usize, known: &[Split]) -> impl Future<Output = Result<Vec<Split>>> + Send;
 
@@ -210,6 +223,21 @@ pub trait Reader: Send {
     /// As [`next`](Self::next).
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
         Ok(None)
+    }
+
+    /// What has come and nobody can be asked for again, when the job is stopped: asked for until there is nothing more, so
+    /// that it is written with what was read. `None` where a later run reads it.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    fn last_batch(&mut self) -> Result<Option<SourceBatch>> {
+        Ok(None)
+    }
+
+    /// Says which records were refused, by decoder, transform or target, right before the [`commit`](Self::commit) that
+    /// settles them. Those of other readers are among them. Only for a source that [answers](Source::answers).
+    fn refused(&mut self, rejects: &[Reject]) {
+        let _ = rejects;
     }
 
     /// Says that everything up to `position` has settled.
@@ -513,6 +541,12 @@ pub trait DynSource: Send + Sync {
     /// As [`Source::positions`].
     fn positions(&self) -> Option<Arc<dyn Any + Send + Sync>>;
 
+    /// As [`Source::answers`].
+    fn answers(&self) -> bool;
+
+    /// As [`Source::end`].
+    fn end<'a>(&'a self, fault: Option<&'a Error>) -> BoxFuture<'a, ()>;
+
     /// As [`Source::splits`].
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>>;
 
@@ -537,6 +571,12 @@ pub trait DynReader: Send {
 
     /// As [`Reader::take_partial`].
     fn take_partial(&mut self) -> Result<Option<SourceBatch>>;
+
+    /// As [`Reader::last_batch`].
+    fn last_batch(&mut self) -> Result<Option<SourceBatch>>;
+
+    /// As [`Reader::refused`].
+    fn refused(&mut self, rejects: &[Reject]);
 
     /// As [`Reader::commit`].
     fn commit<'a>(&'a mut self, position: &'a SplitPosition) -> BoxFuture<'a, Result<()>>;
@@ -570,6 +610,14 @@ where
         Source::positions(self)
     }
 
+    fn answers(&self) -> bool {
+        Source::answers(self)
+    }
+
+    fn end<'a>(&'a self, fault: Option<&'a Error>) -> BoxFuture<'a, ()> {
+        Box::pin(Source::end(self, fault))
+    }
+
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>> {
         Box::pin(Source::splits(self, lanes, known))
     }
@@ -598,6 +646,14 @@ impl<R: Reader> DynReader for R {
 
     fn take_partial(&mut self) -> Result<Option<SourceBatch>> {
         Reader::take_partial(self)
+    }
+
+    fn last_batch(&mut self) -> Result<Option<SourceBatch>> {
+        Reader::last_batch(self)
+    }
+
+    fn refused(&mut self, rejects: &[Reject]) {
+        Reader::refused(self, rejects);
     }
 
     fn commit<'a>(&'a mut self, position: &'a SplitPosition) -> BoxFuture<'a, Result<()>> {

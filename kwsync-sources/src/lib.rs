@@ -7,6 +7,7 @@
 //! | `ipc` | Arrow IPC files and streams, by the source `file` | yes |
 //! | `kafka` | messages of Kafka | |
 //! | `kwdb` | time series, relational tables and queries of KWDB | |
+//! | `listen` | HTTP and telnet endpoints, as InfluxDB and OpenTSDB have them | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
@@ -24,6 +25,8 @@ pub mod influxdb;
 pub mod kafka;
 #[cfg(feature = "kwdb")]
 pub mod kwdb;
+#[cfg(feature = "listen")]
+pub mod listen;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 #[cfg(feature = "mysql")]
@@ -72,6 +75,8 @@ pub fn register(registry: &mut Registry) {
     kafka::register(registry);
     #[cfg(feature = "kwdb")]
     kwdb::register(registry);
+    #[cfg(feature = "listen")]
+    listen::register(registry);
     #[cfg(feature = "mqtt")]
     mqtt::register(registry);
     #[cfg(feature = "mysql")]
@@ -86,6 +91,7 @@ pub fn register(registry: &mut Registry) {
         feature = "file",
         feature = "influxdb",
         feature = "kafka",
+        feature = "listen",
         feature = "mqtt",
         feature = "mysql",
         feature = "odbc",

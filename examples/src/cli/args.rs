@@ -9,6 +9,7 @@ use kwsync_core::{Error, Result};
 
 use super::dbsync::DbsyncArgs;
 use super::forms::{ConnectArgs, JobArgs};
+use super::serve::{self, ServeArgs};
 use super::verify::VerifyArgs;
 
 /// Moves time-series and relational data between files and databases, fast and without losing a row.
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Move data from one address to another
     Run(Box<RunArgs>),
+    /// Listen for rows by HTTP and telnet, as InfluxDB and OpenTSDB do, and write them; runs until a signal stops it
+    Serve(Box<ServeArgs>),
     /// Run a job of DataX, or print one to be filled in
     Job(Box<JobArgs>),
     /// Run a sink or a source of Kafka Connect
@@ -189,6 +192,11 @@ impl RunArgs {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
         let mut settings = Settings::new().with_environment(variables);
+        if self.from.as_deref().is_some_and(serve::is_service) {
+            let unset =
+                |(name, _): &(&str, &str)| std::env::var_os(name).is_none_or(|value| value.is_empty());
+            settings = settings.with_environment(serve::DEFAULTS.into_iter().filter(unset));
+        }
         if let Some(path) = &self.spec {
             let (name, text) = (path.display().to_string(), read_text(path)?);
             settings = match path.extension().is_some_and(|ending| ending == "cfg") {

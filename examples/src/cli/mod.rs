@@ -13,6 +13,7 @@ mod points;
 mod progress;
 mod run;
 mod series;
+mod serve;
 mod signals;
 mod verify;
 
@@ -46,6 +47,7 @@ pub(crate) fn main() -> ExitCode {
         match cli.command {
             Command::Demo(args) => demo::run(&args).await,
             Command::Run(args) => run::run(&args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::Job(args) => forms::job(&args).await,
             Command::Connect(args) => forms::connect(&args).await,
             Command::Dbsync(args) => dbsync::run(&args).await,

@@ -1,16 +1,18 @@
 //! `kwsync run`.
 
+use std::io::IsTerminal;
+
 use kwsync::{Job, Preview};
 use kwsync_core::config::Provenance;
 use kwsync_core::{Error, Outcome, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ReportForm, RunArgs};
-use super::{metrics, progress, say, signals};
+use super::{metrics, progress, say, serve, signals};
 
 pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
     let spec = args.spec()?;
-    let job = Job::new(&spec, &kwsync::registry())?;
+    let job = Job::new(&spec, &serve::registry())?;
     if args.dry_run {
         say(&shown(&job.preview().await?))?;
         return Ok(0);
@@ -24,7 +26,9 @@ pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
     let cancel = CancellationToken::new();
     let stopped = signals::cancel_on_signal(cancel.clone())?;
     let job = job.with_cancel(cancel);
-    let shown = progress::show(job.progress(), args.quiet);
+    // A line every ten seconds, for years, tells nobody anything.
+    let service = args.from.as_deref().is_some_and(serve::is_service) && !std::io::stderr().is_terminal();
+    let shown = progress::show(job.progress(), args.quiet || service);
     let outcome = job.run().await;
     shown.finish().await;
     let outcome = outcome?;

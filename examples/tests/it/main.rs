@@ -29,6 +29,7 @@ mod pipes;
 mod postgres;
 mod rejects;
 mod round_trip;
+mod serve;
 mod source_faults;
 mod spec;
 mod support;

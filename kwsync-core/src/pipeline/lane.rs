@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arrow_array::Array;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -14,11 +13,11 @@ use super::coalesce::Coalescer;
 use super::ledger::Ledger;
 use super::meter::Count;
 use super::queue::{Receiver, Sender, queue};
+use super::transformed::Transformed;
 use super::{Progress, Shared};
-use crate::transform::{without, without_column};
 use crate::{
-    Assignment, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Location, Parts,
-    Reject, Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, Stage, TableBatch, TableId,
+    Assignment, Checkpoint, DecodeCounts, DynReader, DynWriter, Error, ErrorKind, Lane, Parts, Reject,
+    Result, Retry, RowCounts, Settled, SourceBatch, Split, SplitPosition, TableBatch, TableId,
 };
 
 /// Finished splits that wait for one commit; more would only keep files open.
@@ -45,7 +44,11 @@ enum Message {
 
 /// What the writing loop tells the reading task.
 enum Ack {
-    Settled(Vec<Checkpoint>),
+    Settled {
+        checkpoints: Vec<Checkpoint>,
+        /// What was refused before, where the source answers.
+        refused: Vec<Reject>,
+    },
     /// All of these parts has been told.
     Released(Vec<Arc<str>>),
 }
@@ -188,6 +191,11 @@ async fn read_split(
         let next = tokio::select! {
             biased;
             () = shared.stop.cancelled() => {
+                while let Some(batch) = reader.last_batch()? {
+                    if !pass_on(shared, split, queue, batch).await {
+                        break;
+                    }
+                }
                 readers.insert(Arc::clone(id), reader);
                 return Ok(false);
             }
@@ -210,17 +218,7 @@ async fn read_split(
             },
         };
         let assignment = std::mem::take(&mut batch.assignment);
-        let rows: usize = batch.decoded.batches.iter().map(TableBatch::rows).sum();
-        tokio::select! {
-            biased;
-            () = shared.rate.take(rows as u64, batch.bytes) => {}
-            // What was read is written; the next look at the reader ends this.
-            () = shared.stop.cancelled() => {}
-        }
-        let bytes = TableBatch::retained_together(&batch.decoded.batches);
-        let refused: usize = batch.decoded.rejects.iter().map(reject_bytes).sum();
-        let split_id = (!parts).then(|| Arc::clone(id));
-        if !queue.send(Message::Batch { split: split_id, batch, bytes }, bytes + refused).await {
+        if !pass_on(shared, split, queue, batch).await {
             return Ok(false);
         }
         if !assignment.is_empty() && !hand_over(shared, split, queue, reader.as_mut(), assignment).await? {
@@ -229,6 +227,21 @@ async fn read_split(
     }
     readers.insert(Arc::clone(id), reader);
     Ok(queue.send(Message::End { split: Arc::clone(id), parts }, 0).await)
+}
+
+/// Puts a batch into the queue, no faster than the job may be; false when the writing loop is gone.
+async fn pass_on(shared: &Shared, split: &Split, queue: &Sender<Message>, batch: SourceBatch) -> bool {
+    let rows: usize = batch.decoded.batches.iter().map(TableBatch::rows).sum();
+    tokio::select! {
+        biased;
+        () = shared.rate.take(rows as u64, batch.bytes) => {}
+        // What was read is written; the next look at the reader ends this.
+        () = shared.stop.cancelled() => {}
+    }
+    let bytes = TableBatch::retained_together(&batch.decoded.batches);
+    let refused: usize = batch.decoded.rejects.iter().map(reject_bytes).sum();
+    let id = (split.parts == Parts::None).then(|| Arc::clone(&split.id));
+    queue.send(Message::Batch { split: id, batch, bytes }, bytes + refused).await
 }
 
 /// Gives parts up, and takes others over where they stand; false when the writing loop is gone.
@@ -265,7 +278,15 @@ async fn acknowledge(
     ack: Ack,
 ) -> Result<()> {
     let checkpoints = match ack {
-        Ack::Settled(checkpoints) => checkpoints,
+        Ack::Settled { checkpoints, refused } => {
+            if !refused.is_empty() {
+                readers.values_mut().for_each(|reader| reader.refused(&refused));
+                if let Some((_, reader)) = &mut in_hand {
+                    reader.refused(&refused);
+                }
+            }
+            checkpoints
+        }
         Ack::Released(parts) => {
             if let Some((_, reader)) = in_hand {
                 reader.release_parts(&parts).await?;
@@ -308,72 +329,6 @@ async fn acknowledge(
     }
 }
 
-/// A batch of the source behind all transforms.
-struct Transformed {
-    batches: Vec<TableBatch>,
-    rejects: Vec<Reject>,
-    counts: DecodeCounts,
-    /// Rows as they came from the source.
-    rows: u64,
-    filtered: u64,
-    read: u64,
-    /// How far each split or part has come.
-    reached: Vec<(Arc<str>, SplitPosition)>,
-}
-
-impl Transformed {
-    fn new(shared: &Shared, split: Option<Arc<str>>, batch: SourceBatch) -> Result<Self> {
-        let SourceBatch { decoded, position, bytes, parts, commit: _, assignment: _ } = batch;
-        let reached = match split {
-            Some(split) => vec![(split, position)],
-            None => parts,
-        };
-        let rows = decoded.batches.iter().map(|batch| batch.rows() as u64).sum();
-        let (mut batches, mut rejects, mut filtered) = (decoded.batches, decoded.rejects, 0);
-        for transform in &shared.transforms {
-            let mut changed = Vec::with_capacity(batches.len());
-            for batch in batches {
-                let made = transform.apply(batch)?;
-                changed.extend(made.batches);
-                rejects.extend(made.rejects);
-                filtered += made.filtered;
-            }
-            batches = changed;
-        }
-        Ok(Self { batches, rejects, counts: decoded.counts, rows, filtered, read: bytes, reached })
-    }
-
-    /// Makes the target ready for every batch. Where a fault of the data stands in the way, as a name that the target
-    /// cannot have, the rows that have that column are refused, or all of them if it is the table; the others go on.
-    async fn prepare(&mut self, shared: &Shared) -> Result<()> {
-        let mut ready = Vec::with_capacity(self.batches.len());
-        'batches: for mut batch in std::mem::take(&mut self.batches) {
-            while !shared.is_ready(batch.table(), batch.schema()) {
-                let Err(error) = shared.prepare(batch.table(), batch.schema()).await else { break };
-                if error.kind() != ErrorKind::Data {
-                    return Err(error);
-                }
-                let named = error.location().and_then(Location::column);
-                let column = named.and_then(|name| batch.schema().index_of(name));
-                let has =
-                    |row: &usize| column.is_none_or(|column| batch.batch().column(column).is_valid(*row));
-                let refused: Vec<usize> = (0..batch.rows()).filter(has).collect();
-                let (code, reason) = (error.code().unwrap_or("cannot_prepare"), error.message());
-                self.rejects.extend(refused.iter().map(|row| batch.reject(*row, Stage::Write, code, reason)));
-                match column {
-                    Some(column) if refused.len() < batch.rows() => {
-                        batch = without_column(without(batch, &refused)?, column)?;
-                    }
-                    _ => continue 'batches,
-                }
-            }
-            ready.push(batch);
-        }
-        self.batches = ready;
-        Ok(())
-    }
-}
-
 /// What a reject takes in memory, about.
 fn reject_bytes(reject: &Reject) -> usize {
     reject.raw.len() + reject.reason.len() + 256
@@ -403,6 +358,8 @@ struct Writing {
     /// How far each has come since.
     reached: HashMap<Arc<str>, (Option<SplitPosition>, bool)>,
     rejects: Vec<Reject>,
+    /// What the reader will be told of.
+    refused: Vec<Reject>,
     reject_bytes: usize,
     rows: u64,
     bytes: u64,
@@ -418,6 +375,7 @@ impl Writing {
             begun: HashMap::new(),
             reached: HashMap::new(),
             rejects: Vec::new(),
+            refused: Vec::new(),
             reject_bytes: 0,
             rows: 0,
             bytes: 0,
@@ -558,6 +516,10 @@ impl Writing {
             return Ok(());
         }
         self.tally.rejected += rejects.len() as u64;
+        if shared.answers {
+            self.reject_bytes += rejects.iter().map(reject_bytes).sum::<usize>();
+            self.refused.extend(rejects.iter().cloned());
+        }
         let kept = shared.ledger.judge(rejects)?;
         self.reject_bytes += kept.iter().map(reject_bytes).sum::<usize>();
         self.rejects.extend(kept);
@@ -651,7 +613,7 @@ impl Writing {
         shared.progress.meter.commit(took);
         tracing::debug!(rows, rejects, splits = all.len(), elapsed_ms = took.as_millis() as u64, "committed");
         // The reader may have failed and gone: then nobody needs to be told.
-        let told = acks.send(Ack::Settled(all));
+        let told = acks.send(Ack::Settled { checkpoints: all, refused: std::mem::take(&mut self.refused) });
         drop(told);
         Ok(())
     }

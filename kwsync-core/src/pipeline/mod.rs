@@ -4,6 +4,8 @@
 //! takes splits one after the other; the writing task transforms, puts small batches of one table together,
 //! writes, and commits with a checkpoint for each split that the rows came from. Order is kept within a split.
 
+#[cfg(test)]
+mod answer_tests;
 mod coalesce;
 mod lane;
 mod ledger;
@@ -14,6 +16,7 @@ mod rate;
 mod report;
 #[cfg(test)]
 mod tests;
+mod transformed;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
@@ -229,7 +232,7 @@ impl Pipeline {
     }
 
     async fn run_job(self) -> Outcome {
-        let sink = Arc::clone(&self.sink);
+        let (source, sink) = (Arc::clone(&self.source), Arc::clone(&self.sink));
         let (progress, job) = (Arc::clone(&self.progress), self.job.clone());
         let (keep_state, options) = (self.options.keep_state, self.options.clone());
         let (store, cancel) = (Arc::clone(&self.store), self.cancel.clone());
@@ -242,6 +245,7 @@ impl Pipeline {
                 Error::new(ErrorKind::Cancelled, "stopped on request").with_hint("run it again to resume"),
             );
         }
+        source.end(error.as_ref()).await;
         if error.is_none() {
             error = retried(&options, &cancel, || sink.finish(&job)).await.err();
         }
@@ -336,6 +340,7 @@ impl Pipeline {
         retried(&self.options, &self.cancel, || self.sink.start(&run)).await?;
         let shared = Arc::new(Shared {
             job: self.job,
+            answers: self.source.answers(),
             source: self.source,
             sink: self.sink,
             transforms: self.transforms,
@@ -419,6 +424,8 @@ fn all_done(progress: &Progress) -> bool {
 struct Shared {
     job: JobId,
     source: Arc<dyn DynSource>,
+    /// Whether readers are told of rejects.
+    answers: bool,
     sink: Arc<dyn DynSink>,
     transforms: Vec<Arc<dyn Transform>>,
     rate: RateLimit,

@@ -102,17 +102,17 @@ impl Reader for NumbersReader {
 
 /// What was committed: each number, and how often. Writes and commits fail as told.
 #[derive(Clone, Default)]
-struct Memory {
-    rows: Arc<Mutex<BTreeMap<i64, u64>>>,
+pub(super) struct Memory {
+    pub(super) rows: Arc<Mutex<BTreeMap<i64, u64>>>,
     batches: Arc<AtomicU64>,
     tables: Arc<Mutex<Vec<String>>>,
-    faults: Arc<Mutex<Vec<Error>>>,
+    pub(super) faults: Arc<Mutex<Vec<Error>>>,
     /// One write in this many fails.
     flaky: u64,
     broken: Arc<AtomicBool>,
 }
 
-struct MemoryWriter {
+pub(super) struct MemoryWriter {
     sink: Memory,
     open: Vec<i64>,
 }

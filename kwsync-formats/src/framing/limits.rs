@@ -33,7 +33,8 @@ impl Default for Limits {
             max_tables: 65_536,
             clock: Arc::new(|| {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+                // Finer parts mean nothing, and most targets would refuse them.
+                i64::try_from(now.as_micros()).unwrap_or(i64::MAX).saturating_mul(1_000)
             }),
         }
     }

@@ -160,8 +160,10 @@ impl<'a> Parser<'a> {
         if port.is_empty() {
             return Ok(Host { name, port: None });
         }
+        // To listen at port 0 is to listen at any.
+        let least = if self.text.starts_with("listen:") { 0 } else { 1 };
         match port.parse::<u16>() {
-            Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => {
+            Ok(number) if number >= least && port.bytes().all(|b| b.is_ascii_digit()) => {
                 Ok(Host { name, port: Some(number) })
             }
             // With an `@` further on this is rather the start of a password: say nothing of it.

@@ -48,6 +48,13 @@ fn expected(scheme: &str, login: &str, hosts: &str, object: &str, params: &[(&st
 const OPC_TABLE: &str = r#"{"stable_prefix": "meters", "column_configs": [{"column_name": "received_time", "column_type": "timestamp", "column_alias": "ts", "is_primary_key": true }, {"column_name": "original_time", "column_type": "timestamp", "column_alias": "ts_2", "is_primary_key": false }, {"column_name": "value", "column_alias": "valueaa", "is_primary_key": false }, {"column_name": "quality", "column_type": "int", "column_alias": "quality11", "is_primary_key": false } ] }"#;
 
 #[test]
+fn only_who_listens_has_a_port_0() {
+    assert_eq!("listen://127.0.0.1:0".parse::<Dsn>().unwrap().hosts()[0].port(), Some(0));
+    assert!("listen://127.0.0.1:65536".parse::<Dsn>().is_err());
+    assert!("mqtt://127.0.0.1:0".parse::<Dsn>().is_err());
+}
+
+#[test]
 fn addresses_that_people_use() {
     let opc = format!(
         "opcua://uauser:uapass@localhost:4840?ua.nodes=ns=2;i=2::DSF1312,ns=2;i=3::DSF1313&opc_table_config={OPC_TABLE}"

@@ -207,6 +207,10 @@ pub struct SourceRequest<'a> {
     pub params: &'a Params,
     /// The format; always there for a source that [takes one](ConnectorInfo::with_formats).
     pub format: Option<Chosen<'a, DecoderFactory>>,
+    /// Where it is registered: a source whose every message says of which format it is makes decoders of it.
+    pub registry: &'a Registry,
+    /// What stands beside the address.
+    pub options: &'a OpenOptions,
 }
 
 impl SourceRequest<'_> {
@@ -495,7 +499,7 @@ impl Registry {
             }
             _ => None,
         };
-        make(SourceRequest { dsn, params: &params, format })
+        make(SourceRequest { dsn, params: &params, format, registry: self, options })
     }
 
     /// Makes the sink that `dsn` names, as [`source`](Self::source).
