@@ -22,6 +22,10 @@ pub(super) struct Key {
     pub(super) fold: Option<Duplicates>,
     /// Whether batches are brought into the order of the key.
     pub(super) sort: bool,
+    /// Whether those that are out of it are ordered together. Where rows with the same key become one, that stays within a
+    /// batch, and so does what is told of them; and where triggers look at rows, those of foreign keys among them, which
+    /// may refer to the table itself, a row must not overtake one of an earlier batch.
+    pub(super) gather: bool,
 }
 
 /// The key by which rows of `schema` are written to `found`, or to a table that will be made.
@@ -100,7 +104,8 @@ pub(super) fn find(
         true => Some(Duplicates::First),
         false => merging.then_some(options.duplicates),
     };
-    Ok(Some(Key { columns, fold, sort }))
+    let gather = sort && fold.is_none() && found.is_some_and(|found| !found.triggers);
+    Ok(Some(Key { columns, fold, sort, gather }))
 }
 
 /// Batches as they are written.
@@ -109,14 +114,6 @@ pub(super) struct Arranged {
     /// Rows that gave way to others with their key.
     pub(super) folded: u64,
     pub(super) rejects: Vec<Reject>,
-}
-
-impl Key {
-    /// Whether batches that are out of the order of the key are ordered together. Where rows with the same key become one,
-    /// that stays within a batch, and so does what is told of them.
-    pub(super) fn gathers(&self) -> bool {
-        self.sort && self.fold.is_none()
-    }
 }
 
 /// The columns of a key, of one batch or of several in a row.

@@ -105,3 +105,27 @@ async fn what_waits_goes_before_other_tables_and_commits() {
     assert_eq!((written, rejected), (20_000, 0), "{:?}", settled.rejects.first());
     assert_eq!(falls(server, &database), 0);
 }
+
+/// Where rows refer to others of their table, none overtakes one of an earlier batch.
+#[tokio::test]
+async fn rows_that_refer_to_earlier_ones_find_them() {
+    let Some(server) = PgServer::shared() else { return };
+    let database = server.create_database();
+    server.psql(&database, "CREATE TABLE t (n bigint PRIMARY KEY, parent bigint REFERENCES t (n))");
+    let columns = vec![Column::new("n", DataType::Int64), Column::new("parent", DataType::Int64)];
+    let schema = Arc::new(Schema::new(columns).unwrap());
+    let sink = PostgresSink::new(options(server, &database));
+    sink.prepare(&"t".into(), &schema).await.unwrap();
+    let mut writer = sink.open(&Lane { job: JobId::new("test"), index: 0, generation: 1 }).await.unwrap();
+    let mut settled = Settled::default();
+    let numbers: Vec<i64> = (0..ROWS as i64).rev().collect();
+    for part in numbers.chunks(10_000) {
+        let parent = |n: i64| if n + 1 < ROWS as i64 { Value::Int(n + 1) } else { Value::Null };
+        let rows: Vec<_> = part.iter().map(|n| vec![Value::Int(*n), parent(*n)]).collect();
+        let batch = TableBatch::from_rows("t", Arc::clone(&schema), &rows).unwrap();
+        settled.merge(writer.write(&batch).await.unwrap());
+    }
+    settled.merge(writer.close().await.unwrap());
+    let RowCounts { written, rejected, .. } = settled.total();
+    assert_eq!((written, rejected), (ROWS, 0), "{:?}", settled.rejects.first());
+}

@@ -227,8 +227,10 @@ impl Shape {
         if !conditions.is_empty() {
             sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
         }
-        if !key.is_empty() {
-            sql.push_str(&format!(" ORDER BY {}", key.join(", ")));
+        if !parts.is_empty() {
+            // By number: a name would mean what is called so in the list.
+            let order: Vec<_> = parts.iter().map(|at| (at + 1).to_string()).collect();
+            sql.push_str(&format!(" ORDER BY {}", order.join(", ")));
         }
         Ok((sql, parts))
     }

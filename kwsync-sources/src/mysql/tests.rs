@@ -228,6 +228,26 @@ async fn all_ways_of_cutting_give_every_row_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_key_tells_where_a_row_is_whatever_is_called_like_it() {
+    let Some(server) = MariaServer::shared() else { return };
+    let db = server.create_database();
+    server.sql(&db, "CREATE TABLE t (b int, a varchar(9), name varchar(9), PRIMARY KEY (b, a)); INSERT INTO t SELECT seq, CONCAT('a', 100 - seq), CONCAT('n', seq) FROM seq_1_to_100 ORDER BY RAND()");
+    for columns in
+        ["*", "name,b", "name,b as n,a", "7 as b,name,b as n", "-b as a,name", "'x' as b,name", "name"]
+    {
+        let source = source(server, &db, &format!("table=t&columns={columns}")).unwrap();
+        let splits = source.splits(1, &[]).await.unwrap();
+        let all = read_from(source.as_ref(), &splits[0], None, usize::MAX).await.unwrap();
+        assert_eq!(all.column("name"), (1..=100).map(|n| format!("n{n}")).collect::<Vec<_>>(), "{columns}");
+        let position = all.position.unwrap();
+        assert_eq!(position.0.to_string(), r#"["100","'a0'"]"#, "{columns}");
+        let at = SplitPosition(serde_json::json!(["97", "'a3'"]));
+        let rest = read_from(source.as_ref(), &splits[0], Some(&at), usize::MAX).await.unwrap();
+        assert_eq!(rest.column("name"), ["n98", "n99", "n100"], "{columns}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn conditions_columns_queries_and_faults() {
     let Some(server) = MariaServer::shared() else { return };
     let db = server.create_database();

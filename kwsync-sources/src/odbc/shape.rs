@@ -222,7 +222,9 @@ impl Shape {
             sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
         }
         if !key.is_empty() {
-            sql.push_str(&format!(" ORDER BY {}", key.join(", ")));
+            // By these names: the columns' own may mean what is called so in the list.
+            let order: Vec<_> = (0..key.len()).map(|at| format!("kwsync_key_{at}")).collect();
+            sql.push_str(&format!(" ORDER BY {}", order.join(", ")));
         }
         Ok(sql)
     }

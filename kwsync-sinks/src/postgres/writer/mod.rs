@@ -191,7 +191,7 @@ impl PostgresWriter {
         }
         self.plan(batch).await?;
         let key = self.encodings.get(batch.table()).and_then(|encoding| encoding.key.as_ref());
-        let gathers = match key.filter(|key| key.gathers()) {
+        let gathers = match key.filter(|key| key.gather) {
             Some(key) => !self.gathered.is_empty() || !key::is_ordered(batch, key)?,
             None => false,
         };
