@@ -1,11 +1,17 @@
 //! Servers of version 2, and servers that break off, by a stand-in that answers as their manuals say: neither can be had here.
 //! Version 1 is tested against a real one by the command (`examples/tests/it/influx.rs`).
 
-use kwsync_core::config::{Dsn, Params};
-use kwsync_core::{ErrorKind, Retry, Role};
+use std::sync::Arc;
 
+use kwsync_core::config::{Dsn, Params};
+use kwsync_core::{ErrorKind, Retry, Role, Source, TableId};
+
+use super::annotated::Column;
+use super::cursor::Cursor;
+use super::layout::{Keys, Layout};
 use super::{InfluxOptions, InfluxSource, PARAMS};
 use crate::series::stand_in::{Reply, Request, StandIn, parsed, read_all, rows};
+use crate::series::{FieldType, SeriesDatabase, Windows};
 
 /// The script of a request of version 2.
 fn script(request: &Request) -> String {
@@ -99,6 +105,86 @@ fn version_two(request: &Request) -> Reply {
     Reply { gzip: true, ..Reply::ok(body) }
 }
 
+/// The seconds of a point since 2023-06-01 00:00:00 UTC, and its values with their types: `tag`, or as annotations have them.
+type Point = (i128, &'static [(&'static str, &'static str, &'static str)]);
+
+/// A measurement `m` with these points, as version 2 would give it.
+fn flux(points: &'static [Point]) -> impl Fn(&Request) -> Reply + Send + Sync {
+    let table = |types: &[&str], names: &[&str], rows: &[Vec<&str>]| {
+        let line = |first: &str, cells: &[&str]| {
+            let cells = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\"")));
+            format!("{first},{}\r\n", cells.collect::<Vec<_>>().join(","))
+        };
+        let mut text = line("#datatype", &[&["string", "long"], types].concat())
+            + &line("#default", &[&["_result", ""], &vec![""; types.len()][..]].concat())
+            + &line("", &[&["result", "table"], names].concat());
+        for row in rows {
+            text += &line("", &[&["", "0"], &row[..]].concat());
+        }
+        text + "\r\n"
+    };
+    move |request| {
+        let script = script(request);
+        let bound = |mark: &str| -> i128 {
+            script.split(mark).nth(1).unwrap().split(')').next().unwrap().parse().unwrap()
+        };
+        let (from, to) = (bound("start: time(v: "), bound("stop: time(v: "));
+        let moment = |seconds: &i128| (1_685_577_600 + seconds) * 1_000_000_000;
+        let within: Vec<&Point> =
+            points.iter().filter(|(seconds, _)| (from..to).contains(&moment(seconds))).collect();
+        let time = |seconds: &i128| format!("2023-06-01T00:{:02}:{:02}Z", seconds / 60, seconds % 60);
+        let mut columns: Vec<(&str, &str)> =
+            within.iter().flat_map(|(_, values)| *values).map(|(name, kind, _)| (*kind, *name)).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let (tags, fields): (Vec<_>, Vec<_>) = columns.into_iter().partition(|(kind, _)| *kind == "tag");
+        if script.contains("schema.measurements(") {
+            let found: Vec<_> = within.first().map(|_| vec!["m"]).into_iter().collect();
+            return Reply::ok(table(&["string"], &["_value"], &found));
+        }
+        if script.contains("schema.measurementTagKeys(") {
+            let rows: Vec<_> = tags.iter().map(|(_, name)| vec![*name]).collect();
+            return Reply::ok(table(&["string"], &["_value"], &rows));
+        }
+        if script.contains("\"_field\", \"_value\"") {
+            let one = |(kind, name): &(&str, &str)| {
+                table(&["string", kind], &["_field", "_value"], &[vec![*name, "1"]])
+            };
+            return Reply::ok(fields.iter().map(one).collect::<String>());
+        }
+        if script.contains("|> first()") || script.contains("|> last()") {
+            let found = if script.contains("|> last()") { within.last() } else { within.first() };
+            let found = found.map(|(seconds, _)| time(seconds));
+            let rows: Vec<_> = found.iter().map(|time| vec![time.as_str()]).collect();
+            return Reply::ok(table(&["dateTime:RFC3339Nano"], &["_time"], &rows));
+        }
+        let asked: Vec<_> = fields
+            .iter()
+            .filter(|(_, name)| script.contains(&format!("r._field == \"{name}\"")))
+            .copied()
+            .collect();
+        let of = |kind: &'static str| if kind == "tag" { "string" } else { kind };
+        let (types, names): (Vec<_>, Vec<_>) = [("dateTime:RFC3339Nano", "_time")]
+            .into_iter()
+            .chain(tags.iter().copied().chain(asked.iter().copied()).map(|(kind, name)| (of(kind), name)))
+            .unzip();
+        let mut rows = Vec::new();
+        for (seconds, values) in within {
+            if !values.iter().any(|(name, kind, _)| asked.contains(&(*kind, *name))) {
+                continue;
+            }
+            let mut row = vec![time(seconds)];
+            for (kind, name) in tags.iter().chain(&asked) {
+                let value = values.iter().find(|(known, ..)| known == name).map_or("", |(.., value)| *value);
+                row.push(if *kind == "string" { format!(".{value}") } else { value.to_owned() });
+            }
+            rows.push(row);
+        }
+        let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        Reply::ok(if rows.is_empty() { String::new() } else { table(&types, &names, &rows) })
+    }
+}
+
 const TWO: &str = "version=2.7&orgId=org%201&token=hunter2&bucket=b&beginTime=2023-06-01&endTime=2023-06-02";
 
 fn source(server: &StandIn, parameters: &str) -> InfluxSource {
@@ -126,6 +212,39 @@ async fn version_two_by_flux() {
     let asked = server.asked.lock().unwrap();
     assert!(asked.iter().all(|request| request.authorization == "Token hunter2"), "{asked:?}");
     assert!(asked.iter().all(|request| request.path == "/api/v2/query?org=org%201"), "{asked:?}");
+}
+
+/// Flux has columns of its own before those of the data: `result` and `table`. Tags and fields may be called the same.
+#[tokio::test]
+async fn names_of_flux_are_names_of_tags_and_fields() {
+    let server = StandIn::start(
+        "v2.7.1",
+        flux(&[
+            (1, &[("table", "tag", "x"), ("result", "long", "7")]),
+            (2, &[("table", "tag", "y"), ("other", "double", "1.5")]),
+        ]),
+    );
+    let batches = read_all(&source(&server, TWO), 1).await.unwrap();
+    assert_eq!(
+        rows(&batches),
+        parsed(&[
+            r#"{"time":"2023-06-01T00:00:01.000000000Z","table":"x","other":null,"result":7}"#,
+            r#"{"time":"2023-06-01T00:00:02.000000000Z","table":"y","other":1.5,"result":null}"#,
+        ])
+    );
+    // One of them that has come up since the keys were listed is seen.
+    let column = |name: &str| {
+        let mut column = Column::default();
+        column.name.push_str(name);
+        column
+    };
+    let header: Vec<_> = ["", "result", "table", "_time", "table"].map(column).into();
+    let mut keys = Keys::default();
+    keys.fields.insert("v".to_owned(), vec![FieldType::Float]);
+    let layout = Layout::of("m", &keys, &[]).unwrap();
+    let check = |header: &[Column]| super::v2::check(&TableId::new("m"), &layout, header);
+    assert!(check(&header[..4]).is_ok());
+    assert!(check(&header).unwrap_err().message().contains("\"table\" has come up"));
 }
 
 #[tokio::test]
