@@ -89,7 +89,8 @@ impl Session {
         downsample: Option<&str>,
     ) -> Result<Vec<Series>> {
         let start = -(-from).div_euclid(MILLI);
-        let end = -(-to).div_euclid(MILLI) - 1;
+        // The end belongs to the range, and must lie behind the start.
+        let end = (-(-to).div_euclid(MILLI) - 1).max(start + 1);
         let mut query = serde_json::json!({"aggregator": "none", "metric": metric});
         if let (Some(downsample), Some(query)) = (downsample, query.as_object_mut()) {
             query.insert("downsample".to_owned(), downsample.into());
