@@ -70,7 +70,10 @@ impl Cursor {
 impl SeriesDatabase for Cursor {
     fn what(&self) -> Result<serde_json::Value> {
         let options = &self.options;
-        serde_json::to_value((&options.bucket, &options.cursor.begin, &options.cursor.end, &options.columns))
+        // The retention policy, or the organization: a bucket of the same name in another one is another.
+        let version = format!("{:?}", options.version);
+        let (begin, end) = (&options.cursor.begin, &options.cursor.end);
+        serde_json::to_value((&options.bucket, version, begin, end, &options.columns))
             .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a cursor down").with_source(error))
     }
 
