@@ -57,12 +57,16 @@ impl Cursor {
         bounds_of(&Window { begin, end, ..Window::default() })
     }
 
-    /// The keys of a measurement as they are now, in a range.
-    async fn layout(&self, session: &mut Session, name: &str, range: (i128, i128)) -> Result<Layout> {
+    /// The keys of a measurement as they are now; in version 2 those of a range, and none if it has no field that is asked for.
+    async fn layout(&self, session: &mut Session, name: &str, range: (i128, i128)) -> Result<Option<Layout>> {
         let keys = session.keys(&[name.to_owned()], range).await?;
-        match keys.get(name) {
-            Some(keys) => Layout::of(name, keys, &self.options.columns),
-            None => Err(Error::new(ErrorKind::NotFound, format!("the measurement {name:?} is gone"))),
+        match (&self.options.version, keys.get(name)) {
+            (InfluxVersion::V1 { .. }, Some(keys)) => Layout::of(name, keys, &self.options.columns).map(Some),
+            (InfluxVersion::V2 { .. }, Some(keys)) => Layout::within(name, keys, &self.options.columns),
+            (InfluxVersion::V2 { .. }, None) => Ok(None),
+            (InfluxVersion::V1 { .. }, None) => {
+                Err(Error::new(ErrorKind::NotFound, format!("the measurement {name:?} is gone")))
+            }
         }
     }
 }
@@ -139,7 +143,7 @@ impl Database for Cursor {
         let name = table.info.asked.name();
         let context = |error: Error| error.context(format!("cannot read {name:?}"));
         let (mut at, stop) = bounds_of(window);
-        // Version 2 lists what a range has; it must have points, then.
+        // Version 2 lists what a range has.
         let by_range = matches!(self.options.version, InfluxVersion::V2 { .. });
         let keeps = |listed: Instant| !by_range && listed.elapsed() < self.options.cursor.poll_interval;
         let (mut known, mut jump): (Option<(Layout, Instant)>, _) = (None, true);
@@ -155,7 +159,14 @@ impl Database for Cursor {
             // Fields come with points: whoever had listed them before would miss the values of those that are new.
             let layout = match known.take() {
                 Some((layout, listed)) if keeps(listed) => (layout, listed),
-                _ => (self.layout(session, name, (at, to)).await?, Instant::now()),
+                _ => match self.layout(session, name, (at, to)).await? {
+                    Some(layout) => (layout, Instant::now()),
+                    None => {
+                        self.windows.read(name, 0);
+                        (at, jump) = (to, true);
+                        continue;
+                    }
+                },
             };
             let (layout, _) = known.insert(layout);
             let mut sending = Sending::new(&pages);

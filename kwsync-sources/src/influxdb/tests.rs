@@ -366,3 +366,43 @@ async fn windows_shrink_to_what_a_server_can_answer() {
     let asked = server.asked.lock().unwrap().len();
     assert!(asked < 60, "{asked}");
 }
+
+/// Columns that are asked for by name are read where they are: no minute needs to have them all, or any.
+#[tokio::test]
+async fn version_two_reads_windows_without_the_columns_that_are_asked_for() {
+    let server = StandIn::start(
+        "v2.7.1",
+        flux(&[
+            (1, &[("host", "tag", "a"), ("other", "long", "1")]),
+            (200, &[("host", "tag", "a"), ("v", "double", "2.5")]),
+            (400, &[("v", "double", "3.5"), ("other", "long", "1")]),
+            (600, &[("host", "tag", "a"), ("other", "long", "1")]),
+        ]),
+    );
+    let batches = read_all(&source(&server, &format!("{TWO}&columns=host,v")), 1).await.unwrap();
+    let found: Vec<_> = rows(&batches).iter().map(|row| row["v"].to_string()).collect();
+    assert_eq!(found, ["2.5", "3.5"]);
+    // What no point of the whole range has is an error still.
+    let error = read_all(&source(&server, &format!("{TWO}&columns=v,hots")), 1).await.unwrap_err();
+    assert!(error.report().contains("did you mean `host`?"), "{}", error.report());
+}
+
+/// A job does not go on in another retention policy, or another organization, where the first one had come to.
+#[tokio::test]
+async fn a_job_keeps_to_its_bucket() {
+    let server = StandIn::start("v2.7.1", flux(&[(1, &[("v", "double", "1")])]));
+    let split = &source(&server, TWO).splits(1, &[]).await.unwrap()[0];
+    let other = source(&server, &TWO.replace("orgId=org%201", "orgId=org%202"));
+    assert!(source(&server, TWO).open(split, None).await.is_ok());
+    assert_eq!(other.open(split, None).await.unwrap_err().kind(), ErrorKind::Config);
+    let what = |bucket: &str| {
+        let dsn: Dsn =
+            format!("influxdb://h/?version=1.8&bucket={bucket}&beginTime=2023-06-01").parse().unwrap();
+        let options =
+            InfluxOptions::from_dsn(&dsn, &Params::parse("influxdb", PARAMS, dsn.params()).unwrap()).unwrap();
+        let windows = Arc::new(Windows::new(options.window));
+        Cursor { options: Arc::new(options), windows }.what().unwrap()
+    };
+    assert_ne!(what("db/a"), what("db/b"));
+    assert_ne!(what("db/a"), what("db"));
+}
