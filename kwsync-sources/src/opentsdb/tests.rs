@@ -198,6 +198,36 @@ async fn inexact_integers_are_rejects() {
     );
 }
 
+/// What is refused is passed: it is told once, also where nothing comes behind it, and by a reader that goes on from there.
+#[tokio::test]
+async fn rejects_are_told_once() {
+    let (server, store) = server(usize::MAX);
+    put(&store, "m", json!({"h": "a"}), [(JUNE, json!(1)), (JUNE + 1_000, json!(9_007_199_254_740_993_i64))]);
+    let source = source(&server, "beginTime=2023-06-01&lag=0&query_interval=0&poll_interval=0&metrics=m");
+    let split = &source.splits(1, &[]).await.unwrap()[0];
+    let mut reader = source.open(split, None).await.unwrap();
+    let (mut rejects, mut found) = (0, 0);
+    let mut position = None;
+    while rejects == 0 {
+        let read = reader.next().await.unwrap().unwrap();
+        (rejects, position) = (read.decoded.rejects.len(), Some(read.position));
+    }
+    put(&store, "m", json!({"h": "a"}), [(JUNE + 2_000, json!(2))]);
+    let mut again = source.open(split, position.as_ref()).await.unwrap();
+    for reader in [&mut reader, &mut again] {
+        loop {
+            let read = reader.next().await.unwrap().unwrap();
+            rejects += read.decoded.rejects.len();
+            let rows: usize = read.decoded.batches.iter().map(|batch| batch.rows()).sum();
+            found += rows;
+            if rows > 0 {
+                break;
+            }
+        }
+    }
+    assert_eq!((rejects, found), (1, 2));
+}
+
 /// Without an end: points, tags and metrics that come, each once, also by another reader that goes on from a position.
 #[tokio::test]
 async fn what_comes_is_read() {
