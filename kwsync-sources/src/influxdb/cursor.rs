@@ -162,7 +162,9 @@ impl Database for Cursor {
                 _ => match self.layout(session, name, (at, to)).await? {
                     Some(layout) => (layout, Instant::now()),
                     None => {
-                        self.windows.read(name, 0);
+                        if to < stop {
+                            self.windows.read(name, 0);
+                        }
                         (at, jump) = (to, true);
                         continue;
                     }
@@ -173,11 +175,13 @@ impl Database for Cursor {
             match session.read(&table.info.table, layout, (at, to), &mut sending).await {
                 Ok(rows) => {
                     sending.finish().await?;
-                    self.windows.read(name, rows);
+                    if to < stop {
+                        self.windows.read(name, rows);
+                    }
                     jump = rows == 0 || by_range;
                     at = to;
                 }
-                Err(error) if error.code() == Some(TOO_LARGE) && self.windows.shorten(name) => {
+                Err(error) if is_too_large(&error) && self.windows.shorten(name, to - at) => {
                     tracing::debug!(measurement = name, %error, "asking for less at once");
                     at = sending.resume().unwrap_or(at);
                     jump = by_range;

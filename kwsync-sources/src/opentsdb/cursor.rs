@@ -252,10 +252,12 @@ impl Database for Cursor {
             match session.series(name, (at, to), None).await {
                 Ok(series) => {
                     let rows = self.send(name, &series, (at, to), &pages).await.map_err(context)?;
-                    self.windows.read(name, rows);
+                    if to < stop {
+                        self.windows.read(name, rows);
+                    }
                     at = to;
                 }
-                Err(error) if error.code() == Some(TOO_LARGE) && self.windows.shorten(name) => {
+                Err(error) if error.code() == Some(TOO_LARGE) && self.windows.shorten(name, to - at) => {
                     tracing::debug!(metric = name, %error, "asking for less at once");
                 }
                 Err(error) => return Err(context(error)),
