@@ -114,6 +114,27 @@ impl Cursor {
             schema,
             column: self.options.names.of(name).time.to_owned(),
             kind: Kind::Timestamp(TimeUnit::Nanosecond, true),
+    /// Metrics of one table and column could not be told apart there.
+    fn distinct(&self, metrics: &[Arc<Metric>]) -> Result<()> {
+        let mut taken = BTreeMap::new();
+        for metric in metrics {
+            let name = metric.info.asked.name();
+            let names = self.options.names.of(name);
+            if let Some(other) = taken.insert((names.table.clone(), names.value), name)
+                && other != name
+            {
+                let text = format!(
+                    "the metrics {other:?} and {name:?} would both become the table {:?}",
+                    names.table
+                );
+                return Err(Error::config(text).with_hint(
+                    "with metric=verbatim each has a table of its own; or name in metrics= those that are to be read",
+                ));
+            }
+        }
+        Ok(())
+    }
+
             // As with InfluxDB: what comes at a time that was passed is late.
             unique: true,
         };
@@ -226,6 +247,7 @@ impl Database for Cursor {
         Ok(Clock { utc, local: utc })
     }
 
+        self.distinct(&metrics)?;
     async fn ends(&self, session: &mut Session, table: &Metric) -> Result<Option<(i128, i128)>> {
         Ok(self.look(session, table.info.asked.name()).await?.and_then(|known| known.ends))
     }
