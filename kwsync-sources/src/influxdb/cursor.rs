@@ -71,6 +71,10 @@ impl Cursor {
     }
 }
 
+fn is_too_large(error: &Error) -> bool {
+    error.code() == Some(TOO_LARGE)
+}
+
 impl SeriesDatabase for Cursor {
     fn what(&self) -> Result<serde_json::Value> {
         let options = &self.options;
@@ -129,8 +133,15 @@ impl Database for Cursor {
     async fn ends(&self, session: &mut Session, table: &Measurement) -> Result<Option<(i128, i128)>> {
         let (from, to) = self.whole();
         let name = table.info.asked.name();
-        let Some(first) = session.end(name, (from, to), false).await? else { return Ok(None) };
-        Ok(session.end(name, (first, to), true).await?.map(|last| (first, last)))
+        let looking = async {
+            let Some(first) = session.end(name, (from, to), false).await? else { return Ok(None) };
+            Ok(session.end(name, (first, to), true).await?.map(|last| (first, last)))
+        };
+        match looking.await {
+            // It is read as a whole, then, in windows as short as they must be.
+            Err(error) if is_too_large(&error) => Ok(None),
+            ends => ends,
+        }
     }
 
     async fn read(
@@ -147,12 +158,19 @@ impl Database for Cursor {
         let by_range = matches!(self.options.version, InfluxVersion::V2 { .. });
         let keeps = |listed: Instant| !by_range && listed.elapsed() < self.options.cursor.poll_interval;
         let (mut known, mut jump): (Option<(Layout, Instant)>, _) = (None, true);
+        let mut looks = true;
         while at < stop {
-            if jump {
+            if jump && looks {
                 // However long the silence is, it takes one look.
-                match session.end(name, (at, stop), false).await.map_err(context)? {
-                    Some(first) => at = first.max(at),
-                    None => return Ok(()),
+                match session.end(name, (at, stop), false).await {
+                    Ok(Some(first)) => at = first.max(at),
+                    Ok(None) => return Ok(()),
+                    // Window by window, then: they can be shorter.
+                    Err(error) if is_too_large(&error) => {
+                        tracing::debug!(measurement = name, %error, "reading without a look at what lies ahead");
+                        looks = false;
+                    }
+                    Err(error) => return Err(context(error)),
                 }
             }
             let to = self.windows.end(name, at, stop);

@@ -293,8 +293,10 @@ async fn what_breaks_off_is_tried_again() {
         let server = StandIn::start("1.8.10", move |request| {
             let body = if request.body.contains("SHOW%20RETENTION") {
                 r#"{"results":[{"series":[{"columns":["name"],"values":[["autogen"]]}]}]}"#.to_owned()
+            } else if request.body.contains("SHOW%20TAG") {
+                r#"{"results":[{}]}"#.to_owned()
             } else if request.body.contains("SHOW%20FIELD") {
-                r#"{"results":[{"series":[{"name":"m","values":[["n","integer"]]}]},{}]}"#.to_owned()
+                r#"{"results":[{"series":[{"name":"m","values":[["n","integer"]]}]}]}"#.to_owned()
             } else if request.body.contains("LIMIT") {
                 r#"{"results":[{"series":[{"values":[[1685577600000000000,1]]}]}]}"#.to_owned()
             } else {
@@ -326,10 +328,10 @@ async fn windows_shrink_to_what_a_server_can_answer() {
             let at = request.body.split(mark).nth(1).unwrap();
             at.split("%20").next().unwrap().parse::<i128>().unwrap()
         };
-        let body = if request.body.contains("SHOW%20RETENTION") {
+        let body = if request.body.contains("SHOW%20RETENTION") || request.body.contains("SHOW%20TAG") {
             r#"{"results":[{}]}"#.to_owned()
         } else if request.body.contains("SHOW%20FIELD") {
-            r#"{"results":[{"series":[{"name":"m","values":[["n","integer"]]}]},{}]}"#.to_owned()
+            r#"{"results":[{"series":[{"name":"m","values":[["n","integer"]]}]}]}"#.to_owned()
         } else {
             let (from, to) = (bound("time%20%3E%3D%20"), bound("time%20%3C%20"));
             // Two points at a time, each half second for a minute.
@@ -365,6 +367,58 @@ async fn windows_shrink_to_what_a_server_can_answer() {
     // Not asked for half a minute again and again.
     let asked = server.asked.lock().unwrap().len();
     assert!(asked < 60, "{asked}");
+}
+
+/// Keys come by pieces, as rows do: `max-row-limit` cuts answers that come as a whole.
+#[tokio::test]
+async fn keys_come_by_pieces() {
+    let server = StandIn::start("1.8.10", |request| {
+        assert!(request.path.contains("&chunked=true"), "{}", request.path);
+        let (asked, mark) = (&request.body, "SHOW%20");
+        let piece = |values: &str, more: &str| {
+            format!("{{\"results\":[{{\"series\":[{{\"name\":\"m\",\"values\":{values}}}]{more}}}]}}\n")
+        };
+        let partial = r#","partial":true"#;
+        Reply::ok(if asked.contains(&format!("{mark}FIELD")) {
+            piece(r#"[["a","integer"]]"#, partial) + &piece(r#"[["b","float"]]"#, "")
+        } else if asked.contains(&format!("{mark}TAG")) {
+            piece(r#"[["g"]]"#, partial) + &piece(r#"[["h"]]"#, "")
+        } else if asked.contains(mark) {
+            "{\"results\":[{}]}\n".to_owned()
+        } else if asked.contains("LIMIT") {
+            piece("[[1685577600000000000,1]]", "")
+        } else {
+            piece(r#"[[1685577600000000000,"x","y",1,2.5]]"#, "")
+        })
+    });
+    let influx = source(&server, "version=1.8&bucket=b&beginTime=2023-06-01&endTime=2023-06-01T00:00:30");
+    let read = read_all(&influx, 1).await.unwrap();
+    assert_eq!(
+        rows(&read),
+        parsed(&[r#"{"time":"2023-06-01T00:00:00.000000000Z","g":"x","h":"y","a":1,"b":2.5}"#])
+    );
+}
+
+/// A server that cannot say where points begin is asked for them window by window.
+#[tokio::test]
+async fn what_is_too_large_to_be_looked_at_is_read() {
+    let inner = flux(&[
+        (1, &[("v", "double", "1.5")]),
+        (200, &[("v", "double", "2.5")]),
+        (3_000, &[("v", "double", "3.5")]),
+    ]);
+    let server = StandIn::start("v2.7.1", move |request| {
+        let script = script(request);
+        if script.contains("\"_time\"], desc") {
+            return Reply { status: 500, ..Reply::ok(r#"{"message":"query timeout"}"#) };
+        }
+        inner(request)
+    });
+    for lanes in [1, 3] {
+        let found = rows(&read_all(&source(&server, TWO), lanes).await.unwrap());
+        let found: Vec<_> = found.iter().map(|row| row["v"].to_string()).collect();
+        assert_eq!(found, ["1.5", "2.5", "3.5"]);
+    }
 }
 
 /// Columns that are asked for by name are read where they are: no minute needs to have them all, or any.

@@ -75,7 +75,15 @@ impl Cursor {
             return Ok(Some(known));
         }
         let (from, to) = self.whole();
-        let series = session.series(metric, (from, to), Some(DAYS)).await?;
+        let series = match session.series(metric, (from, to), Some(DAYS)).await {
+            Ok(series) => series,
+            // Its tags come with its points, in windows as short as they must be.
+            Err(error) if error.code() == Some(TOO_LARGE) => {
+                tracing::debug!(metric, %error, "reading without a look at the whole");
+                return Ok(Some(self.learn(metric, &[], None)));
+            }
+            Err(error) => return Err(error),
+        };
         let times = || {
             series
                 .iter()
@@ -106,14 +114,6 @@ impl Cursor {
         Ok((TableId::new(names.table), Arc::new(Schema::new(columns)?), items))
     }
 
-    fn metric(&self, name: &str, known: &Known) -> Result<Arc<Metric>> {
-        let (table, schema, _) = self.layout(name, &known.tags)?;
-        let info = CursorTable {
-            asked: TableId::new(name),
-            table,
-            schema,
-            column: self.options.names.of(name).time.to_owned(),
-            kind: Kind::Timestamp(TimeUnit::Nanosecond, true),
     /// Metrics of one table and column could not be told apart there.
     fn distinct(&self, metrics: &[Arc<Metric>]) -> Result<()> {
         let mut taken = BTreeMap::new();
@@ -135,6 +135,14 @@ impl Cursor {
         Ok(())
     }
 
+    fn metric(&self, name: &str, known: &Known) -> Result<Arc<Metric>> {
+        let (table, schema, _) = self.layout(name, &known.tags)?;
+        let info = CursorTable {
+            asked: TableId::new(name),
+            table,
+            schema,
+            column: self.options.names.of(name).time.to_owned(),
+            kind: Kind::Timestamp(TimeUnit::Nanosecond, true),
             // As with InfluxDB: what comes at a time that was passed is late.
             unique: true,
         };
@@ -239,6 +247,7 @@ impl Database for Cursor {
                 Err(error) => return Err(error.context(format!("cannot look at {name:?}"))),
             }
         }
+        self.distinct(&metrics)?;
         Ok(metrics)
     }
 
@@ -247,7 +256,6 @@ impl Database for Cursor {
         Ok(Clock { utc, local: utc })
     }
 
-        self.distinct(&metrics)?;
     async fn ends(&self, session: &mut Session, table: &Metric) -> Result<Option<(i128, i128)>> {
         Ok(self.look(session, table.info.asked.name()).await?.and_then(|known| known.ends))
     }

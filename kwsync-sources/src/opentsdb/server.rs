@@ -109,7 +109,10 @@ impl Session {
         if answer.status != StatusCode::OK {
             return Err(refused(answer.status, &answer.text().await?));
         }
-        let body = answer.bytes(self.options.window_bytes).await?;
+        let body = answer.bytes(self.options.window_bytes).await.map_err(|error| match error.code() {
+            Some(TOO_LARGE) => error.with_hint("even a second of it is more: raise window_bytes="),
+            _ => error,
+        })?;
         serde_json::from_slice(&body).map_err(|error| unreadable("points", error))
     }
 

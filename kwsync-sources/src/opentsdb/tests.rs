@@ -153,6 +153,46 @@ async fn windows_fit_the_server_and_lanes() {
     assert!(cut.iter().all(|split| split.continues), "{cut:?}");
 }
 
+/// A metric of which the server cannot tell the days at once is read like any other.
+#[tokio::test]
+async fn what_is_too_large_to_be_looked_at_is_read() {
+    let store = Store::default();
+    put(&store, "m", json!({"h": "a"}), (0..100).map(|n| (JUNE + n * 1_000, json!(n))));
+    let server = StandIn::start("", move |request| {
+        if request.body.contains("1d-max") {
+            return Reply { status: 413, ..Reply::ok("") };
+        }
+        answer(request, &store, usize::MAX)
+    });
+    for lanes in [1, 3] {
+        let source = source(&server, &format!("{DAY}&metrics=m"));
+        let found = rows(&read_all(&source, lanes).await.unwrap());
+        assert_eq!((found.len(), &found[99]["h"]), (100, &json!("a")));
+    }
+    // It was asked for once a source.
+    let asked = server.asked.lock().unwrap();
+    assert_eq!(asked.iter().filter(|request| request.body.contains("1d-max")).count(), 2);
+}
+
+/// Two metrics that would become one table are refused: nothing in its rows would tell them apart.
+#[tokio::test]
+async fn metrics_are_not_merged() {
+    let (server, store) = server(usize::MAX);
+    for metric in ["a.b", "a_b", "c.d"] {
+        put(&store, metric, json!({"h": "a"}), [(JUNE, json!(1))]);
+    }
+    let error = read_all(&source(&server, DAY), 1).await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Config
+            && error.report().contains("\"a.b\" and \"a_b\" would both become the table \"a_b\""),
+        "{}",
+        error.report()
+    );
+    for fine in ["metric=verbatim", "metric=split", "metrics=a.b,c.d", "metrics=a.b,a.b"] {
+        assert!(!read_all(&source(&server, &format!("{DAY}&{fine}")), 1).await.unwrap().is_empty(), "{fine}");
+    }
+}
+
 /// A window of a millisecond or less is one, and gives what lies in it.
 #[tokio::test]
 async fn windows_of_a_millisecond_are_asked_for() {
