@@ -107,9 +107,30 @@ impl Database for Cursor {
     }
 
     async fn tables(&self, session: &mut Session, strict: bool) -> Result<Vec<Arc<Measurement>>> {
-        let asked = &self.options.measurements;
-        let found = session.keys(asked, self.whole()).await?;
-        if let Some(missing) = asked.iter().find(|name| strict && !found.contains_key(*name)) {
+        self.own_tables(session, strict, &|_| true).await
+    }
+
+    async fn own_tables(
+        &self,
+        session: &mut Session,
+        strict: bool,
+        own: &(dyn Fn(&TableId) -> bool + Send + Sync),
+    ) -> Result<Vec<Arc<Measurement>>> {
+        let own = |name: &String| own(&TableId::new(name.as_str()));
+        let mut asked = self.options.measurements.clone();
+        // Version 1 lists the keys of all at once; version 2 is asked for each.
+        let by_name = matches!(self.options.version, InfluxVersion::V2 { .. });
+        if asked.is_empty() && by_name {
+            asked = session.flux_measurements(self.whole()).await?;
+        }
+        let all = asked.is_empty() && !by_name;
+        asked.retain(own);
+        if asked.is_empty() && !all {
+            return Ok(Vec::new());
+        }
+        let found = session.keys(&asked, self.whole()).await?;
+        let missing = self.options.measurements.iter().filter(|name| own(name));
+        if let Some(missing) = missing.into_iter().find(|name| strict && !found.contains_key(*name)) {
             let all = session.keys(&[], self.whole()).await?;
             let meant = did_you_mean(missing, all.keys().map(String::as_str));
             let text = format!("{:?} has no measurement {missing:?}{meant}", self.options.bucket);
@@ -119,7 +140,7 @@ impl Database for Cursor {
             };
             return Err(Error::new(ErrorKind::NotFound, text).with_hint(hint));
         }
-        let made = found.iter().map(|(name, keys)| {
+        let made = found.iter().filter(|(name, _)| own(name)).map(|(name, keys)| {
             Ok(Arc::new(Measurement::new(name, Layout::of(name, keys, &self.options.columns)?)))
         });
         made.collect()

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use kwsync_core::config::{Dsn, Params};
-use kwsync_core::{ErrorKind, Retry, Role, Source, TableId};
+use kwsync_core::{ErrorKind, Reader, Retry, Role, Source, TableId};
 
 use super::annotated::Column;
 use super::cursor::Cursor;
@@ -367,6 +367,40 @@ async fn windows_shrink_to_what_a_server_can_answer() {
     // Not asked for half a minute again and again.
     let asked = server.asked.lock().unwrap().len();
     assert!(asked < 60, "{asked}");
+}
+
+/// A reader asks version 2 for the keys of what it reads: not for those of every measurement.
+#[tokio::test]
+async fn a_reader_looks_at_its_own_measurement() {
+    let inner = flux(&[(1, &[("v", "double", "1.5")])]);
+    let server = StandIn::start("v2.7.1", move |request| {
+        if script(request).contains("schema.measurements(") {
+            return Reply::ok(csv(&[
+                "#datatype,string,long,string",
+                "#default,_result,,",
+                ",result,table,_value",
+                ",,0,m",
+                ",,0,n",
+                ",,0,o",
+            ]));
+        }
+        inner(request)
+    });
+    for more in ["", "&measurements=n,o"] {
+        let influx = source(&server, &format!("{TWO}{more}"));
+        let splits = influx.splits(1, &[]).await.unwrap();
+        let split = splits.iter().find(|split| &*split.id == "n").unwrap();
+        server.asked.lock().unwrap().clear();
+        let mut reader = influx.open(split, None).await.unwrap();
+        let mut points = 0;
+        while let Some(read) = reader.next().await.unwrap() {
+            points += rows(&read.decoded.batches).len();
+        }
+        let asked = server.asked.lock().unwrap();
+        let others =
+            asked.iter().map(script).filter(|script| script.contains("\"m\"") || script.contains("\"o\""));
+        assert_eq!((points, others.count()), (1, 0));
+    }
 }
 
 /// Keys come by pieces, as rows do: `max-row-limit` cuts answers that come as a whole.

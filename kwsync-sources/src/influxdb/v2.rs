@@ -121,6 +121,12 @@ impl Session {
         Ok(found)
     }
 
+    /// The measurements that have points in a range.
+    pub(super) async fn flux_measurements(&mut self, range: (i128, i128)) -> Result<Vec<String>> {
+        let script = flux::measurements(&self.options.bucket, range);
+        self.texts(&script, "_value").await
+    }
+
     /// As [`Session::keys`], of what has points in a range.
     pub(super) async fn flux_keys(
         &mut self,
@@ -129,7 +135,7 @@ impl Session {
     ) -> Result<BTreeMap<String, Keys>> {
         let bucket = self.options.bucket.clone();
         let all = match measurements {
-            [] => self.texts(&flux::measurements(&bucket, range), "_value").await?,
+            [] => self.flux_measurements(range).await?,
             some => some.to_vec(),
         };
         let mut found = BTreeMap::new();

@@ -114,11 +114,13 @@ impl Cursor {
         Ok((TableId::new(names.table), Arc::new(Schema::new(columns)?), items))
     }
 
-    /// Metrics of one table and column could not be told apart there.
+    /// Metrics of one table and column could not be told apart there. Those that other readers have found count, too.
     fn distinct(&self, metrics: &[Arc<Metric>]) -> Result<()> {
+        let known: Vec<String> =
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         let mut taken = BTreeMap::new();
-        for metric in metrics {
-            let name = metric.info.asked.name();
+        let own = metrics.iter().map(|metric| metric.info.asked.name());
+        for name in known.iter().map(String::as_str).chain(own) {
             let names = self.options.names.of(name);
             if let Some(other) = taken.insert((names.table.clone(), names.value), name)
                 && other != name
@@ -225,8 +227,18 @@ impl Database for Cursor {
     }
 
     async fn tables(&self, session: &mut Session, strict: bool) -> Result<Vec<Arc<Metric>>> {
+        self.own_tables(session, strict, &|_| true).await
+    }
+
+    async fn own_tables(
+        &self,
+        session: &mut Session,
+        strict: bool,
+        own: &(dyn Fn(&TableId) -> bool + Send + Sync),
+    ) -> Result<Vec<Arc<Metric>>> {
         let asked = &self.options.metrics;
-        let names = if asked.is_empty() { session.metrics().await? } else { asked.clone() };
+        let mut names = if asked.is_empty() { session.metrics().await? } else { asked.clone() };
+        names.retain(|name| own(&TableId::new(name.as_str())));
         let mut metrics = Vec::new();
         for name in &names {
             match self.look(session, name).await {

@@ -174,6 +174,25 @@ async fn what_is_too_large_to_be_looked_at_is_read() {
     assert_eq!(asked.iter().filter(|request| request.body.contains("1d-max")).count(), 2);
 }
 
+/// A reader asks for what it reads: not for every metric.
+#[tokio::test]
+async fn a_reader_looks_at_its_own_metric() {
+    let (server, store) = server(usize::MAX);
+    for metric in ["a", "b", "c"] {
+        put(&store, metric, json!({"h": "a"}), [(JUNE, json!(1))]);
+    }
+    let splits = source(&server, DAY).splits(1, &[]).await.unwrap();
+    server.asked.lock().unwrap().clear();
+    // As another process would.
+    let mut reader = source(&server, DAY).open(&splits[1], None).await.unwrap();
+    while reader.next().await.unwrap().is_some() {}
+    let asked = server.asked.lock().unwrap();
+    let others = asked.iter().filter(|request| {
+        request.body.contains("\"metric\":\"a\"") || request.body.contains("\"metric\":\"c\"")
+    });
+    assert_eq!((splits.len(), others.count()), (3, 0));
+}
+
 /// Two metrics that would become one table are refused: nothing in its rows would tell them apart.
 #[tokio::test]
 async fn metrics_are_not_merged() {
