@@ -127,15 +127,14 @@ pub(crate) trait Database: std::fmt::Debug + Send + Sync + 'static {
         strict: bool,
     ) -> impl Future<Output = Result<Vec<Arc<Self::Table>>>> + Send;
 
-    /// As [`Database::tables`], and perhaps without those that are not `own`: a database that asks for each table by itself needs not
+    /// As [`Database::tables`], and perhaps without those that are not its own: a database that asks for each table by itself needs not
     /// ask for others.
     fn own_tables(
         &self,
         session: &mut Self::Session,
         strict: bool,
-        own: &(dyn Fn(&TableId) -> bool + Send + Sync),
+        _own: &(dyn Fn(&TableId) -> bool + Send + Sync),
     ) -> impl Future<Output = Result<Vec<Arc<Self::Table>>>> + Send {
-        let _ = own;
         self.tables(session, strict)
     }
 
