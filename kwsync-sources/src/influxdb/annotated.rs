@@ -101,6 +101,15 @@ pub(super) struct Tables {
     defaults: Vec<String>,
     /// Whether the next line that is no annotation names the columns.
     header: bool,
+    /// Whether rows are what the server complains of.
+    complains: bool,
+}
+
+/// Whether these are the names of the columns of a complaint, and nothing else: rows of data have `result` and `table` before theirs,
+/// so fields may be called `error` and `reference`. It may come without annotations.
+fn is_complaint(cells: &[String]) -> bool {
+    let names = cells.strip_prefix(&[String::new()]).unwrap_or(cells);
+    names == ["error", "reference"]
 }
 
 impl Tables {
@@ -115,8 +124,9 @@ impl Tables {
             "#default" => (self.defaults, self.header) = (cells, true),
             text if text.starts_with('#') => self.header = true,
             _ if cells.len() <= 1 => {}
-            _ if self.header => {
+            _ if self.header || is_complaint(&cells) => {
                 self.header = false;
+                self.complains = is_complaint(&cells);
                 let (mut types, mut defaults) = (
                     std::mem::take(&mut self.types).into_iter(),
                     std::mem::take(&mut self.defaults).into_iter(),
@@ -141,8 +151,8 @@ impl Tables {
                     }
                 }
                 let row = Row { columns: &self.columns, cells };
-                if let Some(said) = row.get("error").filter(|_| row.get("reference").is_some()) {
-                    return Err(super::server::complaint(said));
+                if self.complains {
+                    return Err(super::server::complaint(row.get("error").unwrap_or_default()));
                 }
                 return Ok(Some(row));
             }
@@ -210,11 +220,32 @@ mod tests {
 
     #[test]
     fn complaints_in_the_middle_are_errors() {
-        let mut tables = Tables::default();
-        for line in ["#datatype,string,string", "#group,true,true", "#default,,", ",error,reference"] {
-            assert!(tables.push(line.split(',').map(str::to_owned).collect()).unwrap().is_none());
+        // With annotations as with none, as versions differ; behind rows.
+        for complaint in [
+            "#datatype,string,string\n#group,true,true\n#default,,\n,error,reference\n,engine is closed,897\n",
+            "\nerror,reference\nengine is closed,\n",
+        ] {
+            let (mut records, mut tables, mut fault) = (Records::default(), Tables::default(), None);
+            let text = format!("{ANSWER}\r\n{complaint}");
+            let mut rest = text.as_bytes();
+            while !rest.is_empty() {
+                let (taken, record) = records.push(rest).unwrap();
+                rest = &rest[taken..];
+                fault = fault.or(record.and_then(|record| tables.push(record).err()));
+            }
+            let fault = fault.unwrap();
+            assert!(fault.message().contains("engine is closed"), "{fault}");
         }
-        let error = tables.push(vec!["".into(), "engine is closed".into(), "897".into()]).unwrap_err();
-        assert!(error.message().contains("engine is closed"), "{error}");
+    }
+
+    #[test]
+    fn fields_called_as_a_complaint_are_none() {
+        let mut tables = Tables::default();
+        let cells = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+        for line in ["#datatype,string,long,string,string", ",result,table,error,reference"] {
+            assert!(tables.push(cells(line)).unwrap().is_none());
+        }
+        let row = tables.push(cells(",_result,0,none,x-1")).unwrap().unwrap();
+        assert_eq!((row.get("error"), row.get("reference")), (Some("none"), Some("x-1")));
     }
 }

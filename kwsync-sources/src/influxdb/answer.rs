@@ -22,6 +22,9 @@ pub(super) struct SmallResult {
     #[serde(default)]
     pub(super) series: Vec<SmallSeries>,
     pub(super) error: Option<String>,
+    /// Whether more was to follow.
+    #[serde(default)]
+    pub(super) partial: bool,
 }
 
 /// One series of it.
@@ -34,13 +37,30 @@ pub(super) struct SmallSeries {
 }
 
 impl Small {
+    /// All documents of an answer in one: what comes by pieces is not cut by `max-row-limit` of the server's configuration.
     pub(super) fn of(text: &str) -> Result<Self> {
-        serde_json::from_str(text).map_err(|error| {
+        let wrong = || {
             let shown: String = text.chars().take(200).collect();
             Error::new(ErrorKind::Protocol, format!("the server answered {shown:?}"))
-                .with_source(error)
                 .with_hint("check host and port: an InfluxDB answers in JSON")
-        })
+        };
+        let mut whole: Option<Self> = None;
+        for document in serde_json::Deserializer::from_str(text).into_iter::<Self>() {
+            let document = document.map_err(|error| wrong().with_source(error))?;
+            match &mut whole {
+                Some(whole) => {
+                    whole.results.extend(document.results);
+                    whole.error = whole.error.take().or(document.error);
+                }
+                None => whole = Some(document),
+            }
+        }
+        whole.ok_or_else(wrong)
+    }
+
+    /// Whether its end is missing.
+    pub(super) fn is_partial(&self) -> bool {
+        self.results.last().is_some_and(|result| result.partial)
     }
 
     /// What the server complains of.

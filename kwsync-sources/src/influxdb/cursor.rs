@@ -57,20 +57,31 @@ impl Cursor {
         bounds_of(&Window { begin, end, ..Window::default() })
     }
 
-    /// The keys of a measurement as they are now, in a range.
-    async fn layout(&self, session: &mut Session, name: &str, range: (i128, i128)) -> Result<Layout> {
+    /// The keys of a measurement as they are now; in version 2 those of a range, and none if it has no field that is asked for.
+    async fn layout(&self, session: &mut Session, name: &str, range: (i128, i128)) -> Result<Option<Layout>> {
         let keys = session.keys(&[name.to_owned()], range).await?;
-        match keys.get(name) {
-            Some(keys) => Layout::of(name, keys, &self.options.columns),
-            None => Err(Error::new(ErrorKind::NotFound, format!("the measurement {name:?} is gone"))),
+        match (&self.options.version, keys.get(name)) {
+            (InfluxVersion::V1 { .. }, Some(keys)) => Layout::of(name, keys, &self.options.columns).map(Some),
+            (InfluxVersion::V2 { .. }, Some(keys)) => Layout::within(name, keys, &self.options.columns),
+            (InfluxVersion::V2 { .. }, None) => Ok(None),
+            (InfluxVersion::V1 { .. }, None) => {
+                Err(Error::new(ErrorKind::NotFound, format!("the measurement {name:?} is gone")))
+            }
         }
     }
+}
+
+fn is_too_large(error: &Error) -> bool {
+    error.code() == Some(TOO_LARGE)
 }
 
 impl SeriesDatabase for Cursor {
     fn what(&self) -> Result<serde_json::Value> {
         let options = &self.options;
-        serde_json::to_value((&options.bucket, &options.cursor.begin, &options.cursor.end, &options.columns))
+        // The retention policy, or the organization: a bucket of the same name in another one is another.
+        let version = format!("{:?}", options.version);
+        let (begin, end) = (&options.cursor.begin, &options.cursor.end);
+        serde_json::to_value((&options.bucket, version, begin, end, &options.columns))
             .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a cursor down").with_source(error))
     }
 
@@ -96,9 +107,30 @@ impl Database for Cursor {
     }
 
     async fn tables(&self, session: &mut Session, strict: bool) -> Result<Vec<Arc<Measurement>>> {
-        let asked = &self.options.measurements;
-        let found = session.keys(asked, self.whole()).await?;
-        if let Some(missing) = asked.iter().find(|name| strict && !found.contains_key(*name)) {
+        self.own_tables(session, strict, &|_| true).await
+    }
+
+    async fn own_tables(
+        &self,
+        session: &mut Session,
+        strict: bool,
+        own: &(dyn Fn(&TableId) -> bool + Send + Sync),
+    ) -> Result<Vec<Arc<Measurement>>> {
+        let own = |name: &String| own(&TableId::new(name.as_str()));
+        let mut asked = self.options.measurements.clone();
+        // Version 1 lists the keys of all at once; version 2 is asked for each.
+        let by_name = matches!(self.options.version, InfluxVersion::V2 { .. });
+        if asked.is_empty() && by_name {
+            asked = session.flux_measurements(self.whole()).await?;
+        }
+        let all = asked.is_empty() && !by_name;
+        asked.retain(own);
+        if asked.is_empty() && !all {
+            return Ok(Vec::new());
+        }
+        let found = session.keys(&asked, self.whole()).await?;
+        let missing = self.options.measurements.iter().filter(|name| own(name));
+        if let Some(missing) = missing.into_iter().find(|name| strict && !found.contains_key(*name)) {
             let all = session.keys(&[], self.whole()).await?;
             let meant = did_you_mean(missing, all.keys().map(String::as_str));
             let text = format!("{:?} has no measurement {missing:?}{meant}", self.options.bucket);
@@ -108,7 +140,7 @@ impl Database for Cursor {
             };
             return Err(Error::new(ErrorKind::NotFound, text).with_hint(hint));
         }
-        let made = found.iter().map(|(name, keys)| {
+        let made = found.iter().filter(|(name, _)| own(name)).map(|(name, keys)| {
             Ok(Arc::new(Measurement::new(name, Layout::of(name, keys, &self.options.columns)?)))
         });
         made.collect()
@@ -122,8 +154,15 @@ impl Database for Cursor {
     async fn ends(&self, session: &mut Session, table: &Measurement) -> Result<Option<(i128, i128)>> {
         let (from, to) = self.whole();
         let name = table.info.asked.name();
-        let Some(first) = session.end(name, (from, to), false).await? else { return Ok(None) };
-        Ok(session.end(name, (first, to), true).await?.map(|last| (first, last)))
+        let looking = async {
+            let Some(first) = session.end(name, (from, to), false).await? else { return Ok(None) };
+            Ok(session.end(name, (first, to), true).await?.map(|last| (first, last)))
+        };
+        match looking.await {
+            // It is read as a whole, then, in windows as short as they must be.
+            Err(error) if is_too_large(&error) => Ok(None),
+            ends => ends,
+        }
     }
 
     async fn read(
@@ -136,34 +175,52 @@ impl Database for Cursor {
         let name = table.info.asked.name();
         let context = |error: Error| error.context(format!("cannot read {name:?}"));
         let (mut at, stop) = bounds_of(window);
-        // Version 2 lists what a range has; it must have points, then.
+        // Version 2 lists what a range has.
         let by_range = matches!(self.options.version, InfluxVersion::V2 { .. });
         let keeps = |listed: Instant| !by_range && listed.elapsed() < self.options.cursor.poll_interval;
         let (mut known, mut jump): (Option<(Layout, Instant)>, _) = (None, true);
+        let mut looks = true;
         while at < stop {
-            if jump {
+            if jump && looks {
                 // However long the silence is, it takes one look.
-                match session.end(name, (at, stop), false).await.map_err(context)? {
-                    Some(first) => at = first.max(at),
-                    None => return Ok(()),
+                match session.end(name, (at, stop), false).await {
+                    Ok(Some(first)) => at = first.max(at),
+                    Ok(None) => return Ok(()),
+                    // Window by window, then: they can be shorter.
+                    Err(error) if is_too_large(&error) => {
+                        tracing::debug!(measurement = name, %error, "reading without a look at what lies ahead");
+                        looks = false;
+                    }
+                    Err(error) => return Err(context(error)),
                 }
             }
             let to = self.windows.end(name, at, stop);
             // Fields come with points: whoever had listed them before would miss the values of those that are new.
             let layout = match known.take() {
                 Some((layout, listed)) if keeps(listed) => (layout, listed),
-                _ => (self.layout(session, name, (at, to)).await?, Instant::now()),
+                _ => match self.layout(session, name, (at, to)).await? {
+                    Some(layout) => (layout, Instant::now()),
+                    None => {
+                        if to < stop {
+                            self.windows.read(name, 0);
+                        }
+                        (at, jump) = (to, true);
+                        continue;
+                    }
+                },
             };
             let (layout, _) = known.insert(layout);
             let mut sending = Sending::new(&pages);
             match session.read(&table.info.table, layout, (at, to), &mut sending).await {
                 Ok(rows) => {
                     sending.finish().await?;
-                    self.windows.read(name, rows);
+                    if to < stop {
+                        self.windows.read(name, rows);
+                    }
                     jump = rows == 0 || by_range;
                     at = to;
                 }
-                Err(error) if error.code() == Some(TOO_LARGE) && self.windows.shorten(name) => {
+                Err(error) if is_too_large(&error) && self.windows.shorten(name, to - at) => {
                     tracing::debug!(measurement = name, %error, "asking for less at once");
                     at = sending.resume().unwrap_or(at);
                     jump = by_range;

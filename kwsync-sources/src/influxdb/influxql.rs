@@ -53,11 +53,11 @@ pub(super) fn end(measurement: &str, from: i128, to: i128, last: bool) -> String
     )
 }
 
-/// The keys of fields and tags of some measurements, of all where none is named.
-pub(super) fn keys(measurements: &[String]) -> String {
+/// The keys of fields, and those of tags, of some measurements; of all where none is named.
+pub(super) fn keys(measurements: &[String]) -> [String; 2] {
     let names: Vec<_> = measurements.iter().map(|name| quote(name)).collect();
     let from = if names.is_empty() { String::new() } else { format!(" FROM {}", names.join(", ")) };
-    format!("SHOW FIELD KEYS{from}; SHOW TAG KEYS{from}")
+    [format!("SHOW FIELD KEYS{from}"), format!("SHOW TAG KEYS{from}")]
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
         );
         assert_eq!(
             keys(&["a".to_owned(), "b".to_owned()]),
-            r#"SHOW FIELD KEYS FROM "a", "b"; SHOW TAG KEYS FROM "a", "b""#
+            [r#"SHOW FIELD KEYS FROM "a", "b""#, r#"SHOW TAG KEYS FROM "a", "b""#]
         );
     }
 }

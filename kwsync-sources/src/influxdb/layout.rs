@@ -59,6 +59,24 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// As [`Layout::of`], of keys that are those of one window: a column that has no values there is left out. None if no field is left.
+    ///
+    /// # Errors
+    /// `Schema` for a field whose types have no common one.
+    pub(super) fn within(measurement: &str, keys: &Keys, columns: &[String]) -> Result<Option<Self>> {
+        let has = |column: &str| {
+            column == "*"
+                || matches(column, "time")
+                || keys.fields.keys().chain(&keys.tags).any(|name| matches(column, name))
+        };
+        let there: Vec<String> = columns.iter().filter(|column| has(column)).cloned().collect();
+        let asked = |name: &String| there.iter().any(|column| column == "*" || matches(column, name));
+        if !columns.is_empty() && !keys.fields.keys().any(asked) {
+            return Ok(None);
+        }
+        Self::of(measurement, keys, &there).map(Some)
+    }
+
     /// The time, the tags and the fields; of `columns`, where there are some, those.
     ///
     /// # Errors
@@ -179,6 +197,19 @@ mod tests {
         assert_eq!(names(&["*"]).len(), 6);
         let layout = Layout::of("m", &keys(), &[]).unwrap();
         assert!(layout.notes.len() == 2 && layout.notes[0].contains("\"n_2\""), "{:?}", layout.notes);
+    }
+
+    #[test]
+    fn a_window_may_lack_columns() {
+        let names = |columns: &[&str]| {
+            let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
+            let layout = Layout::within("m", &keys(), &columns).unwrap()?;
+            Some(layout.schema.columns().iter().map(|column| column.name().to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["later", "v", "time", "\"zone\""]).unwrap(), ["v", "time"]);
+        assert_eq!(names(&["later", "host"]), None);
+        assert_eq!(names(&[]).unwrap().len(), 6);
+        assert_eq!(names(&["*"]).unwrap().len(), 6);
     }
 
     #[test]

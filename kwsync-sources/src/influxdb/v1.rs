@@ -52,24 +52,25 @@ impl Session {
         Err(refused(status, &said.unwrap_or(text)))
     }
 
-    /// Sends statements whose answer is short.
-    async fn list(&mut self, statements: &str) -> Result<Small> {
-        let mut answer = self.query(statements, "").await?;
+    /// Sends a statement whose answer is short.
+    async fn list(&mut self, statement: &str) -> Result<Small> {
+        let mut answer = self.query(statement, &format!("&chunked=true&chunk_size={MOST_ROWS}")).await?;
         let small = Small::of(&answer.text().await?)?;
         match small.error() {
             Some(said) => Err(complaint(said)),
+            None if small.is_partial() => {
+                Err(Error::new(ErrorKind::Unavailable, "the server ended its answer early"))
+            }
             None => Ok(small),
         }
     }
 
     /// As [`Session::keys`].
     pub(super) async fn ql_keys(&mut self, measurements: &[String]) -> Result<BTreeMap<String, Keys>> {
-        let small = self.list(&influxql::keys(measurements)).await?;
-        let [fields, tags] = small.results.as_slice() else {
-            return Err(Error::new(ErrorKind::Protocol, "the server did not list its keys"));
-        };
+        let [fields, tags] = influxql::keys(measurements);
+        let (fields, tags) = (self.list(&fields).await?, self.list(&tags).await?);
         let mut found: BTreeMap<String, Keys> = BTreeMap::new();
-        for series in &fields.series {
+        for series in fields.results.iter().flat_map(|result| &result.series) {
             for row in &series.values {
                 let [Some(name), Some(kind)] = [row.first(), row.get(1)].map(|cell| cell?.as_str()) else {
                     continue;
@@ -89,11 +90,11 @@ impl Session {
                 types.dedup();
             }
         }
-        for series in &tags.series {
+        for series in tags.results.iter().flat_map(|result| &result.series) {
             // Tags are listed for the whole database, fields for the retention policy.
             if let Some(keys) = found.get_mut(&series.name) {
-                keys.tags =
-                    series.values.iter().filter_map(|row| row.first()?.as_str().map(str::to_owned)).collect();
+                let names = series.values.iter().filter_map(|row| row.first()?.as_str());
+                keys.tags.extend(names.map(str::to_owned));
             }
         }
         Ok(found)

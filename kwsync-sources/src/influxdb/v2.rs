@@ -15,6 +15,9 @@ use super::sending::Sending;
 use super::server::{Session, refused};
 use crate::series::{Answer, Ask, Cell, Columns, FieldType, Item, encode};
 
+/// Columns that stand before those of the data: the annotation, `result` and `table`. A tag or a field may have the same name.
+const ANNOTATIONS: usize = 3;
+
 /// What a refusal looks like.
 #[derive(Deserialize)]
 struct Refusal {
@@ -118,6 +121,12 @@ impl Session {
         Ok(found)
     }
 
+    /// The measurements that have points in a range.
+    pub(super) async fn flux_measurements(&mut self, range: (i128, i128)) -> Result<Vec<String>> {
+        let script = flux::measurements(&self.options.bucket, range);
+        self.texts(&script, "_value").await
+    }
+
     /// As [`Session::keys`], of what has points in a range.
     pub(super) async fn flux_keys(
         &mut self,
@@ -126,7 +135,7 @@ impl Session {
     ) -> Result<BTreeMap<String, Keys>> {
         let bucket = self.options.bucket.clone();
         let all = match measurements {
-            [] => self.texts(&flux::measurements(&bucket, range), "_value").await?,
+            [] => self.flux_measurements(range).await?,
             some => some.to_vec(),
         };
         let mut found = BTreeMap::new();
@@ -244,19 +253,19 @@ fn place(item: &Item, header: &[Column]) -> Option<usize> {
         Item::Time => "_time",
         Item::Tag(name) | Item::Field(name, _) | Item::Widened(name) => name,
     };
-    header.iter().position(|column| column.name == name)
+    header.iter().enumerate().skip(ANNOTATIONS).find(|(_, column)| column.name == name).map(|(at, _)| at)
 }
 
 /// Whether every column of an answer is known: a tag or field that came up since the keys were listed must not be lost.
-fn check(table: &TableId, layout: &Layout, header: &[Column]) -> Result<()> {
+pub(super) fn check(table: &TableId, layout: &Layout, header: &[Column]) -> Result<()> {
     let known = |column: &&Column| {
-        matches!(column.name.as_str(), "" | "result" | "table" | "_time")
+        column.name == "_time"
             || layout.items.iter().any(|item| match item {
                 Item::Tag(name) | Item::Field(name, _) | Item::Widened(name) => *name == column.name,
                 Item::Time => false,
             })
     };
-    match header.iter().find(|column| !known(column)) {
+    match header.iter().skip(ANNOTATIONS).find(|column| !known(column)) {
         Some(new) => {
             let text = format!("{table}: {:?} has come up while the points were read", new.name);
             Err(Error::new(ErrorKind::Schema, text).with_retry(Retry::Now))

@@ -75,7 +75,15 @@ impl Cursor {
             return Ok(Some(known));
         }
         let (from, to) = self.whole();
-        let series = session.series(metric, (from, to), Some(DAYS)).await?;
+        let series = match session.series(metric, (from, to), Some(DAYS)).await {
+            Ok(series) => series,
+            // Its tags come with its points, in windows as short as they must be.
+            Err(error) if error.code() == Some(TOO_LARGE) => {
+                tracing::debug!(metric, %error, "reading without a look at the whole");
+                return Ok(Some(self.learn(metric, &[], None)));
+            }
+            Err(error) => return Err(error),
+        };
         let times = || {
             series
                 .iter()
@@ -104,6 +112,29 @@ impl Cursor {
             items.push(Item::Tag(tag.clone()));
         }
         Ok((TableId::new(names.table), Arc::new(Schema::new(columns)?), items))
+    }
+
+    /// Metrics of one table and column could not be told apart there. Those that other readers have found count, too.
+    fn distinct(&self, metrics: &[Arc<Metric>]) -> Result<()> {
+        let known: Vec<String> =
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let mut taken = BTreeMap::new();
+        let own = metrics.iter().map(|metric| metric.info.asked.name());
+        for name in known.iter().map(String::as_str).chain(own) {
+            let names = self.options.names.of(name);
+            if let Some(other) = taken.insert((names.table.clone(), names.value), name)
+                && other != name
+            {
+                let text = format!(
+                    "the metrics {other:?} and {name:?} would both become the table {:?}",
+                    names.table
+                );
+                return Err(Error::config(text).with_hint(
+                    "with metric=verbatim each has a table of its own; or name in metrics= those that are to be read",
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn metric(&self, name: &str, known: &Known) -> Result<Arc<Metric>> {
@@ -196,8 +227,18 @@ impl Database for Cursor {
     }
 
     async fn tables(&self, session: &mut Session, strict: bool) -> Result<Vec<Arc<Metric>>> {
+        self.own_tables(session, strict, &|_| true).await
+    }
+
+    async fn own_tables(
+        &self,
+        session: &mut Session,
+        strict: bool,
+        own: &(dyn Fn(&TableId) -> bool + Send + Sync),
+    ) -> Result<Vec<Arc<Metric>>> {
         let asked = &self.options.metrics;
-        let names = if asked.is_empty() { session.metrics().await? } else { asked.clone() };
+        let mut names = if asked.is_empty() { session.metrics().await? } else { asked.clone() };
+        names.retain(|name| own(&TableId::new(name.as_str())));
         let mut metrics = Vec::new();
         for name in &names {
             match self.look(session, name).await {
@@ -218,6 +259,7 @@ impl Database for Cursor {
                 Err(error) => return Err(error.context(format!("cannot look at {name:?}"))),
             }
         }
+        self.distinct(&metrics)?;
         Ok(metrics)
     }
 
@@ -252,10 +294,12 @@ impl Database for Cursor {
             match session.series(name, (at, to), None).await {
                 Ok(series) => {
                     let rows = self.send(name, &series, (at, to), &pages).await.map_err(context)?;
-                    self.windows.read(name, rows);
+                    if to < stop {
+                        self.windows.read(name, rows);
+                    }
                     at = to;
                 }
-                Err(error) if error.code() == Some(TOO_LARGE) && self.windows.shorten(name) => {
+                Err(error) if error.code() == Some(TOO_LARGE) && self.windows.shorten(name, to - at) => {
                     tracing::debug!(metric = name, %error, "asking for less at once");
                 }
                 Err(error) => return Err(context(error)),

@@ -89,7 +89,8 @@ impl Session {
         downsample: Option<&str>,
     ) -> Result<Vec<Series>> {
         let start = -(-from).div_euclid(MILLI);
-        let end = -(-to).div_euclid(MILLI) - 1;
+        // The end belongs to the range, and must lie behind the start.
+        let end = (-(-to).div_euclid(MILLI) - 1).max(start + 1);
         let mut query = serde_json::json!({"aggregator": "none", "metric": metric});
         if let (Some(downsample), Some(query)) = (downsample, query.as_object_mut()) {
             query.insert("downsample".to_owned(), downsample.into());
@@ -108,7 +109,10 @@ impl Session {
         if answer.status != StatusCode::OK {
             return Err(refused(answer.status, &answer.text().await?));
         }
-        let body = answer.bytes(self.options.window_bytes).await?;
+        let body = answer.bytes(self.options.window_bytes).await.map_err(|error| match error.code() {
+            Some(TOO_LARGE) => error.with_hint("even a second of it is more: raise window_bytes="),
+            _ => error,
+        })?;
         serde_json::from_slice(&body).map_err(|error| unreadable("points", error))
     }
 

@@ -35,6 +35,11 @@ fn answer(request: &Request, store: &Store, most: usize) -> Reply {
         if number < 10_000_000_000 { number * 1_000 } else { number }
     };
     let (start, end) = (time(&asked["start"]), time(&asked["end"]));
+    if end <= start {
+        let said = format!("End time [{end}] must be greater than the start time [{start}]");
+        let text = json!({"error": {"code": 400, "message": said}});
+        return Reply { status: 400, ..Reply::ok(text.to_string()) };
+    }
     let metric = query["metric"].as_str().unwrap();
     let Some(series) = store.get(metric) else {
         let text =
@@ -144,6 +149,92 @@ async fn windows_fit_the_server_and_lanes() {
     }
     let cut = source(&server, &format!("{DAY}&metrics=m")).splits(3, &[]).await.unwrap();
     assert!(cut.len() > 3, "{}", cut.len());
+    // The end may not have come yet: later runs read on.
+    assert!(cut.iter().all(|split| split.continues), "{cut:?}");
+}
+
+/// A metric of which the server cannot tell the days at once is read like any other.
+#[tokio::test]
+async fn what_is_too_large_to_be_looked_at_is_read() {
+    let store = Store::default();
+    put(&store, "m", json!({"h": "a"}), (0..100).map(|n| (JUNE + n * 1_000, json!(n))));
+    let server = StandIn::start("", move |request| {
+        if request.body.contains("1d-max") {
+            return Reply { status: 413, ..Reply::ok("") };
+        }
+        answer(request, &store, usize::MAX)
+    });
+    for lanes in [1, 3] {
+        let source = source(&server, &format!("{DAY}&metrics=m"));
+        let found = rows(&read_all(&source, lanes).await.unwrap());
+        assert_eq!((found.len(), &found[99]["h"]), (100, &json!("a")));
+    }
+    // It was asked for once a source.
+    let asked = server.asked.lock().unwrap();
+    assert_eq!(asked.iter().filter(|request| request.body.contains("1d-max")).count(), 2);
+}
+
+/// A reader asks for what it reads: not for every metric.
+#[tokio::test]
+async fn a_reader_looks_at_its_own_metric() {
+    let (server, store) = server(usize::MAX);
+    for metric in ["a", "b", "c"] {
+        put(&store, metric, json!({"h": "a"}), [(JUNE, json!(1))]);
+    }
+    let splits = source(&server, DAY).splits(1, &[]).await.unwrap();
+    server.asked.lock().unwrap().clear();
+    // As another process would.
+    let mut reader = source(&server, DAY).open(&splits[1], None).await.unwrap();
+    while reader.next().await.unwrap().is_some() {}
+    let asked = server.asked.lock().unwrap();
+    let others = asked.iter().filter(|request| {
+        request.body.contains("\"metric\":\"a\"") || request.body.contains("\"metric\":\"c\"")
+    });
+    assert_eq!((splits.len(), others.count()), (3, 0));
+}
+
+/// Two metrics that would become one table are refused: nothing in its rows would tell them apart.
+#[tokio::test]
+async fn metrics_are_not_merged() {
+    let (server, store) = server(usize::MAX);
+    for metric in ["a.b", "a_b", "c.d"] {
+        put(&store, metric, json!({"h": "a"}), [(JUNE, json!(1))]);
+    }
+    let error = read_all(&source(&server, DAY), 1).await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Config
+            && error.report().contains("\"a.b\" and \"a_b\" would both become the table \"a_b\""),
+        "{}",
+        error.report()
+    );
+    for fine in ["metric=verbatim", "metric=split", "metrics=a.b,c.d", "metrics=a.b,a.b"] {
+        assert!(!read_all(&source(&server, &format!("{DAY}&{fine}")), 1).await.unwrap().is_empty(), "{fine}");
+    }
+}
+
+/// A window of a millisecond or less is one, and gives what lies in it.
+#[tokio::test]
+async fn windows_of_a_millisecond_are_asked_for() {
+    let (server, store) = server(usize::MAX);
+    put(&store, "m", json!({"h": "a"}), (0..3).map(|n| (JUNE + n, json!(n))));
+    let short = "beginTime=2023-06-01&endTime=2023-06-01T00:00:00.001&metrics=m";
+    let batches = read_all(&source(&server, short), 1).await.unwrap();
+    assert_eq!(rows(&batches).len(), 1);
+    // Reading goes on behind the last millisecond but one, and behind the last, of the minute that is a window.
+    for last in [59_998, 59_999] {
+        let metric = format!("m{last}");
+        put(&store, &metric, json!({"h": "a"}), [last, last + 1, 60_500].map(|at| (JUNE + at, json!(at))));
+        let source = source(&server, &format!("{DAY}&metrics={metric}"));
+        let split = &source.splits(1, &[]).await.unwrap()[0];
+        let nanos = i128::from(JUNE + last) * 1_000_000;
+        let at = json!({metric: {"kind": "timestamptz(ns)", "value": nanos.to_string()}});
+        let mut reader = source.open(split, Some(&SplitPosition(at))).await.unwrap();
+        let mut batches = Vec::new();
+        while let Some(read) = reader.next().await.unwrap() {
+            batches.extend(read.decoded.batches);
+        }
+        assert_eq!(rows(&batches).len(), 2, "{last}");
+    }
 }
 
 /// Integers that are no floats are refused, each with its row.
@@ -164,6 +255,36 @@ async fn inexact_integers_are_rejects() {
         rejects[0].reason.contains("9007199254740993") && rejects[0].code == "inexact_integer",
         "{rejects:?}"
     );
+}
+
+/// What is refused is passed: it is told once, also where nothing comes behind it, and by a reader that goes on from there.
+#[tokio::test]
+async fn rejects_are_told_once() {
+    let (server, store) = server(usize::MAX);
+    put(&store, "m", json!({"h": "a"}), [(JUNE, json!(1)), (JUNE + 1_000, json!(9_007_199_254_740_993_i64))]);
+    let source = source(&server, "beginTime=2023-06-01&lag=0&query_interval=0&poll_interval=0&metrics=m");
+    let split = &source.splits(1, &[]).await.unwrap()[0];
+    let mut reader = source.open(split, None).await.unwrap();
+    let (mut rejects, mut found) = (0, 0);
+    let mut position = None;
+    while rejects == 0 {
+        let read = reader.next().await.unwrap().unwrap();
+        (rejects, position) = (read.decoded.rejects.len(), Some(read.position));
+    }
+    put(&store, "m", json!({"h": "a"}), [(JUNE + 2_000, json!(2))]);
+    let mut again = source.open(split, position.as_ref()).await.unwrap();
+    for reader in [&mut reader, &mut again] {
+        loop {
+            let read = reader.next().await.unwrap().unwrap();
+            rejects += read.decoded.rejects.len();
+            let rows: usize = read.decoded.batches.iter().map(|batch| batch.rows()).sum();
+            found += rows;
+            if rows > 0 {
+                break;
+            }
+        }
+    }
+    assert_eq!((rejects, found), (1, 2));
 }
 
 /// Without an end: points, tags and metrics that come, each once, also by another reader that goes on from a position.

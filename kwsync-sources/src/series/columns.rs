@@ -228,12 +228,15 @@ impl Columns {
         if bad.is_empty() {
             return Ok(Page { batches: vec![(batch, times)], rejects: Vec::new(), counts, bytes });
         }
-        let rejects = bad.iter().map(|(row, reason)| Reject {
-            format: self.format.to_owned(),
-            raw: Bytes::from(batch.row(*row).to_json().to_string()),
-            ..batch.reject(*row, Stage::Decode, "inexact_integer", reason.clone())
+        let refused = bad.iter().filter_map(|(row, reason)| {
+            let reject = Reject {
+                format: self.format.to_owned(),
+                raw: Bytes::from(batch.row(*row).to_json().to_string()),
+                ..batch.reject(*row, Stage::Decode, "inexact_integer", reason.clone())
+            };
+            Some((*times.get(*row)?, reject))
         });
-        let rejects = rejects.collect();
+        let refused = refused.collect();
         let keep: Vec<bool> = (0..times.len()).map(|row| bad.iter().all(|(bad, _)| *bad != row)).collect();
         let kept = |row: &usize| keep.get(*row).copied().unwrap_or(true);
         let rows: Vec<usize> = (0..times.len()).filter(kept).collect();
@@ -246,7 +249,10 @@ impl Columns {
         let arrays = arrays.collect::<Result<Vec<_>>>()?;
         let batch = TableBatch::from_columns(self.table.clone(), Arc::clone(&self.schema), arrays, origin)?;
         let times = rows.iter().filter_map(|row| times.get(*row).copied()).collect();
-        Ok(Page { batches: vec![(batch, times)], rejects, counts, bytes })
+        let of = batch.slice(0, 0);
+        let mut page = Page { batches: vec![(batch, times)], rejects: Vec::new(), counts, bytes };
+        page.refuse(&of, refused);
+        Ok(page)
     }
 }
 

@@ -81,10 +81,36 @@ impl Window {
 /// Rows in the order of the cursor, and its values.
 #[derive(Debug)]
 pub(crate) struct Page {
+    /// Beside batches with a value for each row, one without rows at most that has values: those of the rejects, in their order.
     pub(crate) batches: Vec<(TableBatch, Vec<i128>)>,
     pub(crate) rejects: Vec<Reject>,
     pub(crate) counts: DecodeCounts,
     pub(crate) bytes: u64,
+}
+
+impl Page {
+    /// Adds what was refused, with its values, in the order of the cursor; these are passed with it then, as with rows. `of` is any
+    /// batch of the table.
+    #[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+    pub(crate) fn refuse(&mut self, of: &TableBatch, refused: Vec<(i128, Reject)>) {
+        let (values, rejects): (Vec<_>, Vec<_>) = refused.into_iter().unzip();
+        if !values.is_empty() {
+            self.batches.push((of.slice(0, 0), values));
+            self.rejects.extend(rejects);
+        }
+    }
+
+    /// Takes out what was refused, where it has values.
+    pub(crate) fn refused(&mut self) -> Vec<(i128, Reject)> {
+        let marks = |(batch, values): &(TableBatch, Vec<i128>)| batch.rows() == 0 && !values.is_empty();
+        match self.batches.iter().position(marks) {
+            Some(at) => {
+                let (_, values) = self.batches.remove(at);
+                values.into_iter().zip(std::mem::take(&mut self.rejects)).collect()
+            }
+            None => Vec::new(),
+        }
+    }
 }
 
 /// A database whose tables can be read by a cursor.
@@ -100,6 +126,17 @@ pub(crate) trait Database: std::fmt::Debug + Send + Sync + 'static {
         session: &mut Self::Session,
         strict: bool,
     ) -> impl Future<Output = Result<Vec<Arc<Self::Table>>>> + Send;
+
+    /// As [`Database::tables`], and perhaps without those that are not its own: a database that asks for each table by itself needs not
+    /// ask for others.
+    fn own_tables(
+        &self,
+        session: &mut Self::Session,
+        strict: bool,
+        _own: &(dyn Fn(&TableId) -> bool + Send + Sync),
+    ) -> impl Future<Output = Result<Vec<Arc<Self::Table>>>> + Send {
+        self.tables(session, strict)
+    }
 
     fn clock(&self, session: &mut Self::Session) -> impl Future<Output = Result<Clock>> + Send;
 

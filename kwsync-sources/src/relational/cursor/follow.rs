@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwsync_core::{Decoded, Error, ErrorKind, Result, SourceBatch, Split, SplitPosition, TableBatch};
+use kwsync_core::{
+    Decoded, Error, ErrorKind, Result, SourceBatch, Split, SplitPosition, TableBatch, TableId,
+};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -156,13 +158,12 @@ impl<D: Database> Follow<D> {
     }
 
     async fn tables(&self, session: &mut D::Session, strict: bool) -> Result<Vec<Arc<D::Table>>> {
-        let all = self.database.tables(session, strict).await?;
-        let own = |table: &Arc<D::Table>| {
-            let asked = &(**table).as_ref().asked;
+        let own = |asked: &TableId| {
             self.spec.table.as_ref().is_none_or(|own| own == asked)
                 && self.spec.share.as_ref().is_none_or(|share| share.has(&asked.to_string()))
         };
-        let tables: Vec<_> = all.into_iter().filter(own).collect();
+        let all = self.database.own_tables(session, strict, &own).await?;
+        let tables: Vec<_> = all.into_iter().filter(|table| own(&(**table).as_ref().asked)).collect();
         match &self.spec.table {
             Some(asked) if tables.is_empty() => {
                 Err(Error::new(ErrorKind::NotFound, format!("the table {asked} is gone")).with_hint(

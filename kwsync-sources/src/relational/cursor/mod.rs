@@ -15,7 +15,7 @@ mod database;
 mod follow;
 mod pages;
 mod position;
-#[cfg(test)]
+#[cfg(all(test, any(feature = "postgres", feature = "kwdb", feature = "mysql")))]
 mod tests;
 mod value;
 

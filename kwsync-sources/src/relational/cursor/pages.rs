@@ -32,8 +32,10 @@ pub(super) struct Pages<'a> {
     given: HashMap<u128, usize>,
     known: Option<i128>,
     refused_before: std::collections::BTreeSet<u128>,
-    /// Rows of one value that may go on.
+    /// Rows of one value that may go on, what was refused at it, and the value.
     held: Vec<(TableBatch, Vec<i128>)>,
+    refused: Vec<(i128, Reject)>,
+    held_at: Option<i128>,
     last: Option<i128>,
     ready: Ready,
 }
@@ -58,6 +60,8 @@ impl<'a> Pages<'a> {
             given,
             refused_before,
             held: Vec::new(),
+            refused: Vec::new(),
+            held_at: None,
             last: None,
             ready: Ready::default(),
         }
@@ -69,9 +73,10 @@ impl<'a> Pages<'a> {
     }
 
     /// Takes rows, and gives those whose values have ended.
-    pub(super) fn push(&mut self, page: Page) -> Result<Option<Ready>> {
+    pub(super) fn push(&mut self, mut page: Page) -> Result<Option<Ready>> {
         self.ready.bytes += page.bytes;
         self.ready.counts += DecodeCounts { records: 0, ..page.counts };
+        let refused = page.refused();
         for reject in page.rejects {
             let digest = RowDigest::of_bytes(&reject.raw);
             let again = self.overlap.is_some() && self.refused_before.contains(&digest);
@@ -83,35 +88,42 @@ impl<'a> Pages<'a> {
                 self.ready.rejects.push(reject);
             }
         }
-        let mut ended = Vec::new();
+        let mut came = Vec::new();
         for (batch, values) in page.batches {
             self.check(&values)?;
-            for (batch, values) in self.fresh(batch, values)? {
-                let Some(last) = values.last().copied() else { continue };
-                let tail = values.partition_point(|value| *value < last);
-                let held_ends =
-                    self.held.last().and_then(|(_, values)| values.last()).is_some_and(|held| *held < last);
-                if held_ends || tail > 0 {
-                    ended.append(&mut self.held);
-                }
-                if tail == 0 {
-                    self.held.push((batch, values));
-                    continue;
-                }
-                let rest = batch.slice(tail, batch.rows() - tail);
-                let (head, behind) = values.split_at_checked(tail).unwrap_or((&values, &[]));
+            came.extend(self.fresh(batch, values)?);
+        }
+        let values = came.iter().filter_map(|(_, values)| values.last());
+        let Some(last) = values.chain(refused.iter().map(|(value, _)| value)).max().copied() else {
+            return Ok(None);
+        };
+        let (mut ended, mut over) = (Vec::new(), Vec::new());
+        if self.held_at.is_some_and(|held| held < last) {
+            ended.append(&mut self.held);
+            over.append(&mut self.refused);
+        }
+        for (batch, values) in came {
+            let tail = values.partition_point(|value| *value < last);
+            let (head, behind) = values.split_at_checked(tail).unwrap_or((&values, &[]));
+            if !head.is_empty() {
                 ended.push((batch.slice(0, tail), head.to_vec()));
-                self.held.push((rest, behind.to_vec()));
+            }
+            if !behind.is_empty() {
+                self.held.push((batch.slice(tail, batch.rows() - tail), behind.to_vec()));
             }
         }
-        if ended.is_empty() { Ok(None) } else { self.give(ended).map(Some) }
+        for (value, reject) in refused {
+            if value < last { &mut over } else { &mut self.refused }.push((value, reject));
+        }
+        self.held_at = Some(last);
+        if ended.is_empty() && over.is_empty() { Ok(None) } else { self.give(ended, over).map(Some) }
     }
 
     /// What is left at the end of the look.
     pub(super) fn finish(&mut self) -> Result<Option<Ready>> {
-        let held = std::mem::take(&mut self.held);
-        let left = !held.is_empty() || !self.ready.rejects.is_empty();
-        if left { self.give(held).map(Some) } else { Ok(None) }
+        let (held, refused) = (std::mem::take(&mut self.held), std::mem::take(&mut self.refused));
+        let left = !held.is_empty() || !refused.is_empty() || !self.ready.rejects.is_empty();
+        if left { self.give(held, refused).map(Some) } else { Ok(None) }
     }
 
     /// Rows must come in order, or a value could be passed with rows of it to come.
@@ -154,10 +166,10 @@ impl<'a> Pages<'a> {
             .collect())
     }
 
-    /// Rows that end with a value become part of what was given.
-    fn give(&mut self, rows: Vec<(TableBatch, Vec<i128>)>) -> Result<Ready> {
+    /// Rows that end with a value become part of what was given, and so does what was refused among them.
+    fn give(&mut self, rows: Vec<(TableBatch, Vec<i128>)>, refused: Vec<(i128, Reject)>) -> Result<Ready> {
         let upto = rows.last().and_then(|(_, values)| values.last()).copied();
-        self.at.value = self.at.value.max(upto);
+        self.at.value = self.at.value.max(upto).max(refused.last().map(|(value, _)| *value));
         if let (Some(overlap), Some(value)) = (self.overlap, self.at.value) {
             let floor = value - overlap;
             let mut seen = self.at.seen.take().unwrap_or_default().split_off(&floor);
@@ -174,6 +186,8 @@ impl<'a> Pages<'a> {
             }
         }
         let mut ready = std::mem::take(&mut self.ready);
+        ready.counts.records += refused.len() as u64;
+        ready.rejects.extend(refused.into_iter().map(|(_, reject)| reject));
         for (batch, _) in rows {
             ready.counts.records += batch.rows() as u64;
             ready.batches.push(batch);
@@ -191,5 +205,75 @@ impl<'a> Pages<'a> {
             0 => "set lag=, so that a value is read when it is complete and its rows need not be remembered",
             _ => "shorten overlap=, or use lag= for rows that are a little late",
         })
+    }
+}
+
+#[cfg(all(test, any(feature = "influxdb", feature = "opentsdb")))]
+mod tests {
+    use std::sync::Arc;
+
+    use kwsync_core::{Column, DataType, Schema, Stage, TableId, TimeUnit, Value};
+
+    use super::super::value::Kind;
+    use super::*;
+
+    /// What is refused goes with the rows of its value, and the position passes it.
+    #[test]
+    fn values_are_passed_with_what_was_refused_of_them() {
+        let schema = Arc::new(Schema::new(vec![Column::new("n", DataType::Int64)]).unwrap());
+        let info = CursorTable {
+            asked: TableId::new("t"),
+            table: TableId::new("t"),
+            schema: Arc::clone(&schema),
+            column: "time".to_owned(),
+            kind: Kind::Timestamp(TimeUnit::Nanosecond, true),
+            unique: true,
+        };
+        let page = |values: &[i128], refused: &[i128]| {
+            let rows = |values: &[i128]| {
+                let rows: Vec<_> = values.iter().map(|value| vec![Value::Int(*value as i64)]).collect();
+                TableBatch::from_rows("t", Arc::clone(&schema), &rows).unwrap()
+            };
+            let of = rows(&[0]);
+            let rejects =
+                refused.iter().map(|value| (*value, of.reject(0, Stage::Decode, "bad", value.to_string())));
+            let mut page = Page {
+                batches: vec![(rows(values), values.to_vec())],
+                rejects: Vec::new(),
+                counts: DecodeCounts::default(),
+                bytes: 0,
+            };
+            page.refuse(&of, rejects.collect());
+            page
+        };
+        let mut at = At::default();
+        let mut pages = Pages::new(&info, &mut at, None);
+        let mut given = Vec::new();
+        for (values, refused) in [
+            (&[1, 2][..], &[1, 2][..]),
+            (&[2], &[]),
+            // All of a page.
+            (&[], &[2, 3, 3]),
+            (&[], &[4]),
+            (&[4, 5], &[]),
+            (&[], &[6]),
+        ] {
+            let ready = pages.push(page(values, refused)).unwrap();
+            given.extend(ready.map(|ready| (ready, pages.at().value)));
+        }
+        let last = pages.finish().unwrap();
+        given.extend(last.map(|ready| (ready, pages.at().value)));
+        let told: Vec<_> = given
+            .iter()
+            .map(|(ready, value)| {
+                let rows: usize = ready.batches.iter().map(TableBatch::rows).sum();
+                assert_eq!(ready.counts.records as usize, rows + ready.rejects.len());
+                let rejects: Vec<_> = ready.rejects.iter().map(|reject| reject.reason.as_str()).collect();
+                (rows, rejects.join(","), value.unwrap())
+            })
+            .collect();
+        let told: Vec<_> =
+            told.iter().map(|(rows, rejects, value)| (*rows, rejects.as_str(), *value)).collect();
+        assert_eq!(told, [(1, "1", 1), (2, "2,2", 2), (0, "3,3", 3), (1, "4", 4), (1, "", 5), (0, "6", 6)]);
     }
 }
