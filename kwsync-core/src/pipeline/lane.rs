@@ -24,6 +24,8 @@ use crate::{
 const MAX_WAITING_SPLITS: usize = 64;
 /// Bytes of rejects after which a lane commits, so that they do not pile up in memory.
 const MAX_REJECT_BYTES: usize = 8 << 20;
+/// How long a stop waits for a table to be made, where somebody waits for an answer.
+const LAST_PREPARE: Duration = Duration::from_secs(20);
 
 enum Message {
     Begin(Checkpoint),
@@ -329,6 +331,14 @@ async fn acknowledge(
     }
 }
 
+/// Waits until the job is to stop, and what is being prepared with it: where somebody waits for an answer, there is time left.
+async fn stopped(shared: &Shared) {
+    shared.stop.cancelled().await;
+    if shared.answers {
+        tokio::time::sleep(LAST_PREPARE).await;
+    }
+}
+
 /// What a reject takes in memory, about.
 fn reject_bytes(reject: &Reject) -> usize {
     reject.raw.len() + reject.reason.len() + 256
@@ -429,8 +439,8 @@ impl Writing {
                         // First, or a stop would drop what is ready to be written.
                         biased;
                         prepared = batch.prepare(shared) => prepared,
-                        // What was not taken is read again by the next run.
-                        () = shared.stop.cancelled() => break,
+                        // What was not taken is read again by the next run; or, where somebody waits, by nobody.
+                        () = stopped(shared) => break,
                     };
                     prepared?;
                     self.take(shared, writer, batch, bytes).await?;
