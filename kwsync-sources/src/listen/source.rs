@@ -126,6 +126,8 @@ struct Open {
     request: Request,
     rows: u64,
     fault: Option<String>,
+    /// What was refused of it so far, where it is answered before its commit.
+    told: Settled,
 }
 
 /// The columns of a batch.
@@ -220,7 +222,8 @@ impl ListenReader {
         decoder.begin(Arc::clone(&request.input), request.at);
         decoder.message(&Metadata::new());
         let rest = request.body.clone();
-        self.in_hand = Some(InHand { open: Open { request, rows: 0, fault: None }, rest });
+        self.in_hand =
+            Some(InHand { open: Open { request, rows: 0, fault: None, told: Settled::default() }, rest });
         Ok(())
     }
 
@@ -307,13 +310,20 @@ impl ListenReader {
         Ok(batch)
     }
 
-    /// Tells those that wait for no commit what could be read.
+    /// Tells those that wait for no commit what could be read, once it is all of it.
     fn answer_accepted(&mut self, rejects: &[Reject]) {
-        for open in self.open.iter_mut().filter(|open| open.request.accept && open.request.answer.is_some()) {
-            let mut settled = Settled { rows: open.rows, fault: open.fault.clone(), ..Settled::default() };
+        let in_hand = self.in_hand.iter_mut().map(|in_hand| (&mut in_hand.open, false));
+        for (open, ended) in self.open.iter_mut().map(|open| (open, true)).chain(in_hand) {
+            if !open.request.accept || open.request.answer.is_none() {
+                continue;
+            }
             let own = rejects.iter().filter(|reject| reject.split == open.request.input.split());
-            own.for_each(|reject| add(&mut settled, reject));
-            open.request.answer(Outcome::Settled(settled));
+            own.for_each(|reject| add(&mut open.told, reject));
+            if ended {
+                let told = std::mem::take(&mut open.told);
+                let settled = Settled { rows: open.rows, fault: open.fault.clone(), ..told };
+                open.request.answer(Outcome::Settled(settled));
+            }
         }
     }
 }
