@@ -112,6 +112,10 @@ where
         };
         let Ok(data) = frame.into_data() else { continue };
         came += data.len() as u64;
+        // Gzip may go on for ever and become nothing.
+        if came > most as u64 {
+            return Err(too_long());
+        }
         let written = match &mut reading {
             Reading::Plain(sink) => sink.write_all(&data),
             Reading::Gzip(decoder) => decoder.write_all(&data),

@@ -1,19 +1,24 @@
 //! Readers and their requests, without sockets.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{CONTENT_ENCODING, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
 use kwsync_core::config::{Dsn, OpenOptions, Params, Registry};
-use kwsync_core::{Position, Reader, Reject, SourceBatch, TableBatch};
+use kwsync_core::{ErrorKind, Position, Reader, Reject, SourceBatch, TableBatch};
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
+use super::answer::{self, Style};
 use super::auth::Auth;
 use super::formats::Formats;
-use super::queue::{Outcome, Queue, Request, Settled};
+use super::queue::{Hold, Outcome, Queue, Refused, Request, Settled};
 use super::server::Shared;
-use super::{ListenOptions, ListenReader, PARAMS};
+use super::{ListenOptions, ListenReader, PARAMS, body};
 
 fn shared(change: impl FnOnce(&mut ListenOptions)) -> Arc<Shared> {
     let mut registry = Registry::new();
@@ -26,6 +31,10 @@ fn shared(change: impl FnOnce(&mut ListenOptions)) -> Arc<Shared> {
 }
 
 fn put(shared: &Shared, body: &str) -> Result<oneshot::Receiver<Outcome>, Arc<str>> {
+    put_as(shared, body, false)
+}
+
+fn put_as(shared: &Shared, body: &str, accept: bool) -> Result<oneshot::Receiver<Outcome>, Arc<str>> {
     let key = shared.formats.of("line_influxdb", Vec::new(), None).unwrap();
     let (answer, answered) = oneshot::channel();
     let mut hold = shared.queue.hold();
@@ -35,7 +44,7 @@ fn put(shared: &Shared, body: &str) -> Result<oneshot::Receiver<Outcome>, Arc<st
         body: Bytes::from(body.to_owned()),
         input: shared.queue.input("POST /write", "a test"),
         at: Position::START,
-        accept: false,
+        accept,
         answer: Some(answer),
         _hold: hold,
     };
@@ -125,6 +134,24 @@ async fn a_long_request_goes_in_parts_and_is_answered_at_its_end() {
     let batch = due(&mut reader).await.unwrap();
     reader.commit(&batch.position).await.unwrap();
     assert!(settled(&mut after).is_whole());
+}
+
+/// What is refused in an earlier part of a long request is told, too, when it is answered before its commit.
+#[tokio::test]
+async fn who_waits_for_no_commit_is_told_of_all_parts() {
+    let shared = shared(|_| {});
+    let mut reader = ListenReader::new(Arc::clone(&shared));
+    let body = format!("nonsense\n{}bad", (0..20_000).map(|n| format!("a n={n}i {n}\n")).collect::<String>());
+    let mut answered = put_as(&shared, &body, true).unwrap();
+    let mut parts = 0;
+    while !due(&mut reader).await.unwrap().commit {
+        parts += 1;
+        assert!(answered.try_recv().is_err());
+    }
+    assert!(parts > 0);
+    let told = settled(&mut answered);
+    assert_eq!((told.rows, told.refused), (20_000, 2));
+    assert_eq!(told.first.iter().map(|refused| refused.line).collect::<Vec<_>>(), [1, 20_002]);
 }
 
 #[tokio::test]
@@ -316,6 +343,53 @@ fn memory_is_bounded_and_free_again() {
     assert!(two.cover(10 << 10));
 }
 
+/// What a body becomes, or the status of its refusal.
+async fn read(shared: &Shared, encoding: &'static str, bytes: Vec<u8>) -> Result<(Bytes, Hold), StatusCode> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    let read = body::read(shared, &headers, Full::new(Bytes::from(bytes))).await;
+    read.map_err(|fault| fault.answer(Style::Influx).status())
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_before_they_are_unpacked_too() {
+    let shared = shared(|options| options.max_body = 1 << 10);
+    let member = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let two = [member(b"a n=1i 1\n"), member(b"a n=2i 1")].concat();
+    assert_eq!(&*read(&shared, "gzip", two).await.unwrap().0, b"a n=1i 1\na n=2i 1");
+    // They become nothing, and go on.
+    let empty = member(b"").repeat(100);
+    assert_eq!(read(&shared, "gzip", empty).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
+    assert_eq!(
+        read(&shared, "gzip", member(&[b'a'; 2_000])).await.err(),
+        Some(StatusCode::PAYLOAD_TOO_LARGE)
+    );
+    assert!(read(&shared, "identity", vec![b'a'; 1 << 10]).await.is_ok());
+    assert_eq!(read(&shared, "identity", vec![b'a'; 1_025]).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
+}
+
+/// Clients know by the first words that coming again is of no use.
+#[tokio::test]
+async fn a_body_that_is_refused_is_told_in_the_words_of_influxdb() {
+    let refused = Refused { line: 3, reason: "no number".to_owned(), raw: Bytes::new() };
+    let mut told = Settled { rows: 1, refused: 1, first: vec![refused], ..Settled::default() };
+    for (rows, text) in [
+        (1, "partial write: line 3: no number dropped=1"),
+        (0, "partial write: nothing is written: line 3: no number dropped=1"),
+    ] {
+        told.rows = rows;
+        let answer = answer::settled(Style::Influx, &told);
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"], text);
+    }
+}
+
 #[test]
 fn names_and_tokens_are_compared_as_a_whole() {
     let mut options = ListenOptions::new("0.0.0.0", 1);
@@ -337,6 +411,11 @@ fn names_and_tokens_are_compared_as_a_whole() {
         assert!(!auth.allows(Some(header), None, None), "{header}");
     }
     assert!(!auth.allows(None, Some("me"), None) && !auth.allows(None, None, Some("tok")));
+    for (token, password) in [("", "pass"), ("\n", "pass"), ("tok", "")] {
+        let mut options = options.clone();
+        (options.token, options.credentials) = (Some(token.into()), Some(("me".to_owned(), password.into())));
+        assert!(Auth::new(&options).is_err_and(|error| error.kind() == ErrorKind::Config), "{token:?}");
+    }
     let shown = format!("{options:?}");
     assert!(!shown.contains("tok\"") && !shown.contains("pa:ss"), "{shown}");
 }
