@@ -9,15 +9,17 @@ use http_body_util::{BodyExt, Full};
 use hyper::header::{CONTENT_ENCODING, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use kwsync_core::config::{Dsn, OpenOptions, Params, Registry};
-use kwsync_core::{ErrorKind, Position, Reader, Reject, SourceBatch, TableBatch};
+use kwsync_core::{ErrorKind, Position, Reader, Reject, SourceBatch, Stage, TableBatch};
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::oneshot;
 
 use super::answer::{self, Style};
 use super::auth::Auth;
 use super::formats::Formats;
+use super::http::of_form;
 use super::queue::{Hold, Outcome, Queue, Refused, Request, Settled};
-use super::server::Shared;
+use super::server::{Phase, Shared};
 use super::{ListenOptions, ListenReader, PARAMS, body};
 
 fn shared(change: impl FnOnce(&mut ListenOptions)) -> Arc<Shared> {
@@ -217,6 +219,103 @@ async fn what_was_refused_is_not_learned() {
     assert_eq!(settled(&mut bad).refused, 1);
 }
 
+/// A row that is refused for itself says nothing of its columns.
+#[tokio::test]
+async fn refusals_of_rows_are_no_refusals_of_columns() {
+    let shared = shared(|_| {});
+    let mut reader = ListenReader::new(Arc::clone(&shared));
+    for (stage, code, forgets) in [
+        (Stage::Transform, "expression_fails", 0),
+        (Stage::Write, "23505", 0),
+        (Stage::Write, "P0001", 0),
+        (Stage::Write, "44000", 0),
+        (Stage::Write, "duplicate_key", 0),
+        (Stage::Transform, "cannot_transform", 1),
+        (Stage::Transform, "column_clash", 1),
+        (Stage::Write, "type_conflict", 1),
+        (Stage::Write, "cannot_prepare", 1),
+        (Stage::Write, "42501", 1),
+    ] {
+        let before = shared.formats.learned.epoch();
+        let mut answered = put(&shared, "a n=1i 1").unwrap();
+        let batch = due(&mut reader).await.unwrap();
+        reader.refused(&[batch.decoded.batches[0].reject(0, stage, code, "no")]);
+        reader.commit(&batch.position).await.unwrap();
+        assert_eq!(settled(&mut answered).refused, 1);
+        assert_eq!(shared.formats.learned.epoch() - before, forgets, "{code}");
+    }
+}
+
+/// Where the job is slowed down, a request goes in small parts.
+#[tokio::test]
+async fn batches_are_as_small_as_is_asked_for() {
+    let shared = shared(|_| {});
+    let mut reader = ListenReader::new(Arc::clone(&shared));
+    reader.limit_batches(50, u64::MAX);
+    let mut long = put(&shared, &(0..1_000).map(|n| format!("a n={n}i {n}\n")).collect::<String>()).unwrap();
+    let mut short: Vec<_> = (0..200).map(|n| put(&shared, &format!("a n={n}i 1")).unwrap()).collect();
+    let mut read = 0;
+    while read < 1_200 {
+        let batch = due(&mut reader).await.unwrap();
+        assert!((1..=100).contains(&rows(&batch)), "{}", rows(&batch));
+        read += rows(&batch);
+        reader.commit(&batch.position).await.unwrap();
+    }
+    assert_eq!(settled(&mut long).rows, 1_000);
+    assert!(short.iter_mut().all(|answered| settled(answered).is_whole()));
+}
+
+/// What a client of telnet is told before it is let go.
+async fn telnet(
+    shared: &Arc<Shared>,
+    sends: impl AsyncFnOnce(&mut tokio::io::WriteHalf<DuplexStream>),
+) -> String {
+    let (ours, theirs) = tokio::io::duplex(1 << 10);
+    let (_open, phase) = tokio::sync::watch::channel(Phase::Open);
+    let (mut from, mut to) = tokio::io::split(theirs);
+    let client = async {
+        let mut told = String::new();
+        tokio::select! {
+            biased;
+            read = from.read_to_string(&mut told) => drop(read.unwrap()),
+            () = async {
+                sends(&mut to).await;
+                std::future::pending::<()>().await;
+            } => {}
+        }
+        told
+    };
+    let address = "127.0.0.1:1".parse().unwrap();
+    tokio::join!(super::telnet::serve(ours, address, shared, phase), client).1
+}
+
+#[tokio::test]
+async fn lines_of_telnet_end_in_time_and_are_not_too_long() {
+    let shared = shared(|options| options.client_timeout = Duration::from_millis(1));
+    // It comes byte by byte, each in time.
+    let slow = telnet(&shared, async |to| {
+        while to.write_all(b"x").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(slow.contains("the line does not end"), "{slow}");
+    let shared = self::shared(|options| options.client_timeout = Duration::from_secs(3_600));
+    let long = telnet(&shared, async |to| to.write_all(&[b'x'; 70_000]).await.unwrap_or(())).await;
+    assert!(long.contains("the line is longer than 64 KiB"), "{long}");
+}
+
+#[tokio::test]
+async fn statements_are_read_out_of_forms() {
+    let form = |text: &'static str| Full::new(Bytes::from_static(text.as_bytes()));
+    let patience = Duration::from_secs(3_600);
+    let asked = of_form("q", form("db=x&q=CREATE+DATABASE+%22tele%22"), patience).await;
+    assert_eq!(asked.as_deref(), Some("CREATE DATABASE \"tele\""));
+    assert_eq!(of_form("q", form("db=x"), patience).await, None);
+    let long = Full::new(Bytes::from(format!("q={}", "x".repeat(70_000))));
+    assert_eq!(of_form("q", long, patience).await, None);
+}
+
 #[tokio::test]
 async fn who_has_hung_up_is_not_written_and_the_end_is_told() {
     let shared = shared(|_| {});
@@ -331,6 +430,23 @@ proptest! {
             assert!(clients.iter().all(|client| client.2), "not all are answered");
         });
     }
+}
+
+/// A body has a share for all that it takes in memory, and those that nobody waits for have none.
+#[tokio::test]
+async fn bodies_are_counted_as_they_are() {
+    let shared = shared(|options| options.max_waiting = 64 << 10);
+    let (bytes, hold) = read(&shared, "identity", vec![b'a'; 20 << 10]).await.unwrap();
+    assert_eq!((bytes.len(), hold.bytes()), (20 << 10, 20 << 10));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(&[b'a'; 33 << 10]).unwrap();
+    let (bytes, packed) = read(&shared, "gzip", encoder.finish().unwrap()).await.unwrap();
+    assert_eq!((bytes.len(), packed.bytes()), (33 << 10, 33 << 10));
+    drop((hold, packed));
+    let gone = put(&shared, &"a n=1i 1\n".repeat(6_000)).unwrap();
+    assert!(!shared.queue.hold().cover(32 << 10));
+    drop(gone);
+    assert!(shared.queue.hold().cover(32 << 10));
 }
 
 #[test]
