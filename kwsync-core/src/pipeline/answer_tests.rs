@@ -18,6 +18,8 @@ struct Asks {
     first: Option<TableBatch>,
     /// Whether the last one is of another table.
     moves: bool,
+    /// Whether the second one comes at once.
+    hurries: bool,
 }
 
 struct AsksReader {
@@ -85,6 +87,7 @@ impl Reader for AsksReader {
     async fn next(&mut self) -> Result<Option<SourceBatch>> {
         match self.given {
             0 => self.batch().map(Some),
+            1 if self.source.hurries => self.batch().map(Some),
             _ => std::future::pending().await,
         }
     }
@@ -262,4 +265,15 @@ async fn what_came_last_is_written_into_a_table_of_its_own() {
     cancel.cancel();
     drop(run.await.unwrap());
     assert_eq!(sink.memory.rows.lock().unwrap().keys().copied().collect::<Vec<_>>(), [1, 2]);
+}
+
+/// Who was committed is told, also when the next write fails before anybody could tell.
+#[tokio::test]
+async fn a_fault_behind_a_commit_does_not_hide_it() {
+    let (source, cancel) = (Asks { hurries: true, ..Asks::default() }, CancellationToken::new());
+    let sink = Memory::flaky(2);
+    let options = PipelineOptions { retries: 0, ..PipelineOptions::new() }.with_errors(ErrorPolicy::Skip);
+    let outcome = pipeline(&source, &sink, &cancel).with_options(options).run().await;
+    assert_eq!(outcome.error.map(|error| error.kind()), Some(ErrorKind::Conflict));
+    assert_eq!(source.told(), ["refused bad", "commit 1", "end Some(Conflict)"]);
 }
