@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::answer::{self, Style};
 use super::auth::Auth;
-use super::formats::Formats;
+use super::formats::{Formats, Key};
 use super::http::of_form;
 use super::queue::{Hold, Outcome, Queue, Refused, Request, Settled};
 use super::server::{Phase, Shared};
@@ -38,6 +38,15 @@ fn put(shared: &Shared, body: &str) -> Result<oneshot::Receiver<Outcome>, Arc<st
 
 fn put_as(shared: &Shared, body: &str, accept: bool) -> Result<oneshot::Receiver<Outcome>, Arc<str>> {
     let key = shared.formats.of("line_influxdb", Vec::new(), None).unwrap();
+    put_of(shared, key, body, accept)
+}
+
+fn put_of(
+    shared: &Shared,
+    key: Key,
+    body: &str,
+    accept: bool,
+) -> Result<oneshot::Receiver<Outcome>, Arc<str>> {
     let (answer, answered) = oneshot::channel();
     let mut hold = shared.queue.hold();
     assert!(hold.cover(body.len()));
@@ -217,6 +226,24 @@ async fn what_was_refused_is_not_learned() {
     reader.refused(&batch.decoded.rejects);
     reader.commit(&batch.position).await.unwrap();
     assert_eq!(settled(&mut bad).refused, 1);
+}
+
+/// What a request of CSV calls its columns is nothing to remember.
+#[tokio::test]
+async fn headers_of_requests_are_not_kept() {
+    let shared = shared(|_| {});
+    let mut reader = ListenReader::new(Arc::clone(&shared));
+    for _ in 0..3 {
+        let params = [("header", "true"), ("table", "t")];
+        let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let key = shared.formats.of("csv", params, None).unwrap();
+        let mut answered = put_of(&shared, key, "a,b\n1,2\n", false).unwrap();
+        let batch = due(&mut reader).await.unwrap();
+        reader.commit(&batch.position).await.unwrap();
+        assert_eq!(settled(&mut answered).rows, 1);
+    }
+    let known = shared.formats.learned.of(None).tables();
+    assert_eq!(known.iter().map(|(table, _)| table.name()).collect::<Vec<_>>(), ["t"]);
 }
 
 /// A row that is refused for itself says nothing of its columns.
