@@ -14,6 +14,7 @@ pub struct Input {
     topic: Option<Arc<str>>,
     partition: Option<i32>,
     message: Option<Arc<Metadata>>,
+    once: bool,
     lines_before: OnceLock<u64>,
     count_lines: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
@@ -28,6 +29,7 @@ impl Input {
             topic: None,
             partition: None,
             message: None,
+            once: false,
             lines_before: OnceLock::new(),
             count_lines: None,
         }
@@ -54,6 +56,13 @@ impl Input {
         self
     }
 
+    /// It is read once, from its start: nothing needs to be kept for reading on from its middle.
+    #[must_use]
+    pub fn with_once(mut self, once: bool) -> Self {
+        self.once = once;
+        self
+    }
+
     /// For a split that starts in the middle: `count` finds the number of lines before it. It runs once, when
     /// the first line number is asked for, since hardly any row ever needs one.
     #[must_use]
@@ -70,6 +79,11 @@ impl Input {
     /// The split that is being read; the name again where there are none.
     pub fn split(&self) -> &str {
         &self.split
+    }
+
+    /// Whether it is read once, from its start, and never from its middle.
+    pub fn is_once(&self) -> bool {
+        self.once
     }
 
     /// The topic of messages.

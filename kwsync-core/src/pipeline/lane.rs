@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
@@ -24,6 +24,10 @@ use crate::{
 const MAX_WAITING_SPLITS: usize = 64;
 /// Bytes of rejects after which a lane commits, so that they do not pile up in memory.
 const MAX_REJECT_BYTES: usize = 8 << 20;
+/// How long the reading task may take to tell of the last commit when the writing has failed.
+const LAST_ACKS: Duration = Duration::from_secs(1);
+/// How long a stop waits for a table to be made, where somebody waits for an answer.
+const LAST_PREPARE: Duration = Duration::from_secs(20);
 
 enum Message {
     Begin(Checkpoint),
@@ -51,6 +55,8 @@ enum Ack {
     },
     /// All of these parts has been told.
     Released(Vec<Arc<str>>),
+    /// The writing has failed; dropped when all before has been told.
+    Failed(oneshot::Sender<()>),
 }
 
 /// Splits that an attempt has taken and not finished.
@@ -107,6 +113,12 @@ async fn attempt(shared: &Arc<Shared>, index: usize, taken: &Taken, writing: &mu
             if let Err(fault) = shared.ledger.spill(std::mem::take(&mut writing.rejects)).await {
                 tracing::warn!("the last rejects are not written down: {}", fault.report());
             }
+        }
+        if shared.answers {
+            // Whoever has been committed before is to be told, and not written again.
+            let (failed, told) = oneshot::channel();
+            drop(acks.send(Ack::Failed(failed)));
+            drop(tokio::time::timeout(LAST_ACKS, told).await);
         }
         return Err(error);
     }
@@ -287,6 +299,10 @@ async fn acknowledge(
             }
             checkpoints
         }
+        Ack::Failed(told) => {
+            drop(told);
+            return Ok(());
+        }
         Ack::Released(parts) => {
             if let Some((_, reader)) = in_hand {
                 reader.release_parts(&parts).await?;
@@ -326,6 +342,14 @@ async fn acknowledge(
     match in_hand {
         Some((_, reader)) => reader.commit_parts(&parts).await,
         None => Ok(()),
+    }
+}
+
+/// Waits until the job is to stop, and what is being prepared with it: where somebody waits for an answer, there is time left.
+async fn stopped(shared: &Shared) {
+    shared.stop.cancelled().await;
+    if shared.answers {
+        tokio::time::sleep(LAST_PREPARE).await;
     }
 }
 
@@ -429,8 +453,8 @@ impl Writing {
                         // First, or a stop would drop what is ready to be written.
                         biased;
                         prepared = batch.prepare(shared) => prepared,
-                        // What was not taken is read again by the next run.
-                        () = shared.stop.cancelled() => break,
+                        // What was not taken is read again by the next run; or, where somebody waits, by nobody.
+                        () = stopped(shared) => break,
                     };
                     prepared?;
                     self.take(shared, writer, batch, bytes).await?;

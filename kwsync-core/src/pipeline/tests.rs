@@ -117,6 +117,13 @@ pub(super) struct MemoryWriter {
     open: Vec<i64>,
 }
 
+impl Memory {
+    /// One write in `one_in` fails.
+    pub(super) fn flaky(one_in: u64) -> Self {
+        Self { flaky: one_in, ..Self::default() }
+    }
+}
+
 impl Sink for Memory {
     type Writer = MemoryWriter;
 

@@ -1,5 +1,6 @@
 //! What a source returned, behind all transforms and fit for the target.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_array::Array;
@@ -73,7 +74,9 @@ impl Transformed {
     /// cannot have, the rows that have that column are refused, or all of them if it is the table; the others go on.
     pub(super) async fn prepare(&mut self, shared: &Shared) -> Result<()> {
         let mut ready = Vec::with_capacity(self.batches.len());
-        'batches: for mut batch in std::mem::take(&mut self.batches) {
+        let mut due: VecDeque<_> =
+            std::mem::take(&mut self.batches).into_iter().map(|batch| (batch, !shared.answers)).collect();
+        'batches: while let Some((mut batch, is_one)) = due.pop_front() {
             while !shared.is_ready(batch.table(), batch.schema()) {
                 let Err(error) = shared.prepare(batch.table(), batch.schema()).await else { break };
                 if !concerns_rows(&error, shared.answers) {
@@ -81,6 +84,11 @@ impl Transformed {
                 }
                 let named = error.location().and_then(Location::column);
                 let column = named.and_then(|name| batch.schema().index_of(name));
+                if column.is_none() && !is_one {
+                    // Whose fault it is shows when each input is tried by itself.
+                    by_input(batch)?.into_iter().rev().for_each(|part| due.push_front((part, true)));
+                    continue 'batches;
+                }
                 let has =
                     |row: &usize| column.is_none_or(|column| batch.batch().column(column).is_valid(*row));
                 let refused: Vec<usize> = (0..batch.rows()).filter(has).collect();
@@ -107,9 +115,15 @@ fn concerns_rows(error: &Error, answers: bool) -> bool {
         ErrorKind::Data => true,
         ErrorKind::Schema => answers,
         // No such schema; no right to make a table.
-        ErrorKind::NotFound | ErrorKind::Permission => {
-            answers && matches!(error.code(), Some("3F000" | "42501"))
+        ErrorKind::NotFound | ErrorKind::Permission if matches!(error.code(), Some("3F000" | "42501")) => {
+            answers
         }
+        // No such table where none may be made, or another thing of its name; a file that is missing concerns all of them.
+        ErrorKind::NotFound => {
+            answers && error.code().is_none() && std::error::Error::source(error).is_none()
+        }
+        // More columns than a table may have.
+        ErrorKind::Limit => answers,
         _ => false,
     }
 }

@@ -6,7 +6,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use crate::{Column, DataType, Error, ErrorKind, Result, Schema, TableId};
+use crate::{Column, DataType, Error, ErrorKind, Location, Result, Schema, TableId};
 
 /// Columns up to which room is made for one at a time: most of many tables have a few.
 const FEW_COLUMNS: usize = 4;
@@ -201,7 +201,9 @@ fn merged(table: &TableId, known: Option<&Arc<Schema>>, schema: &Schema) -> Resu
                         own.data_type(),
                         column.data_type()
                     );
-                    Error::new(ErrorKind::Schema, text).with_code("type_conflict")
+                    Error::new(ErrorKind::Schema, text)
+                        .with_code("type_conflict")
+                        .with_location(Location::new().with_column(column.name()))
                 })?;
                 if wide != *own.data_type() {
                     *own = own.clone().with_data_type(wide);

@@ -56,6 +56,7 @@ fn merging_widens_exactly_or_changes_nothing() {
     assert_eq!(merged.version(), 2);
     let error = registry.merge(&t, &schema(&[("d", DataType::Bool), ("c", DataType::Int8)])).unwrap_err();
     assert!(error.to_string().contains("column \"c\" of table t is bool, and i8"), "{error}");
+    assert_eq!(error.location().and_then(Location::column), Some("c"));
     assert_eq!(registry.get(&t).unwrap(), merged);
 }
 

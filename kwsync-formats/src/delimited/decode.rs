@@ -369,7 +369,7 @@ impl Lines {
                 format!("column {} has no name in the header", empty + 1),
             ));
         }
-        if self.begun && self.fatal.is_none() {
+        if self.begun && !output.input().is_once() && self.fatal.is_none() {
             self.keep_header(&names, output.input().name());
         }
         self.names = names;

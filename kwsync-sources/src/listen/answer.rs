@@ -118,7 +118,8 @@ pub(super) fn settled(style: Style, settled: &Settled) -> Answer {
     json_answer(status, &body(style, status, &text, line))
 }
 
-/// `partial write: line 3: ...; line 7: ... dropped=2`
+/// `partial write: line 3: ...; line 7: ... dropped=2`, as InfluxDB begins also where nothing is written: by these words some
+/// clients know that coming again is of no use.
 fn told(settled: &Settled) -> String {
     /// As many as a person reads.
     const SHOWN: usize = 5;
@@ -131,8 +132,8 @@ fn told(settled: &Settled) -> String {
     if more > 0 {
         reasons.push(format!("and {more} more"));
     }
-    let head = if settled.written() > 0 { "partial write" } else { "nothing is written" };
-    format!("{head}: {} dropped={}", reasons.join("; "), settled.refused.max(1))
+    let head = if settled.written() > 0 { "" } else { "nothing is written: " };
+    format!("partial write: {head}{} dropped={}", reasons.join("; "), settled.refused.max(1))
 }
 
 /// OpenTSDB's counts.

@@ -17,11 +17,18 @@ pub(super) struct Auth {
 
 impl Auth {
     /// # Errors
-    /// `Internal` when the system has no random numbers.
+    /// `Config` for an empty token or password, which would let anybody in; `Internal` when the system has no random numbers.
     pub(super) fn new(options: &ListenOptions) -> Result<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
             .map_err(|_| Error::new(ErrorKind::Internal, "the system has no random numbers"))?;
         let mut known = Vec::new();
+        let password = options.credentials.as_ref().map(|(_, password)| password);
+        for (name, secret) in [("token", options.token.as_ref()), ("password", password)] {
+            if secret.is_some_and(|secret| secret.expose().trim().is_empty()) {
+                return Err(Error::config(format!("the {name} is empty, and would let anybody in"))
+                    .with_hint(format!("look at the file or variable that {name}= names, or leave it out")));
+            }
+        }
         if let Some(token) = &options.token {
             known.push(hmac::sign(&key, token.expose().as_bytes()));
         }

@@ -21,17 +21,25 @@ const SLOWEST: u64 = 16 << 10;
 struct Sink {
     bytes: Vec<u8>,
     most: usize,
+    /// How long it will be, as far as that is known.
+    told: usize,
     hold: Hold,
     fault: Option<StatusCode>,
 }
 
 impl Sink {
+    /// Makes room for so many bytes, which has its share of the memory.
     fn fits(&mut self, more: usize) -> bool {
         let len = self.bytes.len() + more;
         if len > self.most {
             self.fault = Some(StatusCode::PAYLOAD_TOO_LARGE);
-        } else if !self.hold.cover(len) {
-            self.fault = Some(StatusCode::SERVICE_UNAVAILABLE);
+        } else if len > self.bytes.capacity() {
+            // Twice as much each time, or a long body would be moved again and again.
+            let ample = (self.bytes.capacity() * 2).min(self.told).max(len);
+            match [ample, len].into_iter().find(|room| self.hold.cover(*room)) {
+                Some(room) => self.bytes.reserve_exact(room - self.bytes.len()),
+                None => self.fault = Some(StatusCode::SERVICE_UNAVAILABLE),
+            }
         }
         self.fault.is_none()
     }
@@ -80,13 +88,14 @@ where
         Fault::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {most} bytes (max_body)"))
     };
     let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if told.and_then(|told| told.parse::<u64>().ok()).is_some_and(|told| told > most as u64) {
+    let told = told.and_then(|told| told.parse::<u64>().ok());
+    if told.is_some_and(|told| told > most as u64) {
         return Err(too_long());
     }
-    let sink = Sink { bytes: Vec::new(), most, hold: shared.queue.hold(), fault: None };
+    let sink = Sink { bytes: Vec::new(), most, told: most, hold: shared.queue.hold(), fault: None };
     let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("").trim();
     let mut reading = match encoding {
-        "" | "identity" => Reading::Plain(sink),
+        "" | "identity" => Reading::Plain(Sink { told: told.map_or(most, |told| told as usize), ..sink }),
         "gzip" | "x-gzip" => Reading::Gzip(Box::new(MultiGzDecoder::new(sink))),
         other => {
             let text = format!("Content-Encoding {other:?} is not read here; gzip is");
@@ -112,6 +121,10 @@ where
         };
         let Ok(data) = frame.into_data() else { continue };
         came += data.len() as u64;
+        // Gzip may go on for ever and become nothing.
+        if came > most as u64 {
+            return Err(too_long());
+        }
         let written = match &mut reading {
             Reading::Plain(sink) => sink.write_all(&data),
             Reading::Gzip(decoder) => decoder.write_all(&data),
@@ -138,14 +151,16 @@ where
             decoder.finish().map_err(no_gzip)?
         }
     };
-    if !sink.hold.cover(sink.bytes.len()) {
+    sink.bytes.shrink_to_fit();
+    if !sink.hold.cover(sink.bytes.capacity()) {
         return Err(Fault::busy());
     }
+    sink.hold.shrink(sink.bytes.capacity());
     Ok((Bytes::from(sink.bytes), sink.hold))
 }
 
 impl Sink {
     fn empty(&self, shared: &Shared) -> Self {
-        Self { bytes: Vec::new(), most: self.most, hold: shared.queue.hold(), fault: None }
+        Self { bytes: Vec::new(), most: self.most, told: self.told, hold: shared.queue.hold(), fault: None }
     }
 }

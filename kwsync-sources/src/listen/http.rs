@@ -3,8 +3,10 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, StatusCode};
@@ -24,6 +26,8 @@ use super::server::{Phase, Shared, ended};
 
 /// Every path, as a client that asks for another one is told.
 const PATHS: &str = "POST /write, POST /api/v2/write, POST /api/put, POST /ingest/FORMAT, GET /ping, GET /health, GET /api/version";
+/// Bytes of the longest form.
+const LONGEST_FORM: usize = 64 << 10;
 /// Parameters of a request that say nothing to the format.
 const OURS: [&str; 14] = [
     "db",
@@ -108,7 +112,13 @@ async fn route(request: Request<Incoming>, query: &Query, from: SocketAddr, shar
         "/ping" if get => return answer::empty(StatusCode::NO_CONTENT),
         "/health" if get => return health(shared),
         "/api/version" if get || post => return version(),
-        "/query" if get || post => return statement(query),
+        "/query" if get || post => {
+            let asked = match query.get("q") {
+                Some(asked) => Some(asked.to_owned()),
+                None => of_form("q", request.into_body(), shared.options.client_timeout).await,
+            };
+            return statement(asked.as_deref());
+        }
         "/ping" | "/health" => return not_allowed(&request, "GET, HEAD"),
         "/write" => (Style::Influx, "line_influxdb"),
         "/api/v2/write" => (Style::Influx2, "line_influxdb"),
@@ -240,9 +250,21 @@ fn version() -> Answer {
     answer::json_answer(StatusCode::OK, &value)
 }
 
+/// A value of a small form, as Telegraf sends its statements; none where it does not come.
+pub(super) async fn of_form<B>(name: &str, body: B, patience: Duration) -> Option<String>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = tokio::time::timeout(patience, Limited::new(body, LONGEST_FORM).collect()).await.ok()?.ok()?;
+    let body = body.to_bytes();
+    let mut values = form_urlencoded::parse(&body);
+    values.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+}
+
 /// Clients of InfluxDB 1.x make their database before they write: that is nothing to do here.
-fn statement(query: &Query) -> Answer {
-    let text = query.get("q").unwrap_or_default().trim().to_ascii_uppercase();
+fn statement(asked: Option<&str>) -> Answer {
+    let text = asked.unwrap_or_default().trim().to_ascii_uppercase();
     if text.starts_with("CREATE DATABASE") {
         return answer::json_answer(StatusCode::OK, &json!({"results": [{"statement_id": 0}]}));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use kwsync_core::{Input, Position};
@@ -98,6 +98,8 @@ pub(super) struct Hold {
     most: usize,
     permit: Option<OwnedSemaphorePermit>,
     units: usize,
+    /// Those that wait: some of them may not be wanted any more.
+    waiting: Weak<Mutex<State>>,
 }
 
 impl Hold {
@@ -108,15 +110,47 @@ impl Hold {
             return true;
         }
         let Ok(more) = u32::try_from(more) else { return false };
-        let Ok(got) = Arc::clone(&self.room).try_acquire_many_owned(more) else { return false };
+        let acquire = || Arc::clone(&self.room).try_acquire_many_owned(more).ok();
+        let Some(got) = acquire().or_else(|| {
+            self.purge();
+            acquire()
+        }) else {
+            return false;
+        };
         self.take(got, more);
         true
+    }
+
+    /// Bytes that it covers.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.units * UNIT
+    }
+
+    /// Drops those that nobody waits for: they must not take the room of others.
+    fn purge(&self) {
+        if let Some(state) = self.waiting.upgrade() {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.waiting.retain(Request::is_wanted);
+        }
+    }
+
+    /// Gives back what is more than it takes for `bytes`.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let less = self.units.saturating_sub(bytes.div_ceil(UNIT).max(1));
+        if let Some(freed) = self.permit.as_mut().and_then(|permit| permit.split(less)) {
+            self.units -= less;
+            drop(freed);
+        }
     }
 
     /// The same, when there is room; what is larger than the whole waits for all of it.
     pub(super) async fn wait_to_cover(&mut self, bytes: usize) {
         let more = bytes.div_ceil(UNIT).clamp(1, self.most).saturating_sub(self.units);
         let Ok(more) = u32::try_from(more) else { return };
+        if more as usize > self.room.available_permits() {
+            self.purge();
+        }
         if more > 0
             && let Ok(got) = Arc::clone(&self.room).acquire_many_owned(more).await
         {
@@ -135,7 +169,7 @@ impl Hold {
 
 /// What connections put requests into, and readers take them out of.
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     came: Notify,
     room: Arc<Semaphore>,
     units: usize,
@@ -155,7 +189,7 @@ impl Queue {
     pub(super) fn new(bytes: usize) -> Self {
         let units = bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         Self {
-            state: Mutex::default(),
+            state: Arc::default(),
             came: Notify::new(),
             room: Arc::new(Semaphore::new(units)),
             units,
@@ -166,13 +200,14 @@ impl Queue {
 
     /// A share of the memory, of nothing yet.
     pub(super) fn hold(&self) -> Hold {
-        Hold { room: Arc::clone(&self.room), most: self.units, permit: None, units: 0 }
+        let waiting = Arc::downgrade(&self.state);
+        Hold { room: Arc::clone(&self.room), most: self.units, permit: None, units: 0, waiting }
     }
 
     /// A name that no other request of this process has.
     pub(super) fn input(&self, what: &str, from: &str) -> Arc<Input> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        Arc::new(Input::new(format!("{what} from {from} (request {number})")))
+        Arc::new(Input::new(format!("{what} from {from} (request {number})")).with_once(true))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -194,8 +229,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Puts requests that were taken back before the others, in their order. Whoever was answered, or does not wait any more, is
-    /// passed over: it comes again by itself.
+    /// Puts requests that were taken back before the others, in their order. Whoever was not answered and does not wait any
+    /// more is passed over when it is taken: it comes again by itself.
     pub(super) fn put_back(&self, requests: impl DoubleEndedIterator<Item = Request>) {
         let mut state = self.state();
         let closed = state.closed.clone();

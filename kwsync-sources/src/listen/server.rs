@@ -18,6 +18,9 @@ use super::queue::Queue;
 use super::source::GOODBYE;
 use super::{http, telnet, tls};
 
+/// How long a client is silent before the system asks whether it is still there.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// Where requests are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -212,6 +215,11 @@ async fn serve(
     // A small answer must not wait for more of it.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "no TCP_NODELAY");
+    }
+    // A client of telnet may be silent for ever; one whose machine has gone is not to keep its place.
+    let alive = socket2::TcpKeepalive::new().with_time(SILENCE);
+    if let Err(error) = socket2::SockRef::from(&stream).set_tcp_keepalive(&alive) {
+        tracing::debug!(error = %error, "no SO_KEEPALIVE");
     }
     match &shared.tls {
         None => speak(stream, from, &shared, phase, protocol).await,

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use kwsync_core::config::{OpenOptions, Registry};
 use kwsync_core::{
     Decoded, Decoder, Error, ErrorKind, Metadata, Reader, Reject, Result, Schema, Source, SourceBatch, Split,
-    SplitPosition, Stage, TableId,
+    SplitPosition, SqlStateClass, Stage, TableId, classify_sqlstate,
 };
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until};
@@ -21,6 +21,8 @@ use super::server::{Listening, Server, Shared};
 /// Rows and bytes of decoded requests that are handed on although others are being committed.
 const BATCH_ROWS: usize = 65_536;
 const BATCH_BYTES: usize = 8 << 20;
+/// Bytes that are decoded at once where batches are limited.
+const LARGEST_PIECE: usize = 64 << 10;
 /// Most decoders that are kept.
 const MOST_DECODERS: usize = 32;
 /// Bytes of a refused record that an answer may show.
@@ -126,6 +128,8 @@ struct Open {
     request: Request,
     rows: u64,
     fault: Option<String>,
+    /// What was refused of it so far, where it is answered before its commit.
+    told: Settled,
 }
 
 /// The columns of a batch.
@@ -162,6 +166,8 @@ pub struct ListenReader {
     since: Option<Instant>,
     /// Bytes decoded since the last batch.
     bytes: u64,
+    /// Rows and bytes of a batch where the job is slowed down: nobody is told anything while a batch waits for its turn.
+    limit: Option<(usize, u64)>,
 }
 
 impl std::fmt::Debug for ListenReader {
@@ -192,6 +198,7 @@ impl ListenReader {
             epoch: shared_epoch,
             since: None,
             bytes: 0,
+            limit: None,
         }
     }
 
@@ -220,7 +227,8 @@ impl ListenReader {
         decoder.begin(Arc::clone(&request.input), request.at);
         decoder.message(&Metadata::new());
         let rest = request.body.clone();
-        self.in_hand = Some(InHand { open: Open { request, rows: 0, fault: None }, rest });
+        self.in_hand =
+            Some(InHand { open: Open { request, rows: 0, fault: None, told: Settled::default() }, rest });
         Ok(())
     }
 
@@ -230,8 +238,15 @@ impl ListenReader {
         let decoder = decoder(&mut self.decoders, &open.request.key)?;
         let before = decoder.buffered_rows();
         let mut fault = None;
-        while !rest.is_empty() && !decoder.wants_flush() {
-            match decoder.decode(rest) {
+        let enough = |rows: usize, read: u64| {
+            self.limit.is_some_and(|(most_rows, most_bytes)| rows >= most_rows || read >= most_bytes)
+        };
+        // As long as a few rows are, so that a batch is hardly longer than it should be.
+        let piece =
+            self.limit.map_or(usize::MAX, |(rows, _)| rows.saturating_mul(8).clamp(64, LARGEST_PIECE));
+        while !rest.is_empty() && !decoder.wants_flush() && !enough(decoder.buffered_rows(), self.bytes) {
+            let piece = rest.slice(..rest.len().min(piece));
+            match decoder.decode(&piece) {
                 Ok(0) if !decoder.wants_flush() => {
                     let text = format!("the decoder of {} stands still", decoder.format());
                     return Err(Error::new(ErrorKind::Internal, text));
@@ -270,7 +285,11 @@ impl ListenReader {
             rows += decoder.buffered_rows();
             bytes += decoder.buffered_bytes();
         }
-        rows >= BATCH_ROWS || bytes >= BATCH_BYTES || self.decoders.len() > MOST_DECODERS
+        let (most_rows, most_bytes) = self.limit.unwrap_or((usize::MAX, u64::MAX));
+        rows >= BATCH_ROWS.min(most_rows)
+            || bytes >= BATCH_BYTES
+            || self.bytes >= most_bytes
+            || self.decoders.len() > MOST_DECODERS
     }
 
     /// What was decoded; asks for a commit unless a request has only been read in part.
@@ -307,13 +326,20 @@ impl ListenReader {
         Ok(batch)
     }
 
-    /// Tells those that wait for no commit what could be read.
+    /// Tells those that wait for no commit what could be read, once it is all of it.
     fn answer_accepted(&mut self, rejects: &[Reject]) {
-        for open in self.open.iter_mut().filter(|open| open.request.accept && open.request.answer.is_some()) {
-            let mut settled = Settled { rows: open.rows, fault: open.fault.clone(), ..Settled::default() };
+        let in_hand = self.in_hand.iter_mut().map(|in_hand| (&mut in_hand.open, false));
+        for (open, ended) in self.open.iter_mut().map(|open| (open, true)).chain(in_hand) {
+            if !open.request.accept || open.request.answer.is_none() {
+                continue;
+            }
             let own = rejects.iter().filter(|reject| reject.split == open.request.input.split());
-            own.for_each(|reject| add(&mut settled, reject));
-            open.request.answer(Outcome::Settled(settled));
+            own.for_each(|reject| add(&mut open.told, reject));
+            if ended {
+                let told = std::mem::take(&mut open.told);
+                let settled = Settled { rows: open.rows, fault: open.fault.clone(), ..told };
+                open.request.answer(Outcome::Settled(settled));
+            }
         }
     }
 }
@@ -325,11 +351,14 @@ fn decoder<'a>(
     decoders.get_mut(key).ok_or_else(|| Error::new(ErrorKind::Internal, "a request without a decoder"))
 }
 
-/// Whether a row was refused for the columns of its batch rather than for its own values (SQLSTATE 22 and 23).
+/// Whether a row was refused for the columns of its batch rather than for its own values.
 fn is_misfit(reject: &Reject) -> bool {
+    /// Refusals of a row for itself that have no SQLSTATE, and a row that is too long.
+    const OF_ROWS: [&str; 3] = ["duplicate_key", "message_too_large", "54000"];
+    let code = reject.code.as_str();
     match reject.stage {
-        Stage::Transform => true,
-        Stage::Write => !reject.code.starts_with("22") && !reject.code.starts_with("23"),
+        Stage::Transform => matches!(code, "cannot_transform" | "column_clash"),
+        Stage::Write => classify_sqlstate(code).0 != SqlStateClass::Row && !OF_ROWS.contains(&code),
         _ => false,
     }
 }
@@ -373,6 +402,10 @@ impl Reader for ListenReader {
 
     fn is_interruptible(&self) -> bool {
         true
+    }
+
+    fn limit_batches(&mut self, rows: usize, bytes: u64) {
+        self.limit = Some((rows.max(1), bytes.max(1)));
     }
 
     fn last_batch(&mut self) -> Result<Option<SourceBatch>> {

@@ -7,15 +7,18 @@ use bytes::{Bytes, BytesMut};
 use kwsync_core::Position;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::config::AckMode;
-use super::queue::{Outcome, Request};
+use super::queue::{Hold, Outcome, Request};
 use super::server::{Phase, Shared, ended};
 
 /// Bytes of lines that are taken at a time.
 const PIECE: usize = 256 << 10;
+/// Room that a client has without a share of the memory of all bodies.
+const SMALLEST: usize = 4 << 10;
 /// Bytes of the longest line.
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 64 << 10;
 const VERSION: &str = concat!("kwsync ", env!("CARGO_PKG_VERSION"), ", as OpenTSDB 2.4\n");
 const HELP: &str = "available commands: put help version exit quit\n";
 
@@ -28,6 +31,8 @@ struct Session<'a, S> {
     commands: bool,
     /// Where the next line begins.
     at: Position,
+    /// The share of the memory that the lines which are being read have.
+    hold: Hold,
 }
 
 /// Whether a client goes on.
@@ -47,7 +52,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin>(
 ) {
     let commands = matches!(shared.options.telnet_format.as_str(), "line_opentsdb" | "telnet");
     let at = Position { byte: 0, line: 1, column: 1, record: 0 };
-    let mut session = Session { stream, from: from.to_string(), shared, commands, at };
+    let mut session =
+        Session { stream, from: from.to_string(), shared, commands, at, hold: shared.queue.hold() };
     let served = tokio::select! {
         // First, or what became of the last lines would not be told.
         biased;
@@ -63,27 +69,42 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin>(
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, S> {
     async fn run(&mut self) -> std::io::Result<()> {
+        let patience = self.shared.options.client_timeout;
         let mut buffer = BytesMut::new();
+        // Bytes that hold no line end; by when their line must end; whether the client sends more than there was room for.
+        let (mut searched, mut until, mut is_fast) = (0, None, false);
         loop {
-            let whole = memchr::memrchr(b'\n', &buffer).map(|last| last + 1);
-            if let Some(whole) = whole {
-                let lines = buffer.split_to(whole).freeze();
+            let new = buffer.get(searched..).unwrap_or_default();
+            if let Some(last) = memchr::memrchr(b'\n', new) {
+                let lines = buffer.split_to(searched + last + 1).freeze();
+                (searched, until) = (0, None);
                 if self.take(lines).await? == Next::Close {
                     return Ok(());
                 }
                 continue;
             }
-            if buffer.len() > LONGEST {
-                return self.say("put: illegal argument: the line is longer than 1 MiB\n").await;
+            searched = buffer.len();
+            if searched > LONGEST {
+                return self.say("put: illegal argument: the line is longer than 64 KiB\n").await;
             }
-            buffer.reserve(PIECE.saturating_sub(buffer.len()).max(4 << 10));
-            let patience = self.shared.options.client_timeout;
             // A client may be silent between lines, and not within one.
-            let read = match tokio::time::timeout(patience, self.stream.read_buf(&mut buffer)).await {
+            let now = Instant::now();
+            let end = if buffer.is_empty() { now + patience } else { *until.get_or_insert(now + patience) };
+            if end <= now {
+                return self.say("put: illegal argument: the line does not end\n").await;
+            }
+            let room = if is_fast && self.hold.cover(PIECE) { PIECE } else { SMALLEST };
+            buffer.reserve(room.saturating_sub(buffer.len()).max(SMALLEST));
+            let read = match timeout_at(end, self.stream.read_buf(&mut buffer)).await {
                 Ok(read) => read?,
-                Err(_) if buffer.is_empty() => continue,
-                Err(_) => return self.say("put: illegal argument: the line does not end\n").await,
+                Err(_) if buffer.is_empty() => {
+                    (buffer, is_fast, self.hold) = (BytesMut::new(), false, self.shared.queue.hold());
+                    continue;
+                }
+                // The next round says so.
+                Err(_) => continue,
             };
+            is_fast = buffer.len() == buffer.capacity();
             if read == 0 {
                 if !buffer.is_empty() {
                     self.take(buffer.freeze()).await?;
@@ -146,8 +167,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, S> {
             // It was checked before.
             return Ok(Next::Close);
         };
-        let mut hold = shared.queue.hold();
-        hold.wait_to_cover(lines.len()).await;
+        let mut hold = std::mem::replace(&mut self.hold, shared.queue.hold());
+        if !hold.cover(lines.len()) {
+            // Nobody keeps some of the room while it waits for more, or two could wait for each other.
+            hold = shared.queue.hold();
+            hold.wait_to_cover(lines.len()).await;
+        }
         let (answer, answered) = oneshot::channel();
         let put = shared.queue.put(Request {
             key,

@@ -1,19 +1,26 @@
 //! Readers and their requests, without sockets.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{CONTENT_ENCODING, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
 use kwsync_core::config::{Dsn, OpenOptions, Params, Registry};
-use kwsync_core::{Position, Reader, Reject, SourceBatch, TableBatch};
+use kwsync_core::{ErrorKind, Position, Reader, Reject, SourceBatch, Stage, TableBatch};
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::oneshot;
 
+use super::answer::{self, Style};
 use super::auth::Auth;
-use super::formats::Formats;
-use super::queue::{Outcome, Queue, Request, Settled};
-use super::server::Shared;
-use super::{ListenOptions, ListenReader, PARAMS};
+use super::formats::{Formats, Key};
+use super::http::of_form;
+use super::queue::{Hold, Outcome, Queue, Refused, Request, Settled};
+use super::server::{Phase, Shared};
+use super::{ListenOptions, ListenReader, PARAMS, body};
 
 fn shared(change: impl FnOnce(&mut ListenOptions)) -> Arc<Shared> {
     let mut registry = Registry::new();
@@ -26,7 +33,20 @@ fn shared(change: impl FnOnce(&mut ListenOptions)) -> Arc<Shared> {
 }
 
 fn put(shared: &Shared, body: &str) -> Result<oneshot::Receiver<Outcome>, Arc<str>> {
+    put_as(shared, body, false)
+}
+
+fn put_as(shared: &Shared, body: &str, accept: bool) -> Result<oneshot::Receiver<Outcome>, Arc<str>> {
     let key = shared.formats.of("line_influxdb", Vec::new(), None).unwrap();
+    put_of(shared, key, body, accept)
+}
+
+fn put_of(
+    shared: &Shared,
+    key: Key,
+    body: &str,
+    accept: bool,
+) -> Result<oneshot::Receiver<Outcome>, Arc<str>> {
     let (answer, answered) = oneshot::channel();
     let mut hold = shared.queue.hold();
     assert!(hold.cover(body.len()));
@@ -35,7 +55,7 @@ fn put(shared: &Shared, body: &str) -> Result<oneshot::Receiver<Outcome>, Arc<st
         body: Bytes::from(body.to_owned()),
         input: shared.queue.input("POST /write", "a test"),
         at: Position::START,
-        accept: false,
+        accept,
         answer: Some(answer),
         _hold: hold,
     };
@@ -127,6 +147,24 @@ async fn a_long_request_goes_in_parts_and_is_answered_at_its_end() {
     assert!(settled(&mut after).is_whole());
 }
 
+/// What is refused in an earlier part of a long request is told, too, when it is answered before its commit.
+#[tokio::test]
+async fn who_waits_for_no_commit_is_told_of_all_parts() {
+    let shared = shared(|_| {});
+    let mut reader = ListenReader::new(Arc::clone(&shared));
+    let body = format!("nonsense\n{}bad", (0..20_000).map(|n| format!("a n={n}i {n}\n")).collect::<String>());
+    let mut answered = put_as(&shared, &body, true).unwrap();
+    let mut parts = 0;
+    while !due(&mut reader).await.unwrap().commit {
+        parts += 1;
+        assert!(answered.try_recv().is_err());
+    }
+    assert!(parts > 0);
+    let told = settled(&mut answered);
+    assert_eq!((told.rows, told.refused), (20_000, 2));
+    assert_eq!(told.first.iter().map(|refused| refused.line).collect::<Vec<_>>(), [1, 20_002]);
+}
+
 #[tokio::test]
 async fn refused_rows_are_told_to_whom_they_belong() {
     let shared = shared(|_| {});
@@ -188,6 +226,121 @@ async fn what_was_refused_is_not_learned() {
     reader.refused(&batch.decoded.rejects);
     reader.commit(&batch.position).await.unwrap();
     assert_eq!(settled(&mut bad).refused, 1);
+}
+
+/// What a request of CSV calls its columns is nothing to remember.
+#[tokio::test]
+async fn headers_of_requests_are_not_kept() {
+    let shared = shared(|_| {});
+    let mut reader = ListenReader::new(Arc::clone(&shared));
+    for _ in 0..3 {
+        let params = [("header", "true"), ("table", "t")];
+        let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let key = shared.formats.of("csv", params, None).unwrap();
+        let mut answered = put_of(&shared, key, "a,b\n1,2\n", false).unwrap();
+        let batch = due(&mut reader).await.unwrap();
+        reader.commit(&batch.position).await.unwrap();
+        assert_eq!(settled(&mut answered).rows, 1);
+    }
+    let known = shared.formats.learned.of(None).tables();
+    assert_eq!(known.iter().map(|(table, _)| table.name()).collect::<Vec<_>>(), ["t"]);
+}
+
+/// A row that is refused for itself says nothing of its columns.
+#[tokio::test]
+async fn refusals_of_rows_are_no_refusals_of_columns() {
+    let shared = shared(|_| {});
+    let mut reader = ListenReader::new(Arc::clone(&shared));
+    for (stage, code, forgets) in [
+        (Stage::Transform, "expression_fails", 0),
+        (Stage::Write, "23505", 0),
+        (Stage::Write, "P0001", 0),
+        (Stage::Write, "44000", 0),
+        (Stage::Write, "duplicate_key", 0),
+        (Stage::Transform, "cannot_transform", 1),
+        (Stage::Transform, "column_clash", 1),
+        (Stage::Write, "type_conflict", 1),
+        (Stage::Write, "cannot_prepare", 1),
+        (Stage::Write, "42501", 1),
+    ] {
+        let before = shared.formats.learned.epoch();
+        let mut answered = put(&shared, "a n=1i 1").unwrap();
+        let batch = due(&mut reader).await.unwrap();
+        reader.refused(&[batch.decoded.batches[0].reject(0, stage, code, "no")]);
+        reader.commit(&batch.position).await.unwrap();
+        assert_eq!(settled(&mut answered).refused, 1);
+        assert_eq!(shared.formats.learned.epoch() - before, forgets, "{code}");
+    }
+}
+
+/// Where the job is slowed down, a request goes in small parts.
+#[tokio::test]
+async fn batches_are_as_small_as_is_asked_for() {
+    let shared = shared(|_| {});
+    let mut reader = ListenReader::new(Arc::clone(&shared));
+    reader.limit_batches(50, u64::MAX);
+    let mut long = put(&shared, &(0..1_000).map(|n| format!("a n={n}i {n}\n")).collect::<String>()).unwrap();
+    let mut short: Vec<_> = (0..200).map(|n| put(&shared, &format!("a n={n}i 1")).unwrap()).collect();
+    let mut read = 0;
+    while read < 1_200 {
+        let batch = due(&mut reader).await.unwrap();
+        assert!((1..=100).contains(&rows(&batch)), "{}", rows(&batch));
+        read += rows(&batch);
+        reader.commit(&batch.position).await.unwrap();
+    }
+    assert_eq!(settled(&mut long).rows, 1_000);
+    assert!(short.iter_mut().all(|answered| settled(answered).is_whole()));
+}
+
+/// What a client of telnet is told before it is let go.
+async fn telnet(
+    shared: &Arc<Shared>,
+    sends: impl AsyncFnOnce(&mut tokio::io::WriteHalf<DuplexStream>),
+) -> String {
+    let (ours, theirs) = tokio::io::duplex(1 << 10);
+    let (_open, phase) = tokio::sync::watch::channel(Phase::Open);
+    let (mut from, mut to) = tokio::io::split(theirs);
+    let client = async {
+        let mut told = String::new();
+        tokio::select! {
+            biased;
+            read = from.read_to_string(&mut told) => drop(read.unwrap()),
+            () = async {
+                sends(&mut to).await;
+                std::future::pending::<()>().await;
+            } => {}
+        }
+        told
+    };
+    let address = "127.0.0.1:1".parse().unwrap();
+    tokio::join!(super::telnet::serve(ours, address, shared, phase), client).1
+}
+
+#[tokio::test]
+async fn lines_of_telnet_end_in_time_and_are_not_too_long() {
+    let shared = shared(|options| options.client_timeout = Duration::from_millis(1));
+    // It comes byte by byte, each in time.
+    let slow = telnet(&shared, async |to| {
+        while to.write_all(b"x").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(slow.contains("the line does not end"), "{slow}");
+    let shared = self::shared(|options| options.client_timeout = Duration::from_secs(3_600));
+    let long = telnet(&shared, async |to| to.write_all(&[b'x'; 70_000]).await.unwrap_or(())).await;
+    assert!(long.contains("the line is longer than 64 KiB"), "{long}");
+}
+
+#[tokio::test]
+async fn statements_are_read_out_of_forms() {
+    let form = |text: &'static str| Full::new(Bytes::from_static(text.as_bytes()));
+    let patience = Duration::from_secs(3_600);
+    let asked = of_form("q", form("db=x&q=CREATE+DATABASE+%22tele%22"), patience).await;
+    assert_eq!(asked.as_deref(), Some("CREATE DATABASE \"tele\""));
+    assert_eq!(of_form("q", form("db=x"), patience).await, None);
+    let long = Full::new(Bytes::from(format!("q={}", "x".repeat(70_000))));
+    assert_eq!(of_form("q", long, patience).await, None);
 }
 
 #[tokio::test]
@@ -306,6 +459,23 @@ proptest! {
     }
 }
 
+/// A body has a share for all that it takes in memory, and those that nobody waits for have none.
+#[tokio::test]
+async fn bodies_are_counted_as_they_are() {
+    let shared = shared(|options| options.max_waiting = 64 << 10);
+    let (bytes, hold) = read(&shared, "identity", vec![b'a'; 20 << 10]).await.unwrap();
+    assert_eq!((bytes.len(), hold.bytes()), (20 << 10, 20 << 10));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(&[b'a'; 33 << 10]).unwrap();
+    let (bytes, packed) = read(&shared, "gzip", encoder.finish().unwrap()).await.unwrap();
+    assert_eq!((bytes.len(), packed.bytes()), (33 << 10, 33 << 10));
+    drop((hold, packed));
+    let gone = put(&shared, &"a n=1i 1\n".repeat(6_000)).unwrap();
+    assert!(!shared.queue.hold().cover(32 << 10));
+    drop(gone);
+    assert!(shared.queue.hold().cover(32 << 10));
+}
+
 #[test]
 fn memory_is_bounded_and_free_again() {
     let queue = Queue::new(10 << 10);
@@ -314,6 +484,53 @@ fn memory_is_bounded_and_free_again() {
     assert!(!two.cover((4 << 10) + 1) && !queue.hold().cover(1));
     drop(one);
     assert!(two.cover(10 << 10));
+}
+
+/// What a body becomes, or the status of its refusal.
+async fn read(shared: &Shared, encoding: &'static str, bytes: Vec<u8>) -> Result<(Bytes, Hold), StatusCode> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    let read = body::read(shared, &headers, Full::new(Bytes::from(bytes))).await;
+    read.map_err(|fault| fault.answer(Style::Influx).status())
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_before_they_are_unpacked_too() {
+    let shared = shared(|options| options.max_body = 1 << 10);
+    let member = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let two = [member(b"a n=1i 1\n"), member(b"a n=2i 1")].concat();
+    assert_eq!(&*read(&shared, "gzip", two).await.unwrap().0, b"a n=1i 1\na n=2i 1");
+    // They become nothing, and go on.
+    let empty = member(b"").repeat(100);
+    assert_eq!(read(&shared, "gzip", empty).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
+    assert_eq!(
+        read(&shared, "gzip", member(&[b'a'; 2_000])).await.err(),
+        Some(StatusCode::PAYLOAD_TOO_LARGE)
+    );
+    assert!(read(&shared, "identity", vec![b'a'; 1 << 10]).await.is_ok());
+    assert_eq!(read(&shared, "identity", vec![b'a'; 1_025]).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
+}
+
+/// Clients know by the first words that coming again is of no use.
+#[tokio::test]
+async fn a_body_that_is_refused_is_told_in_the_words_of_influxdb() {
+    let refused = Refused { line: 3, reason: "no number".to_owned(), raw: Bytes::new() };
+    let mut told = Settled { rows: 1, refused: 1, first: vec![refused], ..Settled::default() };
+    for (rows, text) in [
+        (1, "partial write: line 3: no number dropped=1"),
+        (0, "partial write: nothing is written: line 3: no number dropped=1"),
+    ] {
+        told.rows = rows;
+        let answer = answer::settled(Style::Influx, &told);
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"], text);
+    }
 }
 
 #[test]
@@ -337,6 +554,11 @@ fn names_and_tokens_are_compared_as_a_whole() {
         assert!(!auth.allows(Some(header), None, None), "{header}");
     }
     assert!(!auth.allows(None, Some("me"), None) && !auth.allows(None, None, Some("tok")));
+    for (token, password) in [("", "pass"), ("\n", "pass"), ("tok", "")] {
+        let mut options = options.clone();
+        (options.token, options.credentials) = (Some(token.into()), Some(("me".to_owned(), password.into())));
+        assert!(Auth::new(&options).is_err_and(|error| error.kind() == ErrorKind::Config), "{token:?}");
+    }
     let shown = format!("{options:?}");
     assert!(!shown.contains("tok\"") && !shown.contains("pa:ss"), "{shown}");
 }

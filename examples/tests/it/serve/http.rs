@@ -71,6 +71,7 @@ fn each_endpoint_there_and_back() {
     assert_eq!(served.get("/health").expect(200).json()["status"], "pass");
     assert!(served.get("/api/version").expect(200).json()["version"].is_string());
     served.post("/query?q=CREATE+DATABASE+%22telegraf%22", "").expect(200).says("results");
+    served.post("/query", "q=CREATE+DATABASE+%22telegraf%22").expect(200).says("results");
     served.post("/write", "").expect(204);
 
     let ran = served.terminate();
@@ -111,6 +112,7 @@ fn bad_lines_cost_themselves() {
     let Some(server) = PgServer::shared() else { return };
     let database = server.create_database();
     server.psql(&database, "CREATE TABLE small (time timestamptz, n bigint CHECK (n < 100), s varchar(3))");
+    server.psql(&database, "CREATE INDEX small_at ON small (time)");
     let served = Served::start(&server.dsn(&database), &["--errors", "reject:bad.jsonl"]);
     let count = |sql: &str| server.psql(&database, sql).trim().to_owned();
 
@@ -134,6 +136,14 @@ fn bad_lines_cost_themselves() {
     assert_eq!(count("SELECT sum(n), count(*) FROM small"), "3|2");
     served.post("/write", "small n=\"text\" 1000").expect(400).says("nothing is written");
     served.post("/write", "m n=\"text\" 1000").expect(400).says("nothing is written");
+    // Tables and columns that cannot be had: a column of the system's own, the name of an index.
+    served
+        .post("/write", "sys xmin=1i 1000\nsys n=1i 2000")
+        .expect(400)
+        .says("line 1: ")
+        .says("system column");
+    assert_eq!(count("SELECT sum(n), count(*) FROM sys"), "1|1");
+    served.post("/write", "small_at n=1i 1000").expect(400).says("nothing is written");
     // And it goes on.
     served.post("/write", "small n=3i 5000").expect(204);
     assert_eq!(count("SELECT sum(n), count(*) FROM small"), "6|3");

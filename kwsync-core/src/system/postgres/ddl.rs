@@ -42,6 +42,21 @@ fn quote_column(column: &Column) -> Result<String> {
     quote(column.name()).map_err(|error| error.with_location(Location::new().with_column(column.name())))
 }
 
+/// What every table has by itself; `IF NOT EXISTS` would take it for the column that is asked for.
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
+/// [`quote_column`] for one that is to be made.
+fn quote_new_column(column: &Column) -> Result<String> {
+    if SYSTEM_COLUMNS.contains(&column.name()) {
+        let text = format!("the name {:?} is that of a system column", column.name());
+        return Err(Error::new(ErrorKind::Data, text)
+            .with_code("bad_name")
+            .with_hint("rename it with a transform")
+            .with_location(Location::new().with_column(column.name())));
+    }
+    quote_column(column)
+}
+
 /// A text as a literal of SQL.
 pub fn literal(text: &str) -> String {
     // Doubling quotes is all it takes while standard_conforming_strings is on, which the E'' form does not need.
@@ -67,7 +82,7 @@ pub fn table_name(table: &TableId, default_schema: Option<&str>) -> Result<Strin
 /// write-ahead log out.
 ///
 /// # Errors
-/// As [`quote`].
+/// As [`quote`]; `Data` with the code `bad_name` for the name of a system column.
 pub fn create_table<'a>(
     table: &str,
     columns: impl IntoIterator<Item = (&'a Column, String)>,
@@ -77,7 +92,7 @@ pub fn create_table<'a>(
     let mut lines = Vec::new();
     for (column, data_type) in columns {
         let null = if column.is_nullable() { "" } else { " NOT NULL" };
-        lines.push(format!("{} {data_type}{null}", quote_column(column)?));
+        lines.push(format!("{} {data_type}{null}", quote_new_column(column)?));
     }
     if !key.is_empty() {
         let key: Vec<_> = key.iter().map(|name| quote(name)).collect::<Result<_>>()?;
@@ -90,12 +105,12 @@ pub fn create_table<'a>(
 /// `ALTER TABLE ... ADD COLUMN IF NOT EXISTS` for one column, which is nullable, since rows are there already.
 ///
 /// # Errors
-/// As [`quote`].
+/// As [`create_table`].
 pub fn add_column(table: &str, column: &Column, data_type: &str, profile: &Profile) -> Result<String> {
     // Greenplum 6 does not know the words.
     let missing =
         if profile.server == Server::Greenplum && profile.version < (9, 6) { "" } else { "IF NOT EXISTS " };
-    Ok(format!("ALTER TABLE {table} ADD COLUMN {missing}{} {data_type}", quote_column(column)?))
+    Ok(format!("ALTER TABLE {table} ADD COLUMN {missing}{} {data_type}", quote_new_column(column)?))
 }
 
 /// `ALTER TABLE ... ALTER COLUMN ... TYPE` for one column.
@@ -176,6 +191,16 @@ mod tests {
         assert_eq!(quote(&"x".repeat(64)).unwrap_err().code(), Some("name_too_long"));
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+    }
+
+    #[test]
+    fn no_column_is_made_that_every_table_has() {
+        let column = |name: &str| Column::new(name, DataType::Int64);
+        let made = |name: &str| create_table("t", [(&column(name), "int8".to_owned())], &[], false);
+        let error = made("xmin").unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Data, Some("bad_name")));
+        assert_eq!(error.location().and_then(Location::column), Some("xmin"));
+        assert!(made("XMIN").is_ok() && made("oid").is_ok());
     }
 
     #[test]
