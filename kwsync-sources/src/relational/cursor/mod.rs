@@ -15,7 +15,8 @@ mod database;
 mod follow;
 mod pages;
 mod position;
-#[cfg(all(test, any(feature = "postgres", feature = "kwdb", feature = "mysql")))]
+#[cfg(test)]
+#[cfg(any(feature = "postgres", feature = "kwdb", feature = "mysql"))]
 mod tests;
 mod value;
 
