@@ -17,6 +17,9 @@ use mysql_async::Value;
 
 use super::config::ZeroDates;
 
+/// Bytes of a block of text. Left to itself a builder grows them to 2 MiB, of which each column of each batch keeps one alive.
+const BLOCK_BYTES: u32 = 64 << 10;
+
 /// Why a value cannot be taken.
 pub(super) struct Fault {
     pub(super) code: &'static str,
@@ -287,7 +290,10 @@ fn span_text(micros: i64) -> String {
 impl Column {
     fn of(data_type: &DataType) -> Option<Self> {
         if let DataType::Bit(bits) = data_type {
-            return Some(Self::Bits(StringViewBuilder::new(), *bits as usize));
+            return Some(Self::Bits(
+                StringViewBuilder::new().with_fixed_block_size(BLOCK_BYTES),
+                *bits as usize,
+            ));
         }
         let arrow = data_type.to_arrow();
         let zoned = arrow.clone();
@@ -308,8 +314,8 @@ impl Column {
             Arrow::Decimal256(_, scale) => {
                 Self::Decimal256(Decimal256Builder::new().with_data_type(zoned), scale)
             }
-            Arrow::Utf8View => Self::Text(StringViewBuilder::new()),
-            Arrow::BinaryView => Self::Bytes(BinaryViewBuilder::new()),
+            Arrow::Utf8View => Self::Text(StringViewBuilder::new().with_fixed_block_size(BLOCK_BYTES)),
+            Arrow::BinaryView => Self::Bytes(BinaryViewBuilder::new().with_fixed_block_size(BLOCK_BYTES)),
             Arrow::FixedSizeBinary(16) => Self::Uuid(FixedSizeBinaryBuilder::new(16)),
             Arrow::Date32 => Self::Date(Date32Builder::new()),
             Arrow::Time64(_) => Self::Time(Time64MicrosecondBuilder::new()),

@@ -22,6 +22,9 @@ pub(crate) enum FieldType {
     Boolean,
 }
 
+/// Bytes of a block of text. Left to itself a builder grows them to 2 MiB, of which each column of each batch keeps one alive.
+const BLOCK_BYTES: u32 = 64 << 10;
+
 /// What a column holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
@@ -94,7 +97,9 @@ impl Columns {
                     time = at;
                     continue;
                 }
-                Item::Tag(_) | Item::Field(_, FieldType::String) => Column::Text(StringViewBuilder::new()),
+                Item::Tag(_) | Item::Field(_, FieldType::String) => {
+                    Column::Text(StringViewBuilder::new().with_fixed_block_size(BLOCK_BYTES))
+                }
                 Item::Field(_, FieldType::Float) => Column::Float(Float64Builder::new()),
                 Item::Field(_, FieldType::Integer) => Column::Int(Int64Builder::new()),
                 Item::Field(_, FieldType::Unsigned) => Column::UInt(UInt64Builder::new()),

@@ -17,6 +17,9 @@ use super::super::fault::Fault;
 use super::super::form::Form;
 use super::read;
 
+/// Bytes of a block of text. Left to itself a builder grows them to 2 MiB, of which each column of each batch keeps one alive.
+const BLOCK_BYTES: u32 = 64 << 10;
+
 #[derive(Debug)]
 pub(super) enum Builder {
     Bool(BooleanBuilder),
@@ -87,8 +90,8 @@ impl Builder {
             Arrow::Decimal256(_, scale) => {
                 Self::Decimal256(Decimal256Builder::new().with_data_type(arrow.clone()), *scale)
             }
-            Arrow::Utf8View => Self::Text(StringViewBuilder::new()),
-            Arrow::BinaryView => Self::Bytes(BinaryViewBuilder::new()),
+            Arrow::Utf8View => Self::Text(StringViewBuilder::new().with_fixed_block_size(BLOCK_BYTES)),
+            Arrow::BinaryView => Self::Bytes(BinaryViewBuilder::new().with_fixed_block_size(BLOCK_BYTES)),
             Arrow::Date32 => Self::Date(Date32Builder::new()),
             Arrow::Time64(TimeUnit::Microsecond) => Self::Time(Time64MicrosecondBuilder::new()),
             Arrow::Timestamp(TimeUnit::Microsecond, _) => {
