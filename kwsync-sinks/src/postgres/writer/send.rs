@@ -12,8 +12,8 @@ use super::segment::{Piece, Segment};
 
 /// Bytes that are sent at a time.
 const MESSAGE_BYTES: usize = 1 << 20;
-/// Rows encoded at a time, as a message of their own: the server takes a message whole before it looks at its rows, and those of
-/// a megabyte fall out of its caches.
+/// Rows encoded at a time, as a message of their own: the server holds a message whole before it looks at its rows, so it is not
+/// to grow with wide ones.
 const PIECE_ROWS: usize = 512;
 
 /// A row that cannot be encoded.
