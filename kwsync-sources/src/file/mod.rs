@@ -30,6 +30,10 @@ mod tests;
 pub use batches::{BatchFileReader, BatchFileSource};
 pub use config::{Compression, FileOptions, PARAMS, SplitMode};
 pub use source::{FileReader, FileSource};
+#[cfg(feature = "object")]
+pub(crate) use config::by_ending;
+#[cfg(all(feature = "object", any(feature = "ipc", feature = "parquet")))]
+pub(crate) use {ahead::Ahead, batches::decoded};
 
 use kwsync_core::config::{ConnectorInfo, Registry};
 use kwsync_core::{Decoding, Result};

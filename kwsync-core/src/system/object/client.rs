@@ -204,7 +204,17 @@ impl ObjectClient {
         match self.store.head(&self.path(key)?).await {
             Ok(meta) => Ok(Some(ObjectInfo::of(meta))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.fault("read", key, error)),
+            Err(error) => {
+                let error = self.fault("read", key, error);
+                // What is refused here is refused without a word, and elsewhere with some.
+                match error.kind() {
+                    ErrorKind::Permission if error.code().is_none() => match self.check().await {
+                        Err(told) => Err(told),
+                        Ok(()) => Err(error),
+                    },
+                    _ => Err(error),
+                }
+            }
         }
     }
 
@@ -311,24 +321,41 @@ impl ObjectClient {
         part.map(|part| UploadedPart(part.content_id)).map_err(|error| self.upload_fault(upload, error))
     }
 
-    /// Makes the object of all `parts`, in order: it is visible now.
+    /// Makes the object of all `parts`, in order: it is visible now. The key must be one that nobody else writes.
     ///
     /// # Errors
     /// What the service says; `Fenced` if somebody has aborted the upload.
     pub async fn complete_upload(&self, upload: &Upload, parts: Vec<UploadedPart>) -> Result<()> {
         let parts = parts.into_iter().map(|part| PartId { content_id: part.0 }).collect();
-        let done = self.store.complete_multipart(&self.path(&upload.key)?, &upload.id, parts).await;
-        done.map(drop).map_err(|error| self.upload_fault(upload, error))
+        match self.store.complete_multipart(&self.path(&upload.key)?, &upload.id, parts).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let error = self.upload_fault(upload, error);
+                // An answer that was lost: nobody else makes an object of this key.
+                match self.head(&upload.key).await {
+                    Ok(Some(_)) => Ok(()),
+                    _ => Err(error),
+                }
+            }
+        }
     }
 
-    /// Gives an upload up, unless it is gone or complete.
+    /// Gives an upload up, unless it is gone or complete. Where the access key may not, a warning says so: some services say the
+    /// same of an upload that is gone.
     ///
     /// # Errors
-    /// What the service says.
+    /// What else the service says.
     pub async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         match self.store.abort_multipart(&self.path(&upload.key)?, &upload.id).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.fault("give up the upload of", &upload.key, error)),
+            Err(error) => {
+                let error = self.fault("give up the upload of", &upload.key, error);
+                if error.kind() != ErrorKind::Permission {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "an upload that is not complete may be left behind");
+                Ok(())
+            }
         }
     }
 

@@ -57,7 +57,7 @@ impl Refusal {
             (408 | 429 | 500 | 502 | 503, _) => ErrorKind::Unavailable,
             (504, _) => ErrorKind::Timeout,
             (500.., _) => ErrorKind::Server,
-            (300..400, _) => ErrorKind::Config,
+            (300..=399, _) => ErrorKind::Config,
             _ => ErrorKind::Protocol,
         }
     }

@@ -58,6 +58,11 @@ impl ObjectStream {
         Ok(stream)
     }
 
+    /// The object that is read, with the ETag that it turned out to have.
+    pub fn object(&self) -> &ObjectInfo {
+        &self.object
+    }
+
     async fn request(&mut self) -> Result<()> {
         let got = self.client.get(&self.object, self.left.clone()).await?;
         if self.object.etag.is_none() {
