@@ -216,8 +216,10 @@ fn a_named_job_reads_what_is_new() {
     place.run(&arguments).expect(0);
     server.put("in/b.lp", lines(10..20));
     place.run(&arguments).expect(0);
-    let rows: usize =
-        files(&place.path("out")).iter().map(|(_, bytes)| bytes.iter().filter(|b| **b == b'\n').count()).sum();
+    let rows: usize = files(&place.path("out"))
+        .iter()
+        .map(|(_, bytes)| bytes.iter().filter(|b| **b == b'\n').count())
+        .sum();
     assert_eq!(rows, 20);
     server.put("in/a.lp", lines(0..11));
     let ran = place.run(&arguments).expect(1);
@@ -246,7 +248,14 @@ fn typical_mistakes() {
     read(&format!("{address}&dir=in/"), 2, &["said twice"]);
     read(&format!("s3://b/in/a.lp?endpoint={}", server.endpoint()), 2, &["there is no access key"]);
     read(&address.replace("in/a.lp", "in/a"), 2, &["does not say which format"]);
-    let ran = place.run(&["run", "-f", "none.lp", "-t", &server.address("out/").replace("http:", "https:"), "--dry-run"]);
+    let ran = place.run(&[
+        "run",
+        "-f",
+        "none.lp",
+        "-t",
+        &server.address("out/").replace("http:", "https:"),
+        "--dry-run",
+    ]);
     assert_ne!(ran.status(), 0);
     // A dry run asks the bucket, and writes nothing.
     place.write("in.lp", lines(0..10));
@@ -258,8 +267,72 @@ fn typical_mistakes() {
     assert!(ran.err().contains("NoSuchBucket"), "{}", ran.err());
     assert_eq!(server.keys(), ["in/a.lp"]);
     // The access key from the environment, as the tools of Amazon take it.
-    let mut command = place.command(&["run", "-f", &format!("s3://b/in/a.lp?endpoint={}", server.endpoint()), "-t", "discard:"]);
+    let mut command = place.command(&[
+        "run",
+        "-f",
+        &format!("s3://b/in/a.lp?endpoint={}", server.endpoint()),
+        "-t",
+        "discard:",
+    ]);
     command.env("AWS_ACCESS_KEY_ID", kwsync_core::testkit::ACCESS_KEY);
     command.env("AWS_SECRET_ACCESS_KEY", kwsync_core::testkit::SECRET_KEY);
     assert!(command.output().unwrap().status.success());
+}
+
+/// The statements of AnalyticDB: out of the bucket into a table, and out of it into the bucket again.
+#[test]
+fn external_tables() {
+    let (Some(server), Some(postgres)) = (S3Server::start(), PgServer::shared()) else { return };
+    let (place, database) = (Place::new(), postgres.create_database());
+    let rows = |numbers: std::ops::Range<u64>| {
+        numbers.map(|n| format!("2024-01-0{}\t{n}\t1.5\tit's {n}\n", n % 9 + 1)).collect::<String>()
+    };
+    server.put("osstest/example.1.gz", gzip(rows(0..500).as_bytes()));
+    server.put(
+        "osstest/example/deep.gz",
+        gzip((rows(500..1_000) + "2024-01-01\tno number\t1\tx\n").as_bytes()),
+    );
+    let location = format!(
+        "oss+http://127.0.0.1:{} id={} key={} bucket=b",
+        server.port(),
+        kwsync_core::testkit::ACCESS_KEY,
+        kwsync_core::testkit::SECRET_KEY
+    );
+    place.write(
+        "move.sql",
+        format!(
+            "# in\ncreate readable external table ossexample (date date, volume int, open float, note text)
+            location('{location}\nprefix=osstest/example compressiontype=gzip')
+            FORMAT 'csv' (QUOTE '' DELIMITER E'\\t') ENCODING 'utf8' LOG ERRORS SEGMENT REJECT LIMIT 5;
+            insert into example select * from ossexample;
+            create WRITABLE external table ossexample_exp (LIKE example)
+            location('{location} dir=osstest/exp/') FORMAT 'csv' (FORCE QUOTE note) DISTRIBUTED BY (date);
+            insert into ossexample_exp select * from example;"
+        ),
+    );
+    let to = postgres.dsn(&database);
+    let ran = place.run(&["external", "move.sql", "--database", &to, "--jobs", "2"]).expect(3);
+    assert!(!ran.err().contains("s3cret+"), "{}", ran.err());
+    assert_eq!(
+        postgres.psql(&database, "SELECT count(*), sum(volume), min(date), max(open) FROM example"),
+        "1000|499500|2024-01-01|1.5\n"
+    );
+    let rejects = std::fs::read_to_string(place.path("ossexample.jsonl")).unwrap();
+    assert!(
+        rejects.lines().count() == 1 && rejects.contains("no number") && rejects.contains("deep.gz"),
+        "{rejects}"
+    );
+    let written: Vec<_> =
+        server.objects().into_iter().filter(|(key, _)| key.starts_with("osstest/exp/")).collect();
+    let text: String = written.iter().map(|(_, bytes)| std::str::from_utf8(bytes).unwrap()).collect();
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!((lines.len(), lines[0]), (1_000, "2024-01-01,0,1.5,\"it's 0\""));
+    assert!(written.iter().all(|(key, _)| key.starts_with("osstest/exp/example.")), "{:?}", server.keys());
+    // What is wrong is told before anything is done.
+    let wrong =
+        std::fs::read_to_string(place.path("move.sql")).unwrap().replace("prefix=osstest", "prefx=osstest");
+    place.write("wrong.sql", wrong);
+    let ran = place.run(&["external", "wrong.sql", "--database", &to]).expect(2);
+    assert!(ran.err().contains("did you mean `prefix`?"), "{}", ran.err());
 }

@@ -127,7 +127,9 @@ impl BatchReader {
         let mut skip = options.skip_rows;
         while !wanted.is_empty() {
             let rows = builder.metadata().row_group(wanted.start).num_rows();
-            let Some(left) = usize::try_from(rows).ok().and_then(|rows| skip.checked_sub(rows)) else { break };
+            let Some(left) = usize::try_from(rows).ok().and_then(|rows| skip.checked_sub(rows)) else {
+                break;
+            };
             (skip, wanted.start) = (left, wanted.start + 1);
         }
         if wanted != (0..known) {

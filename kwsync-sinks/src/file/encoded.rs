@@ -177,9 +177,7 @@ impl<W: Write + Send> Encoded<W> {
         let place = self.place;
         let failed = |error| failed(&place, error);
         match self.out {
-            Out::Parquet(writer) => {
-                writer.finish()?.into_inner().map_err(|error| failed(error.into_error()))
-            }
+            Out::Parquet(writer) => writer.finish()?.into_inner().map_err(|error| failed(error.into_error())),
             Out::Arrow(writer) => writer.finish()?.into_inner().map_err(|error| failed(error.into_error())),
             Out::Records { mut encoder, mut buffer, mut out, .. } => {
                 encoder.end(&mut buffer)?;

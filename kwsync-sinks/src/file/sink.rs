@@ -144,10 +144,12 @@ pub(crate) fn casts(format: &FileFormat, schema: &Schema) -> Vec<Cast> {
 }
 
 /// Runs what waits for a disk where it holds up nobody else.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|fault| {
-        Error::new(ErrorKind::Internal, "the writing broke off").with_source(fault)
-    })?
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|fault| Error::new(ErrorKind::Internal, "the writing broke off").with_source(fault))?
 }
 
 impl Sink for FileSink {
@@ -363,8 +365,8 @@ impl State {
         }
         let encoding = &self.shared.encoding;
         let named = self.session.name(folder, self.lane, &encoding.ending());
-        let part = Part::create(named.part.clone(), schema, encoding)
-            .map_err(|error| self.explained(error))?;
+        let part =
+            Part::create(named.part.clone(), schema, encoding).map_err(|error| self.explained(error))?;
         self.open.insert(table.clone(), (part, named));
         Ok(())
     }

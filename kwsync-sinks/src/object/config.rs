@@ -21,8 +21,13 @@ const OWN: [Param; 12] = [
     .with_aliases(&["compressiontype"])
     .with_default("auto"),
     Param::int("compressionlevel", 1, 9, "the level of gzip around records").with_default("6"),
-    Param::int("oss_flush_block_size", 1, 128, "MiB of a part of an upload; at least 5 are taken, as S3 wants it")
-        .with_default("32"),
+    Param::int(
+        "oss_flush_block_size",
+        1,
+        128,
+        "MiB of a part of an upload; at least 5 are taken, as S3 wants it",
+    )
+    .with_default("32"),
     Param::int("oss_file_max_size", 8, 4_000, "MiB after which an object is ended and the next begun")
         .with_default("1024"),
     Param::int("num_parallel_worker", 1, 8, "parts that a lane uploads at once").with_default("3"),
@@ -113,7 +118,8 @@ impl ObjectSinkOptions {
                 Some("zstd") => Compression::Zstd,
                 _ => Compression::Auto,
             },
-            gzip_level: number("compressionlevel").map_or(default.gzip_level, |level| level.clamp(1, 9) as u32),
+            gzip_level: number("compressionlevel")
+                .map_or(default.gzip_level, |level| level.clamp(1, 9) as u32),
             part_bytes: mib("oss_flush_block_size")
                 .and_then(|bytes| usize::try_from(bytes).ok())
                 .unwrap_or(default.part_bytes)
@@ -206,7 +212,10 @@ mod tests {
     fn the_sizes_of_the_manual() {
         let made = options(&[], Some("out")).unwrap();
         assert_eq!(made, ObjectSinkOptions::new(Layout::Folders("out/".to_owned())));
-        assert_eq!((made.part_bytes, made.object_bytes, made.workers, made.gzip_level), (32 << 20, 1 << 30, 3, 6));
+        assert_eq!(
+            (made.part_bytes, made.object_bytes, made.workers, made.gzip_level),
+            (32 << 20, 1 << 30, 3, 6)
+        );
         let made = options(
             &[
                 ("dir", "a/"),
@@ -220,7 +229,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!((made.part_bytes, made.object_bytes, made.workers), (5 << 20, 4_000 << 20, 8));
-        assert_eq!((made.layout, made.compression, made.gzip_level), (Layout::Dir("a/".to_owned()), Compression::Gzip, 9));
+        assert_eq!(
+            (made.layout, made.compression, made.gzip_level),
+            (Layout::Dir("a/".to_owned()), Compression::Gzip, 9)
+        );
         for (name, value) in [
             ("oss_flush_block_size", "0"),
             ("oss_flush_block_size", "129"),
@@ -239,7 +251,10 @@ mod tests {
         let given = |given: &[(&str, &str)], object| options(given, object).unwrap().layout;
         assert_eq!(given(&[], None), Layout::Folders(String::new()));
         assert_eq!(given(&[], Some("a/b/")), Layout::Folders("a/b/".to_owned()));
-        assert_eq!(given(&[("prefix", "osstest/exp/outfromhdb")], None), Layout::Prefix("osstest/exp/outfromhdb".to_owned()));
+        assert_eq!(
+            given(&[("prefix", "osstest/exp/outfromhdb")], None),
+            Layout::Prefix("osstest/exp/outfromhdb".to_owned())
+        );
         for (wrong, object, expected) in [
             (&[("filepath", "a")][..], None, "filepath= is for reading"),
             (&[("prefix", "a"), ("dir", "b/")], None, "said twice: by prefix= and by dir="),

@@ -101,8 +101,7 @@ impl Session {
         }
         let others = |keys: Vec<String>, name: &'static str| {
             let own = self.own.clone();
-            keys.into_iter()
-                .filter(move |key| !key.starts_with(&own) && file_name(key).starts_with(name))
+            keys.into_iter().filter(move |key| !key.starts_with(&own) && file_name(key).starts_with(name))
         };
         for key in others(self.keys().await?, "uploads-") {
             for upload in self.read::<Vec<Upload>>(&key).await?.unwrap_or_default() {

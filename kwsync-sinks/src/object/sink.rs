@@ -9,9 +9,9 @@ use kwsync_core::{
 };
 use tokio::sync::{Mutex, OnceCell};
 
+use super::ObjectSinkOptions;
 use super::session::Session;
 use super::writer::ObjectWriter;
-use super::ObjectSinkOptions;
 use crate::file::encoded::Encoding;
 use crate::file::sink::casts;
 use crate::file::{FileFormat, names};

@@ -6,8 +6,8 @@ use kwsync_core::config::{Dsn, OpenOptions, Params, Registry};
 use kwsync_core::system::object::{ObjectClient, ObjectOptions};
 use kwsync_core::testkit::{S3Server, SlowWay};
 use kwsync_core::{
-    Checkpoint, Column, DataType, Delivered, Delivery, ErrorKind, JobId, Lane, Result, Retry, Run, Schema, Sink,
-    SplitPosition, TableBatch, TableId, Value, Writer,
+    Checkpoint, Column, DataType, Delivered, Delivery, ErrorKind, JobId, Lane, Result, Retry, Run, Schema,
+    Sink, SplitPosition, TableBatch, TableId, Value, Writer,
 };
 use kwsync_formats::json::{NdjsonEncoder, NdjsonOptions, NonFinite};
 use kwsync_formats::{ipc, parquet};
@@ -48,7 +48,11 @@ fn rows(table: impl Into<TableId>, numbers: std::ops::Range<i64>) -> TableBatch 
 fn wide(numbers: std::ops::Range<i64>) -> TableBatch {
     let columns = vec![Column::new("n", DataType::Int64), Column::new("x", DataType::Text)];
     // What does not shrink.
-    let text = |n: i64| (0..64).map(|k| format!("{:016x}", (n * 64 + k).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64))).collect::<String>();
+    let text = |n: i64| {
+        (0..64)
+            .map(|k| format!("{:016x}", (n * 64 + k).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64)))
+            .collect::<String>()
+    };
     let rows: Vec<_> = numbers.map(|n| vec![Value::Int(n), Value::Text(text(n).into())]).collect();
     TableBatch::from_rows("t", Arc::new(Schema::new(columns).unwrap()), &rows).unwrap()
 }
@@ -70,7 +74,8 @@ fn numbers(server: &S3Server) -> BTreeMap<String, Vec<i64>> {
             let reader = parquet::BatchReader::from_bytes(bytes.clone().into(), &parquet::ReadOptions::new());
             Some(reader.unwrap().map(Result::unwrap).collect())
         } else if key.ends_with(".arrow") {
-            let reader = ipc::BatchReader::try_new(std::io::Cursor::new(bytes.clone()), &ipc::ReadOptions::new());
+            let reader =
+                ipc::BatchReader::try_new(std::io::Cursor::new(bytes.clone()), &ipc::ReadOptions::new());
             Some(reader.unwrap().map(Result::unwrap).collect())
         } else {
             None
@@ -82,7 +87,8 @@ fn numbers(server: &S3Server) -> BTreeMap<String, Vec<i64>> {
                 let rows = batch.num_rows();
                 let batch = TableBatch::new("t", schema, batch, kwsync_core::Origin::unknown(rows)).unwrap();
                 let mut out = Vec::new();
-                kwsync_core::Encoder::encode(&mut NdjsonEncoder::default(), &batch, 0..rows, &mut out).unwrap();
+                kwsync_core::Encoder::encode(&mut NdjsonEncoder::default(), &batch, 0..rows, &mut out)
+                    .unwrap();
                 text.push_str(std::str::from_utf8(&out).unwrap());
             }
         } else if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -141,9 +147,10 @@ async fn a_folder_for_each_table() {
 #[tokio::test]
 async fn names_of_prefix_and_dir() {
     let server = server!();
-    for (parameter, begins, dots) in
-        [("prefix=osstest/exp/outfromhdb", "osstest/exp/outfromhdb_t-", true), ("dir=osstest/exp/", "osstest/exp/t.", false)]
-    {
+    for (parameter, begins, dots) in [
+        ("prefix=osstest/exp/outfromhdb", "osstest/exp/outfromhdb_t-", true),
+        ("dir=osstest/exp/", "osstest/exp/t.", false),
+    ] {
         let sink = made(&format!("{}&{parameter}&file_rows=2", server.address("")), json()).unwrap();
         let mut writer = sink.open(&lane(1, 0)).await.unwrap();
         writer.write(&rows("t", 0..5)).await.unwrap();
@@ -228,7 +235,8 @@ async fn a_commit_that_was_not_recorded_is_undone() {
         let new = sink(&server, "");
         let stored = if recorded { after(&after(&first)) } else { after(&first) };
         new.begin(&Checkpoint { generation, ..stored }).await.unwrap();
-        let expected = if recorded { of(&[("out/t", 0..20), ("out/u", 0..5)]) } else { of(&[("out/t", 0..10)]) };
+        let expected =
+            if recorded { of(&[("out/t", 0..20), ("out/u", 0..5)]) } else { of(&[("out/t", 0..10)]) };
         assert_eq!(numbers(&server), expected, "recorded {recorded}, {kills} kills");
         assert_eq!(server.unfinished(), [""; 0]);
         let mut writer = new.open(&lane(generation, 0)).await.unwrap();
@@ -382,7 +390,10 @@ async fn uploads_that_go_too_slowly() {
     writer.write(&wide(0..30_000)).await.unwrap();
     way.set_rate(100_000);
     let error = writer.flush().await.unwrap_err();
-    assert_eq!((error.kind(), error.retry(), error.code()), (ErrorKind::Timeout, Retry::Never, Some("too_slow")));
+    assert_eq!(
+        (error.kind(), error.retry(), error.code()),
+        (ErrorKind::Timeout, Retry::Never, Some("too_slow"))
+    );
     assert!(error.to_string().contains("oss_speed_limit is 1000000 a second"), "{error}");
     assert_eq!(numbers(&server), of(&[("out/t", 0..10)]));
 }

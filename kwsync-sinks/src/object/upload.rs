@@ -34,15 +34,7 @@ pub(super) struct Uploading {
 impl Uploading {
     /// Nothing is asked of the service yet.
     pub(super) fn new(session: Arc<Session>, lane: usize, key: String) -> Self {
-        Self {
-            session,
-            lane,
-            key,
-            upload: None,
-            under_way: JoinSet::new(),
-            parts: BTreeMap::new(),
-            next: 0,
-        }
+        Self { session, lane, key, upload: None, under_way: JoinSet::new(), parts: BTreeMap::new(), next: 0 }
     }
 
     /// Uploads a part behind those before, as soon as one of the `workers` is free.
@@ -54,9 +46,10 @@ impl Uploading {
                 self.upload.insert(begun).clone()
             }
         };
-        let permit = Arc::clone(workers).acquire_owned().await.map_err(|error| {
-            Error::new(ErrorKind::Internal, "nobody uploads any more").with_source(error)
-        })?;
+        let permit = Arc::clone(workers)
+            .acquire_owned()
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "nobody uploads any more").with_source(error))?;
         while let Some(ended) = self.under_way.try_join_next() {
             self.keep(ended)?;
         }

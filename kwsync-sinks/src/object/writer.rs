@@ -181,7 +181,8 @@ impl ObjectWriter {
             self.pending.add(table, counts);
             self.pending.rejects.extend(rejects);
             from += count;
-            let full = open.encoded.rows() >= options.object_rows || open.size(&shared) >= options.object_bytes;
+            let full =
+                open.encoded.rows() >= options.object_rows || open.size(&shared) >= options.object_bytes;
             self.open.insert(table.clone(), open);
             if full {
                 self.end(table).await?;
@@ -253,8 +254,8 @@ impl Open {
     /// Bytes that the object has so far.
     fn size(&self, shared: &Shared) -> u64 {
         let encoding = &shared.encoding;
-        let gzip =
-            encoding.compression == Compression::Gzip && matches!(encoding.format, FileFormat::Records { .. });
+        let gzip = encoding.compression == Compression::Gzip
+            && matches!(encoding.format, FileFormat::Records { .. });
         if gzip { self.blocks.total() } else { self.encoded.bytes() }
     }
 

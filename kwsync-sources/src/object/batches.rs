@@ -95,7 +95,15 @@ impl Source for ObjectBatchSource {
                 .map_err(|error| reading.take_fault().unwrap_or_else(|| error.context(named)))
         })?;
         let table = self.table_of(&object.key);
-        Ok(ObjectBatchReader { batches, _fetching: fetching, schema: None, table, place, at, bytes: Some(bytes) })
+        Ok(ObjectBatchReader {
+            batches,
+            _fetching: fetching,
+            schema: None,
+            table,
+            place,
+            at,
+            bytes: Some(bytes),
+        })
     }
 }
 

@@ -12,7 +12,10 @@ pub static PARAMS: &[Param] = &object::joined::<{ object::PARAMS.len() + OWN.len
 const OWN: [Param; 6] = [
     Param::text("prefix", "how the keys of the objects begin, literally"),
     Param::text("dir", "a folder, which ends in /: its objects, without those in folders of it"),
-    Param::text("filepath", "the key F of an object, with F.1, F.2 and so on, up to the first that is missing"),
+    Param::text(
+        "filepath",
+        "the key F of an object, with F.1, F.2 and so on, up to the first that is missing",
+    ),
     Param::choice("compression", &["auto", "none", "gzip"], "auto looks at the first bytes")
         .with_aliases(&["compressiontype"])
         .with_default("auto"),
@@ -40,7 +43,10 @@ pub enum Selection {
 
 impl Selection {
     /// The folder that keys are seen from, with its `/`; empty for the whole bucket.
-    #[cfg_attr(not(any(feature = "ipc", feature = "parquet")), allow(dead_code, reason = "names tables of batches"))]
+    #[cfg_attr(
+        not(any(feature = "ipc", feature = "parquet")),
+        allow(dead_code, reason = "names tables of batches")
+    )]
     pub(super) fn base(&self) -> &str {
         let up_to_last = |text: &'_ str| text.rfind('/').map_or(0, |at| at + 1);
         match self {
@@ -111,7 +117,8 @@ impl ObjectSourceOptions {
 
 fn selection(params: &Params, object: Option<&str>) -> Result<Selection> {
     let named = ["prefix", "dir", "filepath"].map(|name| params.text(name).map(|text| (name, text)));
-    let mut given = object.map(|object| ("the address", object)).into_iter().chain(named.into_iter().flatten());
+    let mut given =
+        object.map(|object| ("the address", object)).into_iter().chain(named.into_iter().flatten());
     let (Some((how, text)), more) = (given.next(), given.next()) else {
         return Err(Error::config("it is not said which objects are read").with_hint(
             "name a key, a pattern or a folder behind the bucket (s3://BUCKET/KEY, s3://BUCKET/logs/*.csv, \
@@ -135,8 +142,9 @@ fn selection(params: &Params, object: Option<&str>) -> Result<Selection> {
                 .with_hint(format!("write dir={text}/; an object and its parts are filepath={text}")));
         }
         "filepath" if text.ends_with('/') => {
-            return Err(Error::config(format!("filepath={text} is a folder"))
-                .with_hint(format!("write dir={text}")));
+            return Err(
+                Error::config(format!("filepath={text} is a folder")).with_hint(format!("write dir={text}"))
+            );
         }
         "filepath" => Selection::FilePath(text),
         _ if text.ends_with('/') => Selection::Folder(text),

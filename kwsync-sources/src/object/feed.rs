@@ -92,7 +92,10 @@ impl Feed {
         }
         // Only what says that it is the end is taken for it.
         let chunk = self.chunks.recv().await.unwrap_or_else(|| {
-            Err(Error::new(ErrorKind::Internal, format!("the reading of {} broke off before its end", self.place)))
+            Err(Error::new(
+                ErrorKind::Internal,
+                format!("the reading of {} broke off before its end", self.place),
+            ))
         })?;
         self.ended = chunk.is_none();
         Ok(chunk)

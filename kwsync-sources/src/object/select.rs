@@ -46,12 +46,14 @@ pub(super) async fn find(client: &ObjectClient, selection: &Selection) -> Result
     found.retain(|object| !object.key.starts_with(HIDDEN) && !object.key.contains("/.kwsync/"));
     if found.is_empty() {
         let (place, hint) = match selection {
-            Selection::Prefix(prefix) => {
-                (format!("begins with {}", client.place(prefix)), "prefix= is taken literally: check its letters")
-            }
-            Selection::Dir(dir) => {
-                (format!("lies in {}", client.place(dir)), "dir= leaves out what lies in folders of it; prefix= does not")
-            }
+            Selection::Prefix(prefix) => (
+                format!("begins with {}", client.place(prefix)),
+                "prefix= is taken literally: check its letters",
+            ),
+            Selection::Dir(dir) => (
+                format!("lies in {}", client.place(dir)),
+                "dir= leaves out what lies in folders of it; prefix= does not",
+            ),
             Selection::Folder(folder) => (
                 format!("lies below {}", client.place(folder)),
                 "names that start with `.` or `_` do not count",

@@ -51,8 +51,9 @@ pub(super) fn split(client: &ObjectClient, found: Vec<ObjectInfo>, known: &[Spli
             continue;
         }
         let id = client.place(&now.key);
-        let spec = serde_json::to_value(&now)
-            .map_err(|error| Error::new(ErrorKind::Internal, "an object cannot be noted").with_source(error))?;
+        let spec = serde_json::to_value(&now).map_err(|error| {
+            Error::new(ErrorKind::Internal, "an object cannot be noted").with_source(error)
+        })?;
         // What is read is counted uncompressed.
         let bytes = Some(now.size).filter(|_| !now.key.ends_with(".gz"));
         splits.push(Split { spec, bytes, ..Split::whole(id) });

@@ -61,7 +61,13 @@ macro_rules! server {
 #[tokio::test]
 async fn prefix() {
     let server = server!();
-    for key in ["test/filenameexxx", "test/filename/aa", "test/filenameyyy/aa", "test/filenameyyy/bb/aa", "test/other"] {
+    for key in [
+        "test/filenameexxx",
+        "test/filename/aa",
+        "test/filenameyyy/aa",
+        "test/filenameyyy/bb/aa",
+        "test/other",
+    ] {
         server.put(key, "x\n");
     }
     let with = |prefix: &str| format!("{}&prefix={prefix}", server.address(""));
@@ -84,8 +90,19 @@ async fn prefix() {
 async fn dir_filepath_and_addresses() {
     let server = server!();
     for key in [
-        "d/a.csv", "d/b", "d/sub/c.csv", "d/sub/.hidden", "d/.kwsync/job/run-1-1/run", "da/x.csv", "f", "f.1", "f.2", "f.4",
-        "g.1", "empty/", "_no/x.csv",
+        "d/a.csv",
+        "d/b",
+        "d/sub/c.csv",
+        "d/sub/.hidden",
+        "d/.kwsync/job/run-1-1/run",
+        "da/x.csv",
+        "f",
+        "f.1",
+        "f.2",
+        "f.4",
+        "g.1",
+        "empty/",
+        "_no/x.csv",
     ] {
         match key.strip_suffix('/') {
             Some(folder) => std::fs::create_dir_all(server.root().join("b").join(folder)).unwrap(),
@@ -176,7 +193,9 @@ async fn damaged_gzip() {
     bad[whole.len() / 2] ^= 0xff;
     bad[whole.len() / 2 + 1] ^= 0xff;
     server.put("bad.gz", &bad);
-    for (key, expected) in [("cut.gz", "ends in the middle of its gzip data"), ("bad.gz", "damaged gzip data")] {
+    for (key, expected) in
+        [("cut.gz", "ends in the middle of its gzip data"), ("bad.gz", "damaged gzip data")]
+    {
         let source = source(&server.address(key)).unwrap();
         let split = splits(&source).await.unwrap().remove(0);
         let error = read(&source, &split, None).await.unwrap_err();
@@ -385,7 +404,8 @@ mod batches {
         let file = writer.finish().unwrap();
         assert!(file.len() > 2 << 20, "{}", file.len());
         server.put("out/a%2Fb/1.parquet", &file);
-        let source = ObjectBatchSource::parquet(client(&server), options(Selection::Folder("out/".to_owned())));
+        let source =
+            ObjectBatchSource::parquet(client(&server), options(Selection::Folder("out/".to_owned())));
         there_and_back(source.clone(), 250_000).await;
         let split = Source::splits(&source, 2, &[]).await.unwrap().remove(0);
         server.put("out/a%2Fb/1.parquet", [&file[..], b"more"].concat());

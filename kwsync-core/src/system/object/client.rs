@@ -245,9 +245,8 @@ impl ObjectClient {
         object: &ObjectInfo,
         range: std::ops::Range<u64>,
     ) -> Result<object_store::GetResult> {
-        let options = GetOptions::new()
-            .with_range(Some(GetRange::Bounded(range)))
-            .with_if_match(object.etag.clone());
+        let options =
+            GetOptions::new().with_range(Some(GetRange::Bounded(range))).with_if_match(object.etag.clone());
         let result = self.store.get_opts(&self.path(&object.key)?, options).await;
         let changed = |how: &str| {
             let text = format!("{} was changed since the job began: {how}", self.place(&object.key));
@@ -364,8 +363,13 @@ impl ObjectClient {
         if made.code() != Some("NoSuchUpload") {
             return made;
         }
-        Error::new(ErrorKind::Fenced, format!("the upload of {} was given up by somebody else", self.place(&upload.key)))
-            .with_source(made)
-            .with_hint("a later run of the job has taken over, or a rule of the bucket removes uploads that take long")
+        Error::new(
+            ErrorKind::Fenced,
+            format!("the upload of {} was given up by somebody else", self.place(&upload.key)),
+        )
+        .with_source(made)
+        .with_hint(
+            "a later run of the job has taken over, or a rule of the bucket removes uploads that take long",
+        )
     }
 }

@@ -216,9 +216,15 @@ struct Place {
 }
 
 impl Place {
-    fn of(dsn: &Dsn, params: &Params, service: Service, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+    fn of(
+        dsn: &Dsn,
+        params: &Params,
+        service: Service,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self> {
         let driver = service.driver();
-        let form = format!("write {driver}://BUCKET/KEY?endpoint=https://HOST, or {driver}://HOST bucket=BUCKET");
+        let form =
+            format!("write {driver}://BUCKET/KEY?endpoint=https://HOST, or {driver}://HOST bucket=BUCKET");
         let [host] = dsn.hosts() else {
             return Err(Error::config(format!("`{driver}:` names no bucket")).with_hint(form));
         };
@@ -253,8 +259,10 @@ impl Place {
                 .with_hint(format!("add bucket=NAME, or {form}")));
         }
         if dsn.protocol().is_some() {
-            return Err(Error::config(format!("{driver}+{scheme}: stands before an endpoint, not before a bucket"))
-                .with_hint(format!("write {driver}://{bucket}/...?endpoint={scheme}://HOST")));
+            return Err(Error::config(format!(
+                "{driver}+{scheme}: stands before an endpoint, not before a bucket"
+            ))
+            .with_hint(format!("write {driver}://{bucket}/...?endpoint={scheme}://HOST")));
         }
         let names: &[&str] = match service {
             Service::S3 => &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
@@ -268,8 +276,9 @@ impl Place {
             (None, Service::Oss) => match params.text("region") {
                 Some(region) => Some(format!("https://{region}.aliyuncs.com")),
                 None => {
-                    return Err(Error::config("an address of OSS names no endpoint")
-                        .with_hint("add endpoint=https://oss-cn-hangzhou.aliyuncs.com, as the bucket's page shows it"));
+                    return Err(Error::config("an address of OSS names no endpoint").with_hint(
+                        "add endpoint=https://oss-cn-hangzhou.aliyuncs.com, as the bucket's page shows it",
+                    ));
                 }
             },
             (endpoint, _) => endpoint,
@@ -283,8 +292,9 @@ fn endpoint(text: &str) -> Result<String> {
     let text = text.trim().trim_end_matches('/');
     let (scheme, host) = text.split_once("://").unwrap_or(("https", text));
     let wrong = |why: &str| {
-        Err(Error::config(format!("endpoint={text} is wrong: {why}"))
-            .with_hint("write https://HOST[:PORT], without bucket and path; http:// where the service has no TLS"))
+        Err(Error::config(format!("endpoint={text} is wrong: {why}")).with_hint(
+            "write https://HOST[:PORT], without bucket and path; http:// where the service has no TLS",
+        ))
     };
     let scheme = scheme.to_ascii_lowercase();
     if scheme != "https" && scheme != "http" {

@@ -46,9 +46,15 @@ impl Refusal {
         match (self.code, self.error_code.as_str()) {
             (
                 _,
-                "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken"
-                | "SecurityTokenExpired" | "InvalidSecurityToken" | "AuthorizationHeaderMalformed"
-                | "RequestTimeTooSkewed" | "NotSignedUp",
+                "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "InvalidToken"
+                | "ExpiredToken"
+                | "SecurityTokenExpired"
+                | "InvalidSecurityToken"
+                | "AuthorizationHeaderMalformed"
+                | "RequestTimeTooSkewed"
+                | "NotSignedUp",
             )
             | (401, _) => ErrorKind::Auth,
             (403, _) => ErrorKind::Permission,
@@ -69,7 +75,8 @@ impl Refusal {
                 "check key=, and region=: the service computed another signature".to_owned()
             }
             (_, "RequestTimeTooSkewed") => "the clock of this machine is wrong".to_owned(),
-            (_, "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect") | (301 | 307, _) => {
+            (_, "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect")
+            | (301 | 307, _) => {
                 format!("the bucket {bucket} lies in another region: give it as region=, and its endpoint")
             }
             (_, "SecondLevelDomainForbidden") => "add addressing=virtual".to_owned(),
@@ -132,9 +139,10 @@ pub(super) fn fault(what: &str, bucket: &str, error: object_store::Error) -> Err
         return refused(what, bucket, &Refusal { code: 301, ..Refusal::default() });
     }
     let (kind, hint) = match (&error, http) {
-        (object_store::Error::InvalidPath { .. }, _) => {
-            (ErrorKind::Unsupported, "keys with an empty part, as in a//b, cannot be named: rename the object")
-        }
+        (object_store::Error::InvalidPath { .. }, _) => (
+            ErrorKind::Unsupported,
+            "keys with an empty part, as in a//b, cannot be named: rename the object",
+        ),
         (_, Some(HttpErrorKind::Timeout)) => {
             (ErrorKind::Timeout, "check endpoint=, or raise oss_connect_timeout=")
         }
@@ -145,7 +153,9 @@ pub(super) fn fault(what: &str, bucket: &str, error: object_store::Error) -> Err
         (_, Some(HttpErrorKind::Connect)) => {
             (ErrorKind::Unavailable, "check that the service runs and that endpoint= is right")
         }
-        (_, Some(_)) => (ErrorKind::Unavailable, "the connection is lost; endpoint= must be that of an object storage"),
+        (_, Some(_)) => {
+            (ErrorKind::Unavailable, "the connection is lost; endpoint= must be that of an object storage")
+        }
         _ => (ErrorKind::Protocol, "check endpoint=: it must be that of an object storage"),
     };
     Error::new(kind, format!("{what}: {last}")).with_hint(hint)

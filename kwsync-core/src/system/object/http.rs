@@ -69,7 +69,9 @@ fn tls(ca: Option<&str>, is_plain: bool) -> Result<ClientConfig> {
                 })?;
             }
             if roots.is_empty() {
-                return Err(Error::config("ca holds no certificates").with_hint("a file is given as ca=@FILE"));
+                return Err(
+                    Error::config("ca holds no certificates").with_hint("a file is given as ca=@FILE")
+                );
             }
         }
         None if is_plain => {}
@@ -155,7 +157,10 @@ impl Watched {
             } else {
                 self.speed.is_missed(gone - before, self.speed.time).then(|| {
                     let SpeedLimit { bytes, time } = self.speed;
-                    format!("sent {} bytes in {time:?}, and oss_speed_limit is {bytes} a second", gone - before)
+                    format!(
+                        "sent {} bytes in {time:?}, and oss_speed_limit is {bytes} a second",
+                        gone - before
+                    )
                 })
             };
             before = gone;

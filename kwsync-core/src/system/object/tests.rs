@@ -18,7 +18,10 @@ const KEY: &str = "id=I&key=hunter2";
 fn addresses() {
     let known = |address: &str| read(address, &[]).unwrap();
     let (made, object) = known(&format!("s3://b/a/x%20y.csv?{KEY}"));
-    assert_eq!((made.bucket.as_str(), made.endpoint.as_deref(), made.region.as_str()), ("b", None, "us-east-1"));
+    assert_eq!(
+        (made.bucket.as_str(), made.endpoint.as_deref(), made.region.as_str()),
+        ("b", None, "us-east-1")
+    );
     assert_eq!((object.as_deref(), made.addressing), (Some("a/x y.csv"), Addressing::Virtual));
     assert_eq!(
         made.credentials,
@@ -26,14 +29,18 @@ fn addresses() {
     );
     assert!(!format!("{made:?}").contains("hunter2"), "{made:?}");
 
-    let (made, object) =
-        known("oss://oss-cn-hangzhou-internal.aliyuncs.com prefix=osstest/example id=XXX key=XXX bucket=testbucket");
+    let (made, object) = known(
+        "oss://oss-cn-hangzhou-internal.aliyuncs.com prefix=osstest/example id=XXX key=XXX bucket=testbucket",
+    );
     assert_eq!(made.endpoint.as_deref(), Some("https://oss-cn-hangzhou-internal.aliyuncs.com"));
     assert_eq!((made.bucket.as_str(), made.region.as_str()), ("testbucket", "oss-cn-hangzhou"));
     assert_eq!((object, made.addressing), (None, Addressing::Virtual));
 
     let (made, _) = known("oss+http://127.0.0.1:9000 id=I key=K bucket=b");
-    assert_eq!((made.endpoint.as_deref(), made.addressing), (Some("http://127.0.0.1:9000"), Addressing::Path));
+    assert_eq!(
+        (made.endpoint.as_deref(), made.addressing),
+        (Some("http://127.0.0.1:9000"), Addressing::Path)
+    );
     let (made, _) = known(&format!("s3://b/k?endpoint=minio:9000/&{KEY}"));
     assert_eq!((made.endpoint.as_deref(), made.addressing), (Some("https://minio:9000"), Addressing::Path));
     let (made, _) = known(&format!("s3://b/k?endpoint=https://s3.eu-west-1.amazonaws.com&{KEY}"));
@@ -57,11 +64,18 @@ fn the_environment() {
     ];
     let (made, _) = read("s3://b/k", &aws).unwrap();
     assert!(matches!(&made.credentials, Credentials::Key { id, token: Some(_), .. } if id == "A"));
-    assert_eq!((made.region.as_str(), made.endpoint.as_deref()), ("eu-north-1", Some("http://localhost:9000")));
+    assert_eq!(
+        (made.region.as_str(), made.endpoint.as_deref()),
+        ("eu-north-1", Some("http://localhost:9000"))
+    );
     // What is typed wins, as a whole.
     let (made, _) = read(&format!("s3://b/k?{KEY}"), &aws).unwrap();
     assert!(matches!(&made.credentials, Credentials::Key { id, token: None, .. } if id == "I"));
-    let oss = [("OSS_ACCESS_KEY_ID", "O"), ("OSS_ACCESS_KEY_SECRET", "S"), ("OSS_ENDPOINT", "oss-cn-beijing.aliyuncs.com")];
+    let oss = [
+        ("OSS_ACCESS_KEY_ID", "O"),
+        ("OSS_ACCESS_KEY_SECRET", "S"),
+        ("OSS_ENDPOINT", "oss-cn-beijing.aliyuncs.com"),
+    ];
     let (made, _) = read("oss://b/k", &oss).unwrap();
     assert!(matches!(&made.credentials, Credentials::Key { id, .. } if id == "O"));
     assert_eq!(made.region, "oss-cn-beijing");
@@ -125,7 +139,9 @@ fn an_object_is_told_from_another() {
     let object = ObjectInfo { key: "k".to_owned(), size: 3, etag: Some("\"a\"".to_owned()), modified: 7 };
     assert_eq!(object.change(&object), None);
     assert_eq!(object.change(&ObjectInfo { modified: 8, ..object.clone() }), None);
-    assert!(object.change(&ObjectInfo { size: 4, ..object.clone() }).unwrap().contains("4 bytes instead of 3"));
+    assert!(
+        object.change(&ObjectInfo { size: 4, ..object.clone() }).unwrap().contains("4 bytes instead of 3")
+    );
     let other = ObjectInfo { etag: Some("\"b\"".to_owned()), ..object.clone() };
     assert!(object.change(&other).unwrap().contains("ETag"));
     let unknown = ObjectInfo { etag: None, ..object.clone() };
