@@ -9,6 +9,9 @@ use kwsync_core::testkit::{PgServer, S3Server};
 use super::kill::kills;
 use super::support::{Job, Place, until};
 
+/// The second of row 0.
+const BEGIN: u64 = 1_700_000_000;
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
@@ -16,17 +19,22 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn lines(numbers: std::ops::Range<u64>) -> String {
-    numbers.map(|n| format!("t{},host=h{} n={n}i,s=\"row {n}\" {n}000\n", n % 2, n % 7)).collect()
+    let line = |n| {
+        let seconds = BEGIN + n;
+        format!("t{},host=h{} n={n}i,s=\"row {n}\" {seconds}000000000\n", n % 2, n % 7)
+    };
+    numbers.map(line).collect()
 }
 
-/// The timestamps of line protocol, in order.
+/// The rows of line protocol, by their times, in order.
 fn landed(server: &S3Server) -> Vec<u64> {
     let mut found: Vec<u64> = server
         .objects()
         .iter()
         .flat_map(|(_, bytes)| {
             let text = std::str::from_utf8(bytes).unwrap();
-            text.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect::<Vec<_>>()
+            let time = |line: &str| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap();
+            text.lines().map(|line| time(line) / 1_000_000_000 - BEGIN).collect::<Vec<_>>()
         })
         .collect();
     found.sort_unstable();
@@ -78,7 +86,7 @@ fn each_format_there_and_back() {
         let case = format!("{format}{more}");
         let select: &[&str] = match format {
             // A number a point is what these hold.
-            "line_opentsdb" | "json_opentsdb" => &["-T", "drop:s"],
+            "line_opentsdb" | "json_opentsdb" => &["-T", "drop-columns:s"],
             _ => &[],
         };
         let run = |from: &str, to: &str, select: &[&str]| {
@@ -101,7 +109,7 @@ fn each_format_there_and_back() {
         for folder in ["file", "one", "two"] {
             std::fs::remove_dir_all(place.path(folder)).unwrap();
         }
-        std::fs::remove_dir_all(server.root().join("b/out")).unwrap();
+        std::fs::remove_dir_all(server.root().join("bkt/out")).unwrap();
     }
 }
 
@@ -168,7 +176,7 @@ fn kill_while_exporting() {
         child.wait().unwrap();
     }
     place.run(&arguments).expect(0);
-    assert_eq!(landed(&server), (0..ROWS).map(|n| n * 1_000).collect::<Vec<_>>());
+    assert_eq!(landed(&server), (0..ROWS).collect::<Vec<_>>());
     assert!(server.keys().iter().all(|key| !key.contains(".kwsync")), "{:?}", server.keys());
     assert_eq!(server.unfinished(), [""; 0]);
 }
@@ -197,12 +205,12 @@ fn a_service_that_is_restarted() {
     let told = postgres.psql(&database, "SELECT count(*), sum(n) FROM (TABLE t0 UNION ALL TABLE t1) x");
     assert_eq!(told, format!("{ROWS}|{}\n", ROWS * (ROWS - 1) / 2));
 
-    std::fs::remove_dir_all(server.root().join("b/in")).unwrap();
+    std::fs::remove_dir_all(server.root().join("bkt/in")).unwrap();
     let writing = Job::start(&place, &[&["run", "-f", "in.lp", "-t", &to], &slow[..]].concat());
     until("the first objects", || server.objects().len() > 4);
     server.restart();
     writing.end().expect(0);
-    assert_eq!(landed(&server), (0..ROWS).map(|n| n * 1_000).collect::<Vec<_>>());
+    assert_eq!(landed(&server), (0..ROWS).collect::<Vec<_>>());
 }
 
 /// A job with a name reads what is new, and refuses what was changed.
@@ -223,7 +231,7 @@ fn a_named_job_reads_what_is_new() {
     assert_eq!(rows, 20);
     server.put("in/a.lp", lines(0..11));
     let ran = place.run(&arguments).expect(1);
-    assert!(ran.err().contains("s3://b/in/a.lp was changed since the job began"), "{}", ran.err());
+    assert!(ran.err().contains("s3://bkt/in/a.lp was changed since the job began"), "{}", ran.err());
 }
 
 #[test]
@@ -243,10 +251,14 @@ fn typical_mistakes() {
     // The name of a parameter, a wrong key, a bucket and an object that are not there, two selections, no key at all.
     read(&address.replace("endpoint=", "endpont="), 2, &["did you mean `endpoint`?"]);
     read(&address.replace("+/key", "-"), 1, &["error_code SignatureDoesNotMatch", "check key="]);
-    read(&address.replace("s3://b/", "s3://c/"), 1, &["NoSuchBucket", "make the bucket c first"]);
-    read(&server.address("in/b.lp"), 1, &["there is no object s3://b/in/b.lp"]);
+    read(
+        &address.replace("s3://bkt/", "s3://nobucket/"),
+        1,
+        &["NoSuchBucket", "make the bucket nobucket first"],
+    );
+    read(&server.address("in/b.lp"), 1, &["there is no object s3://bkt/in/b.lp"]);
     read(&format!("{address}&dir=in/"), 2, &["said twice"]);
-    read(&format!("s3://b/in/a.lp?endpoint={}", server.endpoint()), 2, &["there is no access key"]);
+    read(&format!("s3://bkt/in/a.lp?endpoint={}", server.endpoint()), 2, &["there is no access key"]);
     read(&address.replace("in/a.lp", "in/a"), 2, &["does not say which format"]);
     let ran = place.run(&[
         "run",
@@ -261,8 +273,8 @@ fn typical_mistakes() {
     place.write("in.lp", lines(0..10));
     let to = server.address("out/");
     let ran = place.run(&["run", "-f", "in.lp", "-t", &to, "--dry-run"]).expect(0);
-    assert!(ran.out().contains("into s3://b/out/t0/") && ran.out().contains("key=***"), "{}", ran.out());
-    let wrong = to.replace("s3://b/", "s3://c/");
+    assert!(ran.out().contains("into s3://bkt/out/t0/") && ran.out().contains("key=***"), "{}", ran.out());
+    let wrong = to.replace("s3://bkt/", "s3://nobucket/");
     let ran = place.run(&["run", "-f", "in.lp", "-t", &wrong, "--dry-run"]).expect(1);
     assert!(ran.err().contains("NoSuchBucket"), "{}", ran.err());
     assert_eq!(server.keys(), ["in/a.lp"]);
@@ -270,7 +282,7 @@ fn typical_mistakes() {
     let mut command = place.command(&[
         "run",
         "-f",
-        &format!("s3://b/in/a.lp?endpoint={}", server.endpoint()),
+        &format!("s3://bkt/in/a.lp?endpoint={}", server.endpoint()),
         "-t",
         "discard:",
     ]);
@@ -293,7 +305,7 @@ fn external_tables() {
         gzip((rows(500..1_000) + "2024-01-01\tno number\t1\tx\n").as_bytes()),
     );
     let location = format!(
-        "oss+http://127.0.0.1:{} id={} key={} bucket=b",
+        "oss+http://127.0.0.1:{} id={} key={} bucket=bkt",
         server.port(),
         kwsync_core::testkit::ACCESS_KEY,
         kwsync_core::testkit::SECRET_KEY

@@ -37,7 +37,7 @@ fn program() -> Option<PathBuf> {
 }
 
 impl S3Server {
-    /// Starts one with the bucket `b`; `None`, and a line that says so, where s3s-fs is not installed.
+    /// Starts one with the bucket `bkt`; `None`, and a line that says so, where s3s-fs is not installed.
     ///
     /// # Panics
     /// When it is installed and does not start.
@@ -54,7 +54,7 @@ impl S3Server {
 
     fn try_start(program: PathBuf) -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
-        fs::create_dir_all(dir.path().join("root/b"))?;
+        fs::create_dir_all(dir.path().join("root/bkt"))?;
         let mut server = Self { keeper: Mutex::new(None), program, dir, port: 0 };
         // Another process may take the port between the look and the start.
         for _ in 0..8 {
@@ -121,9 +121,9 @@ impl S3Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// An address of `object` in the bucket `b`, with the access key; more parameters may follow.
+    /// An address of `object` in the bucket `bkt`, with the access key; more parameters may follow.
     pub fn address(&self, object: &str) -> String {
-        format!("s3://b/{object}?endpoint={}&id={ACCESS_KEY}&key={SECRET_KEY}", self.endpoint())
+        format!("s3://bkt/{object}?endpoint={}&id={ACCESS_KEY}&key={SECRET_KEY}", self.endpoint())
     }
 
     /// The folder of the buckets.
@@ -136,24 +136,24 @@ impl S3Server {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// Puts an object into the bucket `b`, by its file.
+    /// Puts an object into the bucket `bkt`, by its file.
     ///
     /// # Panics
     /// When the file cannot be written.
     pub fn put(&self, key: &str, bytes: impl AsRef<[u8]>) {
-        let path = self.root().join("b").join(key);
+        let path = self.root().join("bkt").join(key);
         let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));
         if let Err(error) = made {
             panic!("cannot put {key}: {error}");
         }
     }
 
-    /// The keys in the bucket `b` with their bytes, in order; without what the server or this program keeps for itself.
+    /// The keys in the bucket `bkt` with their bytes, in order; without what the server or this program keeps for itself.
     ///
     /// # Panics
     /// When a file cannot be read.
     pub fn objects(&self) -> Vec<(String, Vec<u8>)> {
-        let root = self.root().join("b");
+        let root = self.root().join("bkt");
         let mut found = Vec::new();
         for key in self.keys() {
             if !key.split('/').any(|name| name.starts_with('.')) {
@@ -166,9 +166,9 @@ impl S3Server {
         found
     }
 
-    /// All keys in the bucket `b`, in order.
+    /// All keys in the bucket `bkt`, in order.
     pub fn keys(&self) -> Vec<String> {
-        let root = self.root().join("b");
+        let root = self.root().join("bkt");
         let (mut folders, mut keys) = (vec![root.clone()], Vec::new());
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

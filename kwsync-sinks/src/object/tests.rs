@@ -156,7 +156,7 @@ async fn names_of_prefix_and_dir() {
         writer.write(&rows("t", 0..5)).await.unwrap();
         writer.close().await.unwrap();
         let plan = sink.plan(&"t".into(), rows("t", 0..1).schema()).await.unwrap().to_string();
-        assert!(plan.contains("s3://b/osstest/exp/"), "{plan}");
+        assert!(plan.contains("s3://bkt/osstest/exp/"), "{plan}");
         sink.finish(&JobId::new("job/1")).await.unwrap();
         let keys: Vec<_> = server.keys().into_iter().filter(|key| key.starts_with(begins)).collect();
         assert_eq!(keys.len(), 3, "{:?}", server.keys());
@@ -196,7 +196,7 @@ async fn large_objects_in_parts() {
         }
         assert_eq!(numbers(&server), of(&[("out/t", 0..20_000)]));
         sink.finish(&JobId::new("job/1")).await.unwrap();
-        std::fs::remove_dir_all(server.root().join("b/out")).unwrap();
+        std::fs::remove_dir_all(server.root().join("bkt/out")).unwrap();
     }
 }
 
@@ -409,7 +409,7 @@ async fn what_is_refused() {
     };
     let error = fault(address.replace("key=s3cret+/key", "key=hunter2")).await;
     assert_eq!((error.kind(), error.code()), (ErrorKind::Auth, Some("SignatureDoesNotMatch")), "{error}");
-    let error = fault(address.replace("s3://b/", "s3://nobucket/")).await;
+    let error = fault(address.replace("s3://bkt/", "s3://nobucket/")).await;
     assert_eq!((error.kind(), error.code()), (ErrorKind::NotFound, Some("NoSuchBucket")), "{error}");
     server.stop();
     assert_eq!(fault(address).await.kind(), ErrorKind::Unavailable);
@@ -441,7 +441,7 @@ async fn registered() {
     for (query, expected) in [
         ("&format=json&compression=zstd", "cannot be compressed that way"),
         ("&oss_flush_blocksize=5", "did you mean `oss_flush_block_size`?"),
-        ("&oss_file_max_size=7", "a number from 8 to 4000"),
+        ("&oss_file_max_size=7", "a whole number from 8 to 4000"),
         ("&filepath=x", "filepath= is for reading"),
         ("&dir=x", "said twice"),
     ] {

@@ -12,13 +12,17 @@ use kwsync_core::{
 use super::*;
 use crate::file::Compression;
 
-/// A source of the address, and what is read by it.
-fn source(address: &str) -> Result<ObjectSource> {
+/// The client of an address, and what it reads.
+fn parts(address: &str) -> Result<(ObjectClient, ObjectSourceOptions)> {
     let dsn: kwsync_core::config::Dsn = address.parse().unwrap();
     let params = kwsync_core::config::Params::parse("source `s3`", PARAMS, dsn.params())?;
     let (connection, object) = ObjectOptions::from_dsn(&dsn, &params)?;
     let options = ObjectSourceOptions::from_params(&params, object.as_deref())?;
-    Ok(ObjectSource::new(ObjectClient::new(connection)?, options))
+    Ok((ObjectClient::new(connection)?, options))
+}
+
+fn source(address: &str) -> Result<ObjectSource> {
+    parts(address).map(|(client, options)| ObjectSource::new(client, options))
 }
 
 async fn splits(source: &ObjectSource) -> Result<Vec<Split>> {
@@ -28,7 +32,10 @@ async fn splits(source: &ObjectSource) -> Result<Vec<Split>> {
 /// The keys that an address stands for.
 async fn keys(address: &str) -> Result<Vec<String>> {
     let splits = splits(&source(address)?).await?;
-    Ok(splits.iter().map(|split| split.id.strip_prefix("s3://b/").unwrap_or(&split.id).to_owned()).collect())
+    Ok(splits
+        .iter()
+        .map(|split| split.id.strip_prefix("s3://bkt/").unwrap_or(&split.id).to_owned())
+        .collect())
 }
 
 async fn read(source: &ObjectSource, split: &Split, at: Option<&SplitPosition>) -> Result<Vec<u8>> {
@@ -83,7 +90,7 @@ async fn prefix() {
     // Nothing in a prefix is a pattern.
     let error = keys(&with("test/file*")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.to_string().contains("no object begins with s3://b/test/file*"), "{error}");
+    assert!(error.to_string().contains("no object begins with s3://bkt/test/file*"), "{error}");
 }
 
 #[tokio::test]
@@ -105,7 +112,7 @@ async fn dir_filepath_and_addresses() {
         "_no/x.csv",
     ] {
         match key.strip_suffix('/') {
-            Some(folder) => std::fs::create_dir_all(server.root().join("b").join(folder)).unwrap(),
+            Some(folder) => std::fs::create_dir_all(server.root().join("bkt").join(folder)).unwrap(),
             None => server.put(key, "x\n"),
         }
     }
@@ -116,7 +123,7 @@ async fn dir_filepath_and_addresses() {
     assert_eq!(keys(&with("filepath=f")).await.unwrap(), ["f", "f.1", "f.2"]);
     assert_eq!(keys(&with("filepath=g")).await.unwrap(), ["g.1"]);
     let error = keys(&with("filepath=h")).await.unwrap_err();
-    assert!(error.to_string().contains("there is no object s3://b/h"), "{error}");
+    assert!(error.to_string().contains("there is no object s3://bkt/h"), "{error}");
 
     let at = |object: &str| server.address(object);
     assert_eq!(keys(&at("d/a.csv")).await.unwrap(), ["d/a.csv"]);
@@ -124,17 +131,17 @@ async fn dir_filepath_and_addresses() {
     assert_eq!(keys(&at("d/*.csv")).await.unwrap(), ["d/a.csv"]);
     assert_eq!(keys(&at("d*/**/*.csv")).await.unwrap(), ["d/a.csv", "d/sub/c.csv", "da/x.csv"]);
     assert_eq!(keys(&at("*/x.csv")).await.unwrap(), ["_no/x.csv", "da/x.csv"]);
-    let error = keys(&at("d")).await.unwrap_err();
-    assert!(error.to_string().contains("there is no object s3://b/d"), "{error}");
-    assert!(error.hint().unwrap().contains("s3://b/d/"), "{error:?}");
+    let error = keys(&at("e")).await.unwrap_err();
+    assert!(error.to_string().contains("there is no object s3://bkt/e"), "{error}");
+    assert!(error.hint().unwrap().contains("s3://bkt/e/"), "{error:?}");
     // The form of a statement, whose host is the service.
     let oss = format!(
-        "oss+http://127.0.0.1:{} dir=d/ id={} key={} bucket=b",
+        "oss+http://127.0.0.1:{} dir=d/ id={} key={} bucket=bkt",
         server.port(),
         kwsync_core::testkit::ACCESS_KEY,
         kwsync_core::testkit::SECRET_KEY
     );
-    assert_eq!(keys(&oss).await.unwrap(), ["oss://b/d/a.csv", "oss://b/d/b"]);
+    assert_eq!(keys(&oss).await.unwrap(), ["oss://bkt/d/a.csv", "oss://bkt/d/b"]);
 }
 
 #[tokio::test]
@@ -215,7 +222,7 @@ async fn an_object_that_was_changed() {
     assert_eq!(read(&source, &known[0], Some(&at)).await.unwrap(), b"cpu usage=2\n");
     let told = |error: Error, how: &str| {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-        assert!(error.to_string().contains("s3://b/x.lp was changed since the job began"), "{error}");
+        assert!(error.to_string().contains("s3://bkt/x.lp was changed since the job began"), "{error}");
         assert!(error.to_string().contains(how), "{error}");
         assert!(error.hint().unwrap().contains("--restart"));
     };
@@ -225,7 +232,7 @@ async fn an_object_that_was_changed() {
     server.put("x.lp", "cpu usage=1\ncpu usage=2\ncpu usage=3\n");
     told(read(&source, &known[0], Some(&at)).await.unwrap_err(), "36 bytes instead of 24");
     told(ByteSource::splits(&source, 1, &known).await.unwrap_err(), "36 bytes instead of 24");
-    std::fs::remove_file(server.root().join("b/x.lp")).unwrap();
+    std::fs::remove_file(server.root().join("bkt/x.lp")).unwrap();
     let error = read(&source, &known[0], Some(&at)).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::NotFound, Some("NoSuchKey")), "{error}");
 }
@@ -267,7 +274,7 @@ async fn what_is_refused() {
 
     let error = fault(address.replace("id=KWSYNCTEST", "id=SOMEBODY")).await;
     assert!(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Permission), "{error:?}");
-    let error = fault(address.replace("s3://b/", "s3://nobucket/")).await;
+    let error = fault(address.replace("s3://bkt/", "s3://nobucket/")).await;
     assert_eq!((error.kind(), error.code()), (ErrorKind::NotFound, Some("NoSuchBucket")), "{error}");
     assert!(error.hint().unwrap().contains("make the bucket nobucket first"), "{error:?}");
     let error = fault(address.replace("&key=s3cret+/key", "&credentials=anonymous")).await;
@@ -279,7 +286,7 @@ async fn what_is_refused() {
     let error = fault(address).await;
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Backoff), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
-    let none = format!("s3://b/x.lp?endpoint=https://127.0.0.1:{port}&id=a&key=b");
+    let none = format!("s3://bkt/x.lp?endpoint=https://127.0.0.1:{port}&id=a&key=b");
     assert_eq!(keys(&none).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
@@ -307,7 +314,7 @@ async fn what_comes_too_slowly() {
     };
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Never), "{error}");
     assert_eq!(error.code(), Some("too_slow"));
-    assert!(error.to_string().contains("reading s3://b/x.lp is given up"), "{error}");
+    assert!(error.to_string().contains("reading s3://bkt/x.lp is given up"), "{error}");
     assert!(error.hint().unwrap().contains("it resumes"));
     // As slow, and fast enough where less is asked for; a server that says nothing at all is not.
     let patient = through("oss_speed_limit=1000&oss_speed_time=1");
@@ -327,13 +334,13 @@ fn registered() {
     kwsync_formats::register(&mut registry);
     let open = |dsn: &str| registry.source(&dsn.parse().unwrap(), &OpenOptions::new()).map(drop);
     let key = "id=i&key=hunter2";
-    open(&format!("s3://b/x.lp?{key}&oss_dns_cache_timeout=60&async=false")).unwrap();
-    open(&format!("s3://b/x.parquet?{key}")).unwrap();
+    open(&format!("s3://bkt/x.lp?{key}&oss_dns_cache_timeout=60&async=false")).unwrap();
+    open(&format!("s3://bkt/x.parquet?{key}")).unwrap();
     open("oss://oss-cn-hangzhou.aliyuncs.com prefix=osstest/example id=XXX key=XXX bucket=testbucket compressiontype=gzip format=csv").unwrap();
     for (address, expected) in [
-        (format!("s3://b/x.lp?{key}&prefx=a"), "did you mean `prefix`?"),
-        (format!("s3://b/x?{key}"), "does not say which format its records have"),
-        (format!("s3://b/x.lp?{key}&compressiontype=zip"), "did you mean `gzip`?"),
+        (format!("s3://bkt/x.lp?{key}&prefx=a"), "did you mean `prefix`?"),
+        (format!("s3://bkt/x?{key}"), "does not say which format its records have"),
+        (format!("s3://bkt/x.lp?{key}&compressiontype=zip"), "did you mean `gzip`?"),
         (format!("s3://b?{key}&format=csv"), "not said which objects are read"),
     ] {
         let error = open(&address).unwrap_err().report();
@@ -389,7 +396,7 @@ mod batches {
     }
 
     fn client(server: &S3Server) -> ObjectClient {
-        source(&server.address("x.lp")).unwrap().client
+        parts(&server.address("x.lp")).unwrap().0
     }
 
     #[cfg(feature = "parquet")]
@@ -415,7 +422,7 @@ mod batches {
         let split = Source::splits(&source, 2, &[]).await.unwrap().remove(0);
         let error = numbers(&source, &split, None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data);
-        assert!(error.to_string().contains("s3://b/out/a%2Fb/1.parquet"), "{error}");
+        assert!(error.to_string().contains("s3://bkt/out/a%2Fb/1.parquet"), "{error}");
     }
 
     #[cfg(feature = "ipc")]

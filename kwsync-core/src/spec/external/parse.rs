@@ -52,7 +52,7 @@ pub(super) fn statements(text: &str) -> Result<Vec<Statement>> {
         .split_inclusive('\n')
         .map(|line| {
             if line.trim_start().starts_with('#') {
-                line.replace(|c| c != '\n', " ")
+                line.replace(|c: char| c != '\n', " ")
             } else {
                 line.to_owned()
             }
@@ -265,7 +265,7 @@ impl Parser<'_> {
             if data_type.is_empty() {
                 return Err(self.fault(&format!("the type of column {name}")));
             }
-            columns.push(format!("\"{name}\" {data_type}"));
+            columns.push(format!("\"{name}\" {}", short(&data_type)));
             if !self.take(&Token::Comma) {
                 self.expect(&Token::RParen, ", or )")?;
                 return Ok(Some(columns.join(", ")));
@@ -375,6 +375,7 @@ impl Parser<'_> {
                 }
                 table.reject_limit = Some((count, percent));
             } else if self.take_words(&["DISTRIBUTED", "RANDOMLY"]) {
+                // Nothing is distributed here.
             } else if self.take_words(&["DISTRIBUTED", "BY"]) {
                 self.expect(&Token::LParen, "(")?;
                 self.list()?;
@@ -429,6 +430,23 @@ impl Parser<'_> {
         let (from, to) = (first.span.start, last.span.end);
         self.text.get(byte(from.line, from.column)..byte(to.line, to.column)).unwrap_or_default().to_owned()
     }
+}
+
+/// A type as it is called here, where the standard's name has several words.
+fn short(data_type: &str) -> String {
+    let lower = data_type.to_ascii_lowercase();
+    for (long, name, ending) in [
+        ("timestamp", "timestamptz", " with time zone"),
+        ("timestamp", "timestamp", " without time zone"),
+        ("time", "timetz", " with time zone"),
+        ("time", "time", " without time zone"),
+    ] {
+        let rest = lower.strip_suffix(ending).and_then(|front| front.strip_prefix(long));
+        if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('(')) {
+            return format!("{name}{rest}");
+        }
+    }
+    data_type.to_owned()
 }
 
 /// A value as the parameter takes it: what is empty or a control character by another name.

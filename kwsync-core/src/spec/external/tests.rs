@@ -91,12 +91,12 @@ fn the_examples_of_the_manual() {
 
 #[test]
 fn options_of_formats() {
-    let spec = one("CREATE EXTERNAL TABLE e (\"A b\" numeric(10, 2), c timestamp without time zone)
+    let spec = one("CREATE EXTERNAL TABLE e (\"A b\" numeric(10, 2), c timestamp without time zone, d TIMESTAMP WITH TIME ZONE)
         LOCATION ('oss://h prefix=p id=i key=k bucket=b') FORMAT 'TEXT' ((HEADER DELIMITER AS '|' NULL AS '' ESCAPE 'OFF'
         NEWLINE AS 'CRLF' FILL MISSING FIELDS))
         INSERT INTO s.\"T x\" SELECT * FROM e");
     let (from, to) = (dsn(&spec.from), dsn(&spec.to));
-    assert_eq!(from.get("columns"), Some("\"A b\" numeric(10,2), \"c\" timestamp without time zone"));
+    assert_eq!(from.get("columns"), Some("\"A b\" numeric(10,2), \"c\" timestamp, \"d\" timestamptz"));
     for (name, value) in [
         ("format", "text"),
         ("header", "true"),
@@ -136,7 +136,7 @@ fn faults_say_where_and_what() {
         (table("; INSERT INTO e SELECT * FROM t"), "the external table e is readable"),
         (table("; INSERT INTO t SELECT * FROM f"), "neither side is an external table"),
         (table("; INSERT INTO t SELECT a FROM e"), "all columns are read, by SELECT *"),
-        (table("(DELIMTER ',')"), "line 1, column 100: `DELIMTER` where HEADER, DELIMITER"),
+        (table("(DELIMTER ',')"), "line 1, column 103: `DELIMTER` where HEADER, DELIMITER"),
         (table("REJECT LIMIT 5"), "`REJECT` where ENCODING"),
         (table("").replace("LOCATION", "EXECUTE"), "`EXECUTE` where LOCATION belongs"),
         (table("").replace("oss://h", "gphdfs://h"), "only oss: and s3: are known"),

@@ -13,14 +13,17 @@ use object_store::{
     BackoffConfig, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::error::fault;
 use super::http::Connector;
 use super::{Addressing, Credentials, ObjectOptions, ObjectStream};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Retry};
 
 /// Tries of one request, beyond the first; the job's own tries come on top.
 const RETRIES: usize = 3;
+/// How long an answer that is no object may take with all its tries.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// An object as a listing tells of it, and what it is known by: another object of this key has another ETag or size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,11 +185,13 @@ impl ObjectClient {
                 page_token: page_token.take(),
                 ..PaginatedListOptions::default()
             };
-            let page = self
-                .store
-                .list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options)
-                .await
-                .map_err(|error| self.fault("list", prefix, error))?;
+            let listing =
+                self.store.list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options);
+            let page = timeout(PATIENCE, listing).await.map_err(|_| {
+                let text = format!("cannot list {}: no answer within {PATIENCE:?}", self.place(prefix));
+                Error::new(ErrorKind::Timeout, text)
+            })?;
+            let page = page.map_err(|error| self.fault("list", prefix, error))?;
             let objects = page.result.objects.into_iter().map(ObjectInfo::of);
             found.extend(objects.filter(|object| object.size > 0 && object.key.starts_with(prefix)));
             page_token = page.page_token;
@@ -207,13 +212,11 @@ impl ObjectClient {
             Err(error) => {
                 let error = self.fault("read", key, error);
                 // What is refused here is refused without a word, and elsewhere with some.
-                match error.kind() {
-                    ErrorKind::Permission if error.code().is_none() => match self.check().await {
-                        Err(told) => Err(told),
-                        Ok(()) => Err(error),
-                    },
-                    _ => Err(error),
+                if error.code().is_some() || error.retry() != Retry::Never {
+                    return Err(error);
                 }
+                self.check().await?;
+                Err(error)
             }
         }
     }
@@ -351,6 +354,9 @@ impl ObjectClient {
                 let error = self.fault("give up the upload of", &upload.key, error);
                 if error.kind() != ErrorKind::Permission {
                     return Err(error);
+                }
+                if let Ok(Some(_)) = self.head(&upload.key).await {
+                    return Ok(());
                 }
                 tracing::warn!(%error, "an upload that is not complete may be left behind");
                 Ok(())

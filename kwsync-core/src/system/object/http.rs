@@ -45,8 +45,8 @@ impl Connector {
             .tls_backend_preconfigured(tls(options.ca.as_deref(), is_plain)?)
             .http1_only()
             .user_agent(concat!("kwsync/", env!("CARGO_PKG_VERSION")))
+            // None for reading: it would run while a large part is on its way up.
             .connect_timeout(options.connect_timeout)
-            .read_timeout(LEAST_ANSWER.max(options.speed.time).saturating_mul(2))
             .build()
             .map_err(|error| {
                 Error::new(ErrorKind::Internal, "the HTTP client cannot be set up").with_source(error)
