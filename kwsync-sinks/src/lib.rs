@@ -8,6 +8,7 @@
 //! | `postgres` | PostgreSQL, by COPY BINARY | in `full` |
 //! | `kwdb` | KWDB: time series by INSERT of literals, relational databases as `postgres` | in `full` |
 //! | `mysql` | MySQL and MariaDB, by LOAD DATA LOCAL or INSERT of many rows | in `full` |
+//! | `object` | objects in buckets of S3, OSS and what speaks like them | in `full` |
 //! | `tokio-postgres` | the same over a client of tokio-postgres that the caller brings | no |
 //!
 //! [`register`] adds all of them to a registry.
@@ -22,6 +23,8 @@ pub mod kafka;
 pub mod kwdb;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+#[cfg(feature = "object")]
+pub mod object;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 
@@ -39,6 +42,8 @@ pub fn register(registry: &mut Registry) {
     kwdb::register(registry);
     #[cfg(feature = "mysql")]
     mysql::register(registry);
+    #[cfg(feature = "object")]
+    object::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
     #[cfg(not(any(

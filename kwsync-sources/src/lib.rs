@@ -11,6 +11,7 @@
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
+//! | `object` | objects of S3, OSS and what speaks like them; plain or gzip | |
 //! | `opentsdb` | metrics of OpenTSDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
@@ -31,6 +32,8 @@ pub mod listen;
 pub mod mqtt;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+#[cfg(feature = "object")]
+pub mod object;
 #[cfg(feature = "odbc")]
 pub mod odbc;
 #[cfg(feature = "opentsdb")]
@@ -81,6 +84,8 @@ pub fn register(registry: &mut Registry) {
     mqtt::register(registry);
     #[cfg(feature = "mysql")]
     mysql::register(registry);
+    #[cfg(feature = "object")]
+    object::register(registry);
     #[cfg(feature = "odbc")]
     odbc::register(registry);
     #[cfg(feature = "opentsdb")]

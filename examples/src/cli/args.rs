@@ -8,7 +8,7 @@ use kwsync_core::spec::{PipelineSpec, Settings};
 use kwsync_core::{Error, Result};
 
 use super::dbsync::DbsyncArgs;
-use super::forms::{ConnectArgs, JobArgs};
+use super::forms::{ConnectArgs, ExternalArgs, JobArgs};
 use super::serve::{self, ServeArgs};
 use super::verify::VerifyArgs;
 
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Connect(Box<ConnectArgs>),
     /// Migrate a database as rds_dbsync's mysql2pgsql and pgsql2pgsql do, by its my.cfg
     Dbsync(Box<DbsyncArgs>),
+    /// Run statements of external tables on object storage, as AnalyticDB for PostgreSQL has them
+    External(Box<ExternalArgs>),
     /// Turn bytes of one format into another, from standard input to standard output unless named
     Convert(ConvertArgs),
     /// Print the statements that would make the tables of a migration, and what they leave out

@@ -1,4 +1,4 @@
-//! Jobs in the forms of other tools: `kwsync job`, `kwsync connect`.
+//! Jobs in the forms of other tools: `kwsync job`, `kwsync connect`, `kwsync external`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use clap::Args;
 use kwsync::connect::Connectors;
 use kwsync_core::config::Expand;
 use kwsync_core::spec::kafka_connect::{self, Worker};
-use kwsync_core::spec::{PipelineSpec, TransformSpec, Translation, datax};
+use kwsync_core::spec::{PipelineSpec, TransformSpec, Translation, datax, external};
 use kwsync_core::{Budget, Error, ErrorPolicy, Result};
 
 use tokio_util::sync::CancellationToken;
@@ -222,6 +222,22 @@ pub(crate) async fn connect(args: &ConnectArgs) -> Result<u8> {
     }
     let made = kafka_connect::read(&name, &text, &worker)?;
     args.over.run(made, Closing::Plain).await
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExternalArgs {
+    /// A file of statements: CREATE [READABLE | WRITABLE] EXTERNAL TABLE, INSERT INTO ... SELECT
+    pub(crate) file: PathBuf,
+    /// The database that the other tables are in
+    #[arg(short, long, value_name = "DSN")]
+    pub(crate) database: String,
+    #[command(flatten)]
+    pub(crate) over: OverArgs,
+}
+
+pub(crate) async fn external(args: &ExternalArgs) -> Result<u8> {
+    let (name, text) = (args.file.display().to_string(), read_text(&args.file)?);
+    args.over.run(external::read(&name, &text, &args.database)?, Closing::Plain).await
 }
 
 /// Serves connectors, that of a file among them.

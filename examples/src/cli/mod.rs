@@ -51,6 +51,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Job(args) => forms::job(&args).await,
             Command::Connect(args) => forms::connect(&args).await,
             Command::Dbsync(args) => dbsync::run(&args).await,
+            Command::External(args) => forms::external(&args).await,
             Command::Convert(args) => convert::run(&args).await,
             Command::Ddl(args) => ddl::run(&args).await,
             Command::Verify(args) => verify::run(&args).await,

@@ -21,6 +21,7 @@ mod load;
 mod migrate;
 mod modes;
 mod mqtt;
+mod object;
 #[cfg(feature = "odbc")]
 mod odbc;
 mod opentsdb;

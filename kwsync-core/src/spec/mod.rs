@@ -3,6 +3,7 @@
 pub mod datax;
 pub mod dbsync;
 mod document;
+pub mod external;
 pub mod kafka_connect;
 mod pipe;
 mod settings;

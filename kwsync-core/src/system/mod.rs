@@ -5,4 +5,6 @@ pub mod kafka;
 pub mod kwdb;
 pub mod made;
 pub mod mysql;
+#[cfg(feature = "object")]
+pub mod object;
 pub mod postgres;

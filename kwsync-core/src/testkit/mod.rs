@@ -8,9 +8,11 @@ pub mod kwdb;
 mod mariadb;
 mod mosquitto;
 mod postgres;
+mod s3;
 
 pub use influx::InfluxServer;
 pub use kafka::KafkaServer;
 pub use mariadb::MariaServer;
 pub use mosquitto::Mosquitto;
 pub use postgres::PgServer;
+pub use s3::{ACCESS_KEY, S3Server, SECRET_KEY, SlowWay};

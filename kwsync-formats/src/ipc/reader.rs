@@ -1,6 +1,5 @@
 //! Arrow IPC to batches.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::ops::Range;
 
@@ -106,8 +105,8 @@ impl<'a> BatchReader<'a> {
     ///
     /// # Errors
     /// `Data` if it is no Arrow IPC or damaged; those of the input.
-    pub fn count(file: File) -> Result<Option<usize>> {
-        let mut file = BufReader::new(file);
+    pub fn count(input: impl Read + Seek) -> Result<Option<usize>> {
+        let mut file = BufReader::new(input);
         if is_file(&mut file)? {
             let reader = FileReader::try_new(file, None).map_err(not_arrow)?;
             return Ok(Some(reader.num_batches()));

@@ -1,7 +1,9 @@
 //! A Parquet file to batches.
 
 use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -9,7 +11,8 @@ use bytes::Bytes;
 use kwsync_core::{Error, ErrorKind, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::file::reader::ChunkReader;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
 
 use super::fault;
 
@@ -100,14 +103,37 @@ impl BatchReader {
         Self::open(bytes, options)
     }
 
+    /// Reads a file of `len` bytes that lies elsewhere, by ranges: `read` returns the bytes of one, all of them. It is asked
+    /// for small ranges one behind the other, and for some more than once, so that it had better remember.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file). An error of `read` comes back as the text of another: keep it where it matters.
+    pub fn from_ranges(
+        len: u64,
+        read: impl Fn(Range<u64>) -> std::io::Result<Bytes> + Send + Sync + 'static,
+        options: &ReadOptions,
+    ) -> Result<Self> {
+        Self::open(Ranges { len, read: Arc::new(read) }, options)
+    }
+
     fn open<R: ChunkReader + 'static>(input: R, options: &ReadOptions) -> Result<Self> {
         let mut builder = builder(input)?.with_batch_size(options.batch_rows);
-        if let Some(range) = &options.row_groups {
-            let known = builder.metadata().num_row_groups();
-            if range.end > known || range.start > range.end {
-                return Err(Error::config(format!("row groups {range:?} of a file that has {known}")));
-            }
-            builder = builder.with_row_groups(range.clone().collect());
+        let known = builder.metadata().num_row_groups();
+        let mut wanted = options.row_groups.clone().unwrap_or(0..known);
+        if wanted.end > known || wanted.start > wanted.end {
+            return Err(Error::config(format!("row groups {wanted:?} of a file that has {known}")));
+        }
+        // Row groups that are left out as a whole need not be looked at.
+        let mut skip = options.skip_rows;
+        while !wanted.is_empty() {
+            let rows = builder.metadata().row_group(wanted.start).num_rows();
+            let Some(left) = usize::try_from(rows).ok().and_then(|rows| skip.checked_sub(rows)) else {
+                break;
+            };
+            (skip, wanted.start) = (left, wanted.start + 1);
+        }
+        if wanted != (0..known) {
+            builder = builder.with_row_groups(wanted.collect());
         }
         if let Some(columns) = &options.columns {
             let schema = builder.schema();
@@ -122,8 +148,8 @@ impl BatchReader {
             let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
             builder = builder.with_projection(mask);
         }
-        if options.skip_rows > 0 {
-            builder = builder.with_offset(options.skip_rows);
+        if skip > 0 {
+            builder = builder.with_offset(skip);
         }
         let reader = builder.build().map_err(|error| fault(ErrorKind::Data, "cannot read Parquet", error))?;
         let schema = arrow_array::RecordBatchReader::schema(&reader);
@@ -174,5 +200,60 @@ impl Iterator for BatchReader {
 impl std::fmt::Debug for BatchReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BatchReader").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// What is read of ranges without a length of their own.
+const PIECE: u64 = 64 << 10;
+
+/// A file that lies elsewhere.
+struct Ranges<F> {
+    len: u64,
+    read: Arc<F>,
+}
+
+impl<F> Length for Ranges<F> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl<F: Fn(Range<u64>) -> std::io::Result<Bytes> + Send + Sync> ChunkReader for Ranges<F> {
+    type T = RangesFrom<F>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<RangesFrom<F>> {
+        Ok(RangesFrom { at: start, len: self.len, read: Arc::clone(&self.read), piece: Bytes::new() })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let end = start.saturating_add(length as u64);
+        if end > self.len {
+            return Err(ParquetError::EOF(format!("bytes up to {end} of {}", self.len)));
+        }
+        (self.read)(start..end).map_err(|error| ParquetError::External(Box::new(error)))
+    }
+}
+
+/// Reads on from a place.
+struct RangesFrom<F> {
+    at: u64,
+    len: u64,
+    read: Arc<F>,
+    piece: Bytes,
+}
+
+impl<F: Fn(Range<u64>) -> std::io::Result<Bytes>> Read for RangesFrom<F> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.piece.is_empty() && self.at < self.len {
+            let end = self.len.min(self.at + PIECE);
+            self.piece = (self.read)(self.at..end)?;
+            self.at += self.piece.len() as u64;
+        }
+        let taken = out.len().min(self.piece.len());
+        let piece = self.piece.split_to(taken);
+        if let Some(out) = out.get_mut(..taken) {
+            out.copy_from_slice(&piece);
+        }
+        Ok(taken)
     }
 }

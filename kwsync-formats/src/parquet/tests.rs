@@ -144,6 +144,34 @@ fn parts_of_a_file() {
 }
 
 #[test]
+fn by_ranges() {
+    let options = WriteOptions::new().with_row_group_rows(300);
+    let batch = column(Int64Array::from_iter_values(0..1_000));
+    let mut writer = BatchWriter::try_new(Vec::new(), &batch.schema(), &options).unwrap();
+    writer.write(&batch).unwrap();
+    let file = bytes::Bytes::from(writer.finish().unwrap());
+    let first_asked = Arc::new(std::sync::Mutex::new(u64::MAX));
+    for (skip, rows) in [(0, 1_000), (299, 701), (300, 700), (650, 350), (1_000, 0)] {
+        *first_asked.lock().unwrap() = u64::MAX;
+        let (whole, asked) = (file.clone(), Arc::clone(&first_asked));
+        let read = move |range: std::ops::Range<u64>| {
+            let mut least = asked.lock().unwrap();
+            *least = range.start.min(*least);
+            Ok(whole.slice(range.start as usize..range.end as usize))
+        };
+        let options = ReadOptions::new().with_skip_rows(skip);
+        let reader = BatchReader::from_ranges(file.len() as u64, read, &options).unwrap();
+        let read: usize = reader.map(|batch| batch.unwrap().num_rows()).sum();
+        assert_eq!(read, rows, "behind {skip}");
+        // What lies before is not even fetched.
+        assert_eq!(*first_asked.lock().unwrap() < 100, skip < 300, "behind {skip}");
+    }
+    let lost = |_: std::ops::Range<u64>| Err(std::io::ErrorKind::ConnectionReset.into());
+    let error = BatchReader::from_ranges(file.len() as u64, lost, &ReadOptions::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[test]
 fn what_is_no_parquet_file() {
     for bytes in [&b""[..], b"PAR1", b"cpu usage=1\n", &[0; 100]] {
         let error = BatchReader::from_bytes(bytes.to_vec().into(), &ReadOptions::new()).unwrap_err();

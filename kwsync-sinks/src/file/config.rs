@@ -53,7 +53,7 @@ impl FileFormat {
     }
 
     /// Whether such files can be compressed that way.
-    pub(super) fn takes(&self, compression: Compression) -> bool {
+    pub(crate) fn takes(&self, compression: Compression) -> bool {
         match self {
             Self::Parquet => compression != Compression::Lz4,
             Self::Arrow => !matches!(compression, Compression::Gzip | Compression::Snappy),
@@ -64,7 +64,7 @@ impl FileFormat {
     }
 
     /// The compressions that it takes, as an address names them.
-    pub(super) fn compressions(&self) -> &'static str {
+    pub(crate) fn compressions(&self) -> &'static str {
         match self {
             Self::Parquet => "compression=zstd, snappy, gzip or none",
             Self::Arrow => "compression=lz4, zstd or none",
@@ -73,7 +73,7 @@ impl FileFormat {
     }
 
     /// The ending of file names, without the first dot.
-    pub(super) fn ending(&self) -> &'static str {
+    pub(crate) fn ending(&self) -> &'static str {
         match self.name() {
             "json" => "ndjson",
             "line_influxdb" => "lp",

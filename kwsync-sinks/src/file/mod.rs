@@ -13,10 +13,11 @@
 //! another file.
 
 mod config;
-mod names;
+pub(crate) mod encoded;
+pub(crate) mod names;
 mod part;
 mod session;
-mod sink;
+pub(crate) mod sink;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,7 @@ const MAX_BYTES: usize = 255;
 
 /// The folder of a table: its name, after that of its schema and a dot where it has one, percent-encoded; with
 /// `shorten`, cut and ended by a hash where that is too long. `None` if it is too long.
-pub(super) fn folder(table: &TableId, shorten: bool) -> Option<String> {
+pub(crate) fn folder(table: &TableId, shorten: bool) -> Option<String> {
     let mut folder = String::new();
     if let Some(schema) = table.schema() {
         encode(schema, true, &mut folder);
@@ -18,7 +18,7 @@ pub(super) fn folder(table: &TableId, shorten: bool) -> Option<String> {
 }
 
 /// The folder of a job.
-pub(super) fn job(name: &str) -> String {
+pub(crate) fn job(name: &str) -> String {
     let mut folder = String::new();
     encode(name, true, &mut folder);
     fit(folder, true).unwrap_or_default()

@@ -9,9 +9,10 @@ use kwsync_core::{
     Result, RowCounts, Schema, Settled, Sink, Stage, TableBatch, TableId, TimeUnit, Writer,
 };
 
+use super::encoded::Encoding;
 use super::part::Part;
 use super::session::{Named, Session, cannot, remove};
-use super::{Compression, FileFormat, FileSinkOptions, names};
+use super::{FileFormat, FileSinkOptions, names};
 
 /// Most files that a lane has open.
 const MAX_OPEN: usize = 256;
@@ -43,7 +44,7 @@ pub struct FileSink {
 
 struct Shared {
     root: PathBuf,
-    format: FileFormat,
+    encoding: Encoding,
     options: FileSinkOptions,
     /// The run, and how many writers it has.
     session: Mutex<Option<(Arc<Session>, usize)>>,
@@ -53,7 +54,7 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
             .field("root", &self.root)
-            .field("format", &self.format)
+            .field("format", &self.encoding.format)
             .finish_non_exhaustive()
     }
 }
@@ -76,7 +77,13 @@ impl FileSink {
             ))
             .with_hint(format!("use {}", format.compressions())));
         }
-        Ok(Self { shared: Arc::new(Shared { root, format, options, session: Mutex::new(None) }) })
+        let encoding = Encoding {
+            format,
+            compression: options.compression,
+            gzip_level: flate2::Compression::fast().level(),
+            row_group_rows: options.row_group_rows,
+        };
+        Ok(Self { shared: Arc::new(Shared { root, encoding, options, session: Mutex::new(None) }) })
     }
 
     fn folder(&self, table: &TableId) -> Option<String> {
@@ -109,11 +116,40 @@ impl Shared {
     }
 }
 
+/// What a format changes.
+pub(crate) fn casts(format: &FileFormat, schema: &Schema) -> Vec<Cast> {
+    if !matches!(format, FileFormat::Parquet) {
+        return Vec::new();
+    }
+    let stored = |data_type: &DataType| {
+        Some(match data_type {
+            DataType::Timestamp(TimeUnit::Second) => "timestamp(ms)",
+            DataType::TimestampTz(TimeUnit::Second) => "timestamptz(ms)",
+            DataType::Time(TimeUnit::Second) => "time(ms)",
+            DataType::Interval => "text (ISO 8601)",
+            _ => return None,
+        })
+    };
+    let columns = schema.columns().iter();
+    columns
+        .filter_map(|column| {
+            Some(Cast {
+                column: column.name().to_owned(),
+                from: column.data_type().to_string(),
+                to: stored(column.data_type())?.to_owned(),
+                lossy: None,
+            })
+        })
+        .collect()
+}
+
 /// Runs what waits for a disk where it holds up nobody else.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|fault| {
-        Error::new(ErrorKind::Internal, "the writing of files broke off").with_source(fault)
-    })?
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|fault| Error::new(ErrorKind::Internal, "the writing broke off").with_source(fault))?
 }
 
 impl Sink for FileSink {
@@ -124,7 +160,7 @@ impl Sink for FileSink {
     }
 
     async fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> Result<Plan> {
-        let format = &self.shared.format;
+        let format = &self.shared.encoding.format;
         let mut plan = Plan::new(table.to_string(), format!("{} files", format.name()), Delivery::Idempotent);
         match self.folder(table) {
             Some(folder) => plan.notes.push(format!("into {}", self.shared.root.join(folder).display())),
@@ -132,23 +168,7 @@ impl Sink for FileSink {
                 "the name is too long for a folder: all rows are rejected; names=hash shortens it".to_owned(),
             ),
         }
-        if matches!(format, FileFormat::Parquet) {
-            for column in schema.columns() {
-                let to = match column.data_type() {
-                    DataType::Timestamp(TimeUnit::Second) => "timestamp(ms)",
-                    DataType::TimestampTz(TimeUnit::Second) => "timestamptz(ms)",
-                    DataType::Time(TimeUnit::Second) => "time(ms)",
-                    DataType::Interval => "text (ISO 8601)",
-                    _ => continue,
-                };
-                plan.casts.push(Cast {
-                    column: column.name().to_owned(),
-                    from: column.data_type().to_string(),
-                    to: to.to_owned(),
-                    lossy: None,
-                });
-            }
-        }
+        plan.casts = casts(format, schema);
         plan.notes.push(
             "a commit that was not recorded before a crash is undone when the job is resumed".to_owned(),
         );
@@ -343,12 +363,10 @@ impl State {
         if self.open.len() >= MAX_OPEN {
             self.end_largest()?;
         }
-        let Shared { format, options, .. } = &*self.shared;
-        let gzip = options.compression == Compression::Gzip && matches!(format, FileFormat::Records { .. });
-        let ending = if gzip { format!("{}.gz", format.ending()) } else { format.ending().to_owned() };
-        let named = self.session.name(folder, self.lane, &ending);
-        let part = Part::create(named.part.clone(), schema, format, options)
-            .map_err(|error| self.explained(error))?;
+        let encoding = &self.shared.encoding;
+        let named = self.session.name(folder, self.lane, &encoding.ending());
+        let part =
+            Part::create(named.part.clone(), schema, encoding).map_err(|error| self.explained(error))?;
         self.open.insert(table.clone(), (part, named));
         Ok(())
     }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 /// What a thread reads, in order. A thread that broke off is told apart from one that came to its end: only what
 /// says that it is the end of the input is taken for it.
 #[derive(Debug)]
-pub(super) struct Ahead<T> {
+pub(crate) struct Ahead<T> {
     items: mpsc::Receiver<Result<Option<T>>>,
     name: String,
     ended: bool,
@@ -16,7 +16,7 @@ impl<T: Send + 'static> Ahead<T> {
     /// Runs `work`, which hands on what it reads from the input `name` until it is told that nobody listens any
     /// more; it is at most two items ahead. The thread ends when this value is dropped, or with the process: one
     /// that waits for a pipe holds nobody up.
-    pub(super) fn spawn(
+    pub(crate) fn spawn(
         name: String,
         work: impl FnOnce(&mut dyn FnMut(T) -> bool) -> Result<()> + Send + 'static,
     ) -> Result<Self> {
@@ -36,7 +36,7 @@ impl<T: Send + 'static> Ahead<T> {
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub(super) async fn next(&mut self) -> Result<Option<T>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<T>> {
         if self.ended {
             return Ok(None);
         }

@@ -144,7 +144,7 @@ impl BatchFileSource {
 }
 
 /// Undoes the percent-encoding of the file sink; what is not encoded stays.
-fn decoded(name: &str) -> String {
+pub(crate) fn decoded(name: &str) -> String {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

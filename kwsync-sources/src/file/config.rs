@@ -144,7 +144,7 @@ pub(super) fn guess_format(dsn: &Dsn) -> Option<&'static str> {
     })
 }
 
-fn by_ending(path: &Path) -> Option<&'static str> {
+pub(crate) fn by_ending(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     Some(match name.rsplit_once('.')?.1 {

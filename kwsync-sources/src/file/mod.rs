@@ -28,8 +28,12 @@ mod tests;
 
 #[cfg(any(feature = "ipc", feature = "parquet"))]
 pub use batches::{BatchFileReader, BatchFileSource};
+#[cfg(feature = "object")]
+pub(crate) use config::by_ending;
 pub use config::{Compression, FileOptions, PARAMS, SplitMode};
 pub use source::{FileReader, FileSource};
+#[cfg(all(feature = "object", any(feature = "ipc", feature = "parquet")))]
+pub(crate) use {ahead::Ahead, batches::decoded};
 
 use kwsync_core::config::{ConnectorInfo, Registry};
 use kwsync_core::{Decoding, Result};

@@ -137,6 +137,12 @@ const HOW: &[&str] = &[
     "cert",
     "cert_key",
     "sasl_mechanism",
+    "oss_connect_timeout",
+    "oss_dns_cache_timeout",
+    "oss_speed_limit",
+    "oss_speed_time",
+    "num_parallel_worker",
+    "async",
 ];
 
 impl Dsn {
