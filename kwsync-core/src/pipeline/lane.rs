@@ -284,10 +284,13 @@ fn changed_within(shared: &Shared, batch: &Transformed) -> Error {
     let new: Vec<_> = new.map(|batch| (batch.table().clone(), Arc::clone(batch.schema()))).collect();
     let names = new.iter().map(|(table, _)| table.to_string()).collect::<Vec<_>>().join(", ");
     shared.due.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
-    Error::new(ErrorKind::Conflict, format!("{names}: the columns changed within a transaction of the source"))
-        .with_retry(Retry::Now)
-        .with_delivered(crate::Delivered::No)
-        .with_hint("it is read again from its beginning")
+    Error::new(
+        ErrorKind::Conflict,
+        format!("{names}: the columns changed within a transaction of the source"),
+    )
+    .with_retry(Retry::Now)
+    .with_delivered(crate::Delivered::No)
+    .with_hint("it is read again from its beginning")
 }
 
 /// Puts a batch into the queue, no faster than the job may be; false when the writing loop is gone.

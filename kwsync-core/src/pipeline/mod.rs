@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod answer_tests;
+#[cfg(test)]
+mod changes_tests;
 mod coalesce;
 mod lane;
 mod ledger;
@@ -32,8 +34,9 @@ pub use options::PipelineOptions;
 pub use report::{Progress, Report, Snapshot, Status, TableReport};
 
 use crate::{
-    Backoff, BoxFuture, Capabilities, CheckpointStore, DeadLetters, DynSink, DynSource, Error, ErrorKind, JobId, JobState,
-    MemoryStore, Parts, Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
+    Backoff, BoxFuture, Capabilities, CheckpointStore, DeadLetters, DynSink, DynSource, Error, ErrorKind,
+    JobId, JobState, MemoryStore, Parts, Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform,
+    widen,
 };
 use ledger::{Keeping, Ledger};
 use rate::RateLimit;
@@ -211,13 +214,17 @@ impl Pipeline {
         }
         let Capabilities { name, changes, .. } = self.sink.capabilities();
         if !changes {
-            let text = format!("the source yields inserts, updates and deletes, and the sink `{name}` takes rows only");
+            let text = format!(
+                "the source yields inserts, updates and deletes, and the sink `{name}` takes rows only"
+            );
             return Err(Error::config(text)
                 .with_hint("write to PostgreSQL, which takes them; or read without changes=true, what is there or by a cursor"));
         }
         match self.transforms.iter().find(|transform| !transform.takes_changes()) {
             Some(transform) => {
-                let text = format!("the source yields inserts, updates and deletes, which {transform:?} cannot judge");
+                let text = format!(
+                    "the source yields inserts, updates and deletes, which {transform:?} cannot judge"
+                );
                 Err(Error::config(text).with_hint(
                     "of a row that is deleted the key alone is known: leave the transform out, or let a view of the target do it",
                 ))

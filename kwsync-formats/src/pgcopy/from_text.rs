@@ -86,14 +86,16 @@ fn write(form: &Form, text: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
                     let (seconds, nanos, _) = calendar::timestamp(&of_era(text))?;
                     let micros = seconds.checked_mul(1_000_000).map(|micros| micros + nanos / 1_000);
                     let micros = micros.and_then(|micros| micros.checked_sub(EPOCH_MICROS));
-                    micros.ok_or_else(|| Fault::text("bad_timestamp", text, "timestamp of PostgreSQL's range"))?
+                    micros.ok_or_else(|| {
+                        Fault::text("bad_timestamp", text, "timestamp of PostgreSQL's range")
+                    })?
                 }
             };
             out.extend_from_slice(&micros.to_be_bytes());
         }
         Form::Interval(_) => {
-            let (months, days, micros) =
-                interval(text).ok_or_else(|| Fault::text("bad_interval", text, "interval as PostgreSQL prints it"))?;
+            let (months, days, micros) = interval(text)
+                .ok_or_else(|| Fault::text("bad_interval", text, "interval as PostgreSQL prints it"))?;
             out.extend_from_slice(&micros.to_be_bytes());
             out.extend_from_slice(&days.to_be_bytes());
             out.extend_from_slice(&months.to_be_bytes());
@@ -132,8 +134,7 @@ fn of_era(text: &str) -> std::borrow::Cow<'_, str> {
 
 /// `-$1,234.50`, with any sign of a currency.
 fn cents(text: &str) -> Result<i64, Fault> {
-    let digits: String =
-        text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | '-')).collect();
+    let digits: String = text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | '-')).collect();
     let amount = numeric::small(&digits).filter(|(_, scale)| *scale == 2);
     amount
         .and_then(|(cents, _)| i64::try_from(cents).ok())
@@ -162,7 +163,8 @@ fn bytes(text: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
                 at += 2;
             }
             (b'\\', _) => {
-                let code = (1..=3).try_fold(0, |code, next| Some(code << 3 | digit(source.get(at + next), 8)?));
+                let code =
+                    (1..=3).try_fold(0, |code, next| Some(code << 3 | digit(source.get(at + next), 8)?));
                 out.push(code.and_then(|code| u8::try_from(code).ok()).ok_or_else(fault)?);
                 at += 4;
             }
@@ -344,7 +346,13 @@ mod tests {
         assert_eq!(cents("-$1,234.50").unwrap(), -123_450);
         let mut out = Vec::new();
         array(23, &Form::Int4, "[0:1]={1,NULL}", &mut out).unwrap();
-        assert_eq!(out, [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1, 255, 255, 255, 255]);
+        assert_eq!(
+            out,
+            [
+                0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1, 255,
+                255, 255, 255
+            ]
+        );
         for wrong in ["", "{", "{1,}", "{1}}", "{{1},{2,3}}", "{\"1"] {
             assert!(array(23, &Form::Int4, wrong, &mut out).is_err(), "{wrong}");
         }

@@ -120,17 +120,24 @@ pub(super) fn of_changes(found: &CatalogTable, schema: &Schema) -> Result<Key> {
         return Err(Error::config(format!("changes of {name} come without their key"))
             .with_hint("a transform has dropped a part of it: leave it in"));
     }
-    let same = |index: &[String]| index.len() == columns.len() && index.iter().all(|name| columns.contains(name));
+    let same =
+        |index: &[String]| index.len() == columns.len() && index.iter().all(|name| columns.contains(name));
     if !found.unique.iter().any(|index| same(&index.columns)) {
         let list = columns.join(", ");
-        return Err(Error::config(format!("changes of {name} come by the key ({list}), and it has no unique index over it"))
-            .with_hint(format!("make one: ALTER TABLE {name} ADD PRIMARY KEY ({list})")));
+        return Err(Error::config(format!(
+            "changes of {name} come by the key ({list}), and it has no unique index over it"
+        ))
+        .with_hint(format!("make one: ALTER TABLE {name} ADD PRIMARY KEY ({list})")));
     }
     Ok(Key { columns, fold: None, sort: false, gather: false })
 }
 
 /// What the user lacks to apply changes to a table, in the words of the catalog.
-pub(super) async fn lacking_rights(control: &mut Connection, found: &CatalogTable, keyless: bool) -> Result<Option<Error>> {
+pub(super) async fn lacking_rights(
+    control: &mut Connection,
+    found: &CatalogTable,
+    keyless: bool,
+) -> Result<Option<Error>> {
     let sql = "SELECT string_agg(r, ', ') FROM unnest($2::text[]) AS r WHERE NOT pg_catalog.has_table_privilege($1::oid, r)";
     let wanted = if keyless { "{INSERT,TRUNCATE}" } else { "{INSERT,UPDATE,DELETE,TRUNCATE,SELECT}" };
     let rows = control.query(sql, &[Some(&found.oid.to_string()), Some(wanted)]).await?.rows;

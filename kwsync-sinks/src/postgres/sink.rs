@@ -127,7 +127,12 @@ impl PostgresSink {
     }
 
     /// Looks whether changes can be applied to a table: it needs their key, and rights.
-    async fn check_changes(&self, control: &mut Connection, found: &CatalogTable, schema: &Schema) -> Result<()> {
+    async fn check_changes(
+        &self,
+        control: &mut Connection,
+        found: &CatalogTable,
+        schema: &Schema,
+    ) -> Result<()> {
         if self.shared.options.mode == Mode::Replace {
             return Err(Error::config("mode=replace and changes of rows contradict each other")
                 .with_hint("use mode=truncate, which empties the tables before the copy"));
@@ -338,7 +343,9 @@ impl Sink for PostgresSink {
             match &found {
                 Some(found) => self.check_changes(connected(&mut control)?, found, schema).await?,
                 None if schema.key().is_empty() => {}
-                None => plan.notes.push("changes are applied by the key, in the transactions of the source".to_owned()),
+                None => plan
+                    .notes
+                    .push("changes are applied by the key, in the transactions of the source".to_owned()),
             }
         }
         plan.statements.extend(change.statements);

@@ -186,7 +186,10 @@ impl Way {
             return Ok(None);
         }
         let parts = Parts::new(found, schema)?;
-        let arrays = columns.iter().enumerate().map(|(at, column)| Ok(format!("${}::{}[]", at + 1, array_item(column)?)));
+        let arrays = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| Ok(format!("${}::{}[]", at + 1, array_item(column)?)));
         let arrays = arrays.collect::<Result<Vec<_>>>()?.join(", ");
         let rows = format!("(SELECT * FROM unnest({arrays}) AS u ({}))", parts.list());
         let sql = parts.statement(&rows, key, change, found, options, profile)?;

@@ -255,7 +255,9 @@ impl PostgresSourceOptions {
             ];
             if let Some((name, _)) = beside.iter().find(|(_, given)| *given) {
                 return Err(Error::config(format!("`{name}` and changes=true contradict each other"))
-                    .with_hint("changes are of whole tables: tables=, exclude=; -T drop-columns leaves columns out"));
+                    .with_hint(
+                        "changes are of whole tables: tables=, exclude=; -T drop-columns leaves columns out",
+                    ));
             }
         }
         if self.query.is_none() {

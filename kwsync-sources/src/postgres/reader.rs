@@ -8,8 +8,8 @@ use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use kwsync_core::arrow::schema::DataType as ArrowType;
 use kwsync_core::system::postgres::ddl::table_name;
 use kwsync_core::{
-    Change, DataType, Decoded, Decoder, Error, ErrorKind, Input, Position, Reader, Result, Schema, SourceBatch,
-    SplitPosition, TableBatch, TableId,
+    Change, DataType, Decoded, Decoder, Error, ErrorKind, Input, Position, Reader, Result, Schema,
+    SourceBatch, SplitPosition, TableBatch, TableId,
 };
 use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder};
 use tokio::sync::mpsc;

@@ -122,10 +122,11 @@ impl Asked {
 
     /// Looks up by what the server tells its rows apart when they change.
     pub(super) async fn with_identity(mut self, connection: &mut Connection) -> Result<Self> {
-        let sql = match connection.parameter("server_version").is_some_and(|version| version.starts_with("10")) {
-            true => IDENTITY.replace("x.indnkeyatts", "x.indnatts"),
-            false => IDENTITY.to_owned(),
-        };
+        let sql =
+            match connection.parameter("server_version").is_some_and(|version| version.starts_with("10")) {
+                true => IDENTITY.replace("x.indnkeyatts", "x.indnatts"),
+                false => IDENTITY.to_owned(),
+            };
         let rows = connection.query(&sql, &[Some(&self.relation.oid.to_string())]).await?.rows;
         let columns = (0..rows.len()).filter_map(|row| rows.get(row, 0).map(str::to_owned)).collect();
         self.identity = Some(if self.is_whole() { columns } else { Vec::new() });
@@ -240,7 +241,9 @@ impl Shape {
         };
         let list = match options.columns.as_slice() {
             // The stream has no values of columns that the server works out.
-            _ if asked.identity.is_some() => columns_of(&asked.catalog, |column| !column.generated || column.identity)?,
+            _ if asked.identity.is_some() => {
+                columns_of(&asked.catalog, |column| !column.generated || column.identity)?
+            }
             [] => all_columns(&asked.catalog)?,
             [star] if star == "*" => all_columns(&asked.catalog)?,
             columns => columns.join(", "),

@@ -76,7 +76,12 @@ impl Held<'_> {
 
 impl Sessions {
     pub(super) fn new(options: Arc<PostgresSourceOptions>) -> Self {
-        Self { options, coordinator: tokio::sync::Mutex::default(), idle: Mutex::default(), given: Mutex::default() }
+        Self {
+            options,
+            coordinator: tokio::sync::Mutex::default(),
+            idle: Mutex::default(),
+            given: Mutex::default(),
+        }
     }
 
     /// Has all be read in a snapshot that another session exports.

@@ -150,7 +150,12 @@ impl PostgresSource {
     }
 
     /// The splits of a copy and, behind it, that of the stream.
-    async fn change_splits(&self, changes: &ChangesOptions, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
+    async fn change_splits(
+        &self,
+        changes: &ChangesOptions,
+        lanes: usize,
+        known: &[Split],
+    ) -> Result<Vec<Split>> {
         let follow = |spec: &ChangesSpec| {
             *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(spec.clone());
         };
@@ -311,7 +316,9 @@ fn named(relation: &relations::Relation, qualified: bool) -> TableId {
 
 /// The error of a copy that cannot be read on.
 fn again(split: &str) -> Error {
-    let text = format!("`{split}` is of a table without a key, and its copy was interrupted: rows that have come since would be there twice");
+    let text = format!(
+        "`{split}` is of a table without a key, and its copy was interrupted: rows that have come since would be there twice"
+    );
     Error::new(ErrorKind::Unsupported, text).with_hint("empty the target and begin anew with --restart")
 }
 

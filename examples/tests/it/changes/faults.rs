@@ -10,11 +10,27 @@ use super::Following;
 fn changes_outlast_servers_that_go_down() {
     let Some(server) = PgServer::start() else { return };
     let Some(other) = PgServer::start() else { return };
-    let following = Following::new(&server, "CREATE TABLE t (id serial PRIMARY KEY, v int); CREATE TABLE k (v int); INSERT INTO t (v) VALUES (0)");
+    let following = Following::new(
+        &server,
+        "CREATE TABLE t (id serial PRIMARY KEY, v int); CREATE TABLE k (v int); INSERT INTO t (v) VALUES (0)",
+    );
     let to = other.create_database();
     let source = format!("{}&keyless=inserts&mode=all", following.source());
     let target = other.dsn(&to);
-    let arguments = ["run", "--from", &source, "--to", &target, "--job", "outlast", "--quiet", "--retries", "100", "--retry-wait", "300"];
+    let arguments = [
+        "run",
+        "--from",
+        &source,
+        "--to",
+        &target,
+        "--job",
+        "outlast",
+        "--quiet",
+        "--retries",
+        "100",
+        "--retry-wait",
+        "300",
+    ];
     let mut job = super::super::support::Job::start(&following.place, &arguments);
     let sums = "SELECT count(*), sum(v), (SELECT count(*) FROM k), (SELECT count(DISTINCT v) FROM k) FROM t";
     let equal = |job: &mut super::super::support::Job| {
@@ -25,7 +41,9 @@ fn changes_outlast_servers_that_go_down() {
     };
     equal(&mut job);
     for round in 0..4 {
-        let change = format!("INSERT INTO t (v) SELECT g FROM generate_series(1, 500) g; UPDATE t SET v = v + 1 WHERE id % 3 = {round} % 3; INSERT INTO k SELECT 1000 * {round} + g FROM generate_series(1, 500) g");
+        let change = format!(
+            "INSERT INTO t (v) SELECT g FROM generate_series(1, 500) g; UPDATE t SET v = v + 1 WHERE id % 3 = {round} % 3; INSERT INTO k SELECT 1000 * {round} + g FROM generate_series(1, 500) g"
+        );
         following.sql(&change);
         match round {
             0 => server.stop_immediately(),
@@ -49,8 +67,16 @@ fn changes_that_the_server_no_longer_has_are_told() {
     let following = Following::new(server, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
     let mut job = following.start();
     following.until_equal(&mut job, "t");
-    until("the slot is read", || server.psql(&following.from, &format!("SELECT active FROM pg_replication_slots WHERE database = '{}'", following.from)) == "t\n");
-    let slot = server.psql(&following.from, &format!("SELECT slot_name FROM pg_replication_slots WHERE database = '{}'", following.from));
+    until("the slot is read", || {
+        server.psql(
+            &following.from,
+            &format!("SELECT active FROM pg_replication_slots WHERE database = '{}'", following.from),
+        ) == "t\n"
+    });
+    let slot = server.psql(
+        &following.from,
+        &format!("SELECT slot_name FROM pg_replication_slots WHERE database = '{}'", following.from),
+    );
     let slot = slot.trim();
     // Under its feet.
     let drop = format!(
@@ -58,9 +84,14 @@ fn changes_that_the_server_no_longer_has_are_told() {
     );
     until("the slot is dropped", || server.try_psql(&following.from, &drop, b"").is_ok());
     let ran = job.end();
-    assert!(ran.err().contains(slot) && ran.err().contains("it is gone") && ran.err().contains("--restart"), "{}", ran.err());
+    assert!(
+        ran.err().contains(slot) && ran.err().contains("it is gone") && ran.err().contains("--restart"),
+        "{}",
+        ran.err()
+    );
     assert_eq!(ran.status(), 1);
-    following.sql(&format!("INSERT INTO t VALUES (2); SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"));
+    following.sql("INSERT INTO t VALUES (2)");
+    following.sql(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"));
     let said = following.catch_up(1).err();
     assert!(said.contains("was made anew") && said.contains("--restart"), "{said}");
     let arguments = following.arguments("history");
@@ -75,11 +106,17 @@ fn changes_that_the_server_no_longer_has_are_told() {
 #[test]
 fn changes_of_a_million_rows_in_one_transaction() {
     let Some(server) = PgServer::shared() else { return };
-    let following = Following::new(server, "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)");
+    let following = Following::new(
+        server,
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)",
+    );
     following.catch_up(0);
     following.sql("BEGIN; INSERT INTO t SELECT g, repeat('x', 100) || g FROM generate_series(1, 1000000) g; INSERT INTO other VALUES (1); UPDATE t SET v = 'u' WHERE id % 1000 = 0; COMMIT");
     let count = || server.psql(&following.to, "SELECT count(*) FROM t");
-    let written = format!("SELECT coalesce(sum(n_tup_ins), 0) > 50000 FROM pg_stat_xact_user_tables UNION ALL SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = '{}' AND xact_start < clock_timestamp() - interval '300 ms' AND pid <> pg_backend_pid()", following.to);
+    let written = format!(
+        "SELECT coalesce(sum(n_tup_ins), 0) > 50000 FROM pg_stat_xact_user_tables UNION ALL SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = '{}' AND xact_start < clock_timestamp() - interval '300 ms' AND pid <> pg_backend_pid()",
+        following.to
+    );
     // Killed while it writes.
     let mut job = following.start();
     until("the transaction is under way", || {
@@ -101,10 +138,16 @@ fn changes_of_a_million_rows_in_one_transaction() {
 #[test]
 fn changes_of_a_long_transaction_come_when_it_is_over() {
     let Some(server) = PgServer::shared() else { return };
-    let following = Following::new(server, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
+    let following =
+        Following::new(server, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
     let mut job = following.start();
     following.until_equal(&mut job, "t");
-    until("the stream is on", || server.psql(&following.from, &format!("SELECT active FROM pg_replication_slots WHERE database = '{}'", following.from)) == "t\n");
+    until("the stream is on", || {
+        server.psql(
+            &following.from,
+            &format!("SELECT active FROM pg_replication_slots WHERE database = '{}'", following.from),
+        ) == "t\n"
+    });
     following.sql("BEGIN; UPDATE t SET v = 2 WHERE id = 1; PREPARE TRANSACTION 'long'");
     following.sql("INSERT INTO t VALUES (2, 2)");
     until("what others do", || server.psql(&following.to, "SELECT count(*) FROM t") == "2\n");

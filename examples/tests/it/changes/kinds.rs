@@ -17,7 +17,7 @@ INSERT INTO t VALUES
     '-$1,234.56', E'a\\\\b\"c\\n\\tü€', 'ü€', 'ab', 'name', '{\"a\": [1, null]}', '{\"b\": \"ü\"}', '<a>b</a>', '\\x00ff5c27', '2024-02-29', '23:59:59.999999',
     '01:02:03.5-07:30', '0044-03-15 12:00:00 BC', '2024-02-29 23:59:59.123456+02', '1969-12-31 23:59:59.999', '1 year -2 mons 3 days -04:05:06.789',
     '8a6e0804-2bd0-4672-b79d-d97027f9071a', '10.1.2.3/24', '2001:db8::/32', '08:00:2b:01:02:03', '08:00:2b:01:02:03:04:05', '1010', '101',
-    'it''s', 12.5, '{1,NULL,-3}', E'{a,\"b,\\\"c\\\\\\\\\",NULL,\"NULL\",\"\"}', '{1.10,NaN}', '{2024-01-01 00:00:00+00}', '{sad,ok}', '{}'),
+    'it''s', 12.5, '{1,NULL,-3}', '{a,\"b,\\\"c\\\\\",NULL,\"NULL\",\"\"}', '{1.10,NaN}', '{2024-01-01 00:00:00+00}', '{sad,ok}', '{}'),
  (2, false, 0, 0, 0, 0, 'NaN', '-Infinity', 'NaN', 0, '0', '', '', '', '', 'null', '1', '', '', '0001-01-01', '24:00:00', '00:00:00+00', '0001-01-01',
     '12024-01-01 00:00:00+00', '2000-01-01', '00:00:00', '00000000-0000-0000-0000-000000000000', '::1', '0.0.0.0/0', '00:00:00:00:00:00',
     '00:00:00:00:00:00:00:00', '0000', '', 'sad', -0.01, '{}', '{}', '{}', NULL, NULL, NULL);
@@ -28,13 +28,22 @@ fn same_by_both_ways(server: &PgServer, more: &'static str, schema: &str) {
     let mut following = Following::new(server, schema);
     following.more = more;
     let report: serde_json::Value = serde_json::from_str(&following.catch_up(0).out()).unwrap();
-    assert_eq!((&report["rows_written"], &report["delivery"]), (&3.into(), &"exactly-once".into()), "{report}");
+    assert_eq!(
+        (&report["rows_written"], &report["delivery"]),
+        (&3.into(), &"exactly-once".into()),
+        "{report}"
+    );
     assert!(following.is_equal("t"));
     // Only what the stream has brought is compared with what the copy has.
     following.sql("CREATE TEMP TABLE c AS TABLE t; UPDATE c SET id = id + 100; INSERT INTO t TABLE c");
     following.catch_up(0);
-    assert!(following.is_equal("t"), "{:?}\n{:?}", server.psql(&following.from, "TABLE t"), server.psql(&following.to, "TABLE t"));
-    let same = "SELECT count(*) FROM t a JOIN t b ON b.id = a.id + 100 WHERE replace(a::text, '(' || a.id || ',', '') = replace(b::text, '(' || b.id || ',', '')";
+    assert!(
+        following.is_equal("t"),
+        "{:?}\n{:?}",
+        server.psql(&following.from, "TABLE t"),
+        server.psql(&following.to, "TABLE t")
+    );
+    let same = "SELECT count(*) FROM t AS l JOIN t AS r ON r.id = l.id + 100 WHERE substr(l::text, 3) = substr(r::text, 5)";
     assert_eq!(server.psql(&following.to, same), "3\n");
     // Updates of whole rows, of keys, deletes, all in one transaction with others that come to nothing.
     following.sql(
@@ -117,7 +126,10 @@ fn changes_carry_truncates_and_new_columns() {
     assert!(following.is_equal("a") && following.is_equal("b"));
     following.sql("TRUNCATE a CASCADE");
     following.catch_up(0);
-    assert_eq!(server.psql(&following.to, "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)"), "0|0\n");
+    assert_eq!(
+        server.psql(&following.to, "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)"),
+        "0|0\n"
+    );
     // In the midst of a transaction, too, and of one that is read in several parts.
     following.sql(
         "BEGIN; INSERT INTO a SELECT g, 'v' FROM generate_series(1, 200000) g; ALTER TABLE a ADD w int DEFAULT 7; INSERT INTO a SELECT g, 'v', g FROM generate_series(200001, 200010) g; COMMIT; \

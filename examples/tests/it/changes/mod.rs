@@ -38,12 +38,18 @@ impl<'a> Following<'a> {
     pub(super) fn arguments(&self, mode: &str) -> Vec<String> {
         let target = format!("{}?{}", self.server.dsn(&self.to), self.target.trim_start_matches('&'));
         let source = format!("{}&mode={mode}", self.source());
-        ["run", "--from", &source, "--to", &target, "--job", &format!("j-{}", self.from)].map(str::to_owned).to_vec()
+        ["run", "--from", &source, "--to", &target, "--job", &format!("j-{}", self.from)]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     pub(super) fn start(&self) -> Job {
         let arguments = self.arguments("all");
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--quiet", "--retries", "30", "--retry-wait", "500"]).collect();
+        let arguments: Vec<&str> = arguments
+            .iter()
+            .map(String::as_str)
+            .chain(["--quiet", "--retries", "30", "--retry-wait", "500"])
+            .collect();
         Job::start(&self.place, &arguments)
     }
 
@@ -60,7 +66,9 @@ impl<'a> Following<'a> {
 
     /// All rows of a table, as one text.
     pub(super) fn rows(&self, database: &str, table: &str) -> Result<String, String> {
-        let sql = format!("SELECT count(*), md5(coalesce(string_agg(r, '|' ORDER BY r), '')) FROM (SELECT t::text AS r FROM {table} t) x");
+        let sql = format!(
+            "SELECT count(*), md5(coalesce(string_agg(r, '|' ORDER BY r), '')) FROM (SELECT t::text AS r FROM {table} t) x"
+        );
         self.server.try_psql(database, &sql, b"").map(|out| String::from_utf8_lossy(&out).into_owned())
     }
 
@@ -86,7 +94,8 @@ impl<'a> Following<'a> {
     /// Ends the job for good.
     pub(super) fn forget(&self) {
         let arguments = self.arguments("all");
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--forget", "--quiet"]).collect();
+        let arguments: Vec<&str> =
+            arguments.iter().map(String::as_str).chain(["--forget", "--quiet"]).collect();
         self.place.run(&arguments).expect(0);
         assert_eq!(self.slots(), "0\n");
         assert_eq!(self.server.psql(&self.from, "SELECT count(*) FROM pg_publication"), "0\n");

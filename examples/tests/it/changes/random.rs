@@ -26,21 +26,37 @@ const TABLES: [&str; 7] = ["a", "b", "p", "c", "u", "i", "k"];
 fn statement(random: &mut impl FnMut(u64) -> u64) -> String {
     let (id, other, n) = (random(200), random(200), random(1_000_000));
     match random(23) {
-        0..=2 => format!("INSERT INTO a VALUES ({id}, {n}, repeat('{n}', 900)) ON CONFLICT (id) DO UPDATE SET v = EXCLUDED.v"),
+        0..=2 => format!(
+            "INSERT INTO a VALUES ({id}, {n}, repeat('{n}', 900)) ON CONFLICT (id) DO UPDATE SET v = EXCLUDED.v"
+        ),
         3 | 4 => format!("UPDATE a SET v = {n} WHERE id BETWEEN {id} AND {}", id + 10),
         5 => format!("UPDATE a SET id = {other} WHERE id = {id}"),
         6 => format!("DELETE FROM a WHERE id = {id}"),
-        7 | 8 => format!("INSERT INTO b VALUES ({}, 'k{}', {n}) ON CONFLICT (x, y) DO UPDATE SET v = {n}", id % 20, other % 20),
+        7 | 8 => format!(
+            "INSERT INTO b VALUES ({}, 'k{}', {n}) ON CONFLICT (x, y) DO UPDATE SET v = {n}",
+            id % 20,
+            other % 20
+        ),
         9 => format!("UPDATE b SET x = {} WHERE y = 'k{}' AND x = {}", other % 20, id % 20, id % 20),
         10 => format!("DELETE FROM b WHERE x = {}", id % 20),
         11 => format!("INSERT INTO p VALUES ({id}, {n}) ON CONFLICT (id) DO UPDATE SET v = {n}"),
-        12 | 13 => format!("INSERT INTO c VALUES ({id}, (SELECT min(id) FROM p WHERE id >= {other}), {n}) ON CONFLICT (id) DO UPDATE SET p = EXCLUDED.p"),
+        12 | 13 => format!(
+            "INSERT INTO c VALUES ({id}, (SELECT min(id) FROM p WHERE id >= {other}), {n}) ON CONFLICT (id) DO UPDATE SET p = EXCLUDED.p"
+        ),
         14 => format!("DELETE FROM c WHERE p = {id}; DELETE FROM p WHERE id = {id}"),
-        15 => format!("UPDATE c SET p = (SELECT max(id) FROM p) WHERE p = {id}; DELETE FROM p WHERE id = {id} AND id < (SELECT max(id) FROM p)"),
+        15 => format!(
+            "UPDATE c SET p = (SELECT max(id) FROM p) WHERE p = {id}; DELETE FROM p WHERE id = {id} AND id < (SELECT max(id) FROM p)"
+        ),
         16 => format!("INSERT INTO u VALUES ({id}, {other}, {n})"),
-        17 => format!("UPDATE u SET slot = NULL WHERE id = {id}; UPDATE u SET slot = {other} WHERE id = {id}"),
+        17 => {
+            format!("UPDATE u SET slot = NULL WHERE id = {id}; UPDATE u SET slot = {other} WHERE id = {id}")
+        }
         18 => format!("DELETE FROM u WHERE slot = {other}; INSERT INTO u VALUES ({id}, {other}, {n})"),
-        19 => format!("INSERT INTO i VALUES ({n}, 'c{}', {n}) ON CONFLICT (code) DO UPDATE SET v = {n}, code = 'd{}'", id % 30, other % 30),
+        19 => format!(
+            "INSERT INTO i VALUES ({n}, 'c{}', {n}) ON CONFLICT (code) DO UPDATE SET v = {n}, code = 'd{}'",
+            id % 30,
+            other % 30
+        ),
         20 => format!("DELETE FROM i WHERE code = 'd{}'", id % 30),
         21 => format!("INSERT INTO k VALUES ({n})"),
         _ => format!("TRUNCATE {}", ["a", "b", "p, c", "u", "i", "k"][random(6) as usize]),
@@ -57,7 +73,9 @@ fn transaction(random: &mut impl FnMut(u64) -> u64) -> String {
         if one.starts_with("TRUNCATE") && random(4) > 0 {
             one = statement(random);
         }
-        sql.push_str(&format!("BEGIN {one}; EXCEPTION WHEN unique_violation OR foreign_key_violation THEN NULL; END; "));
+        sql.push_str(&format!(
+            "BEGIN {one}; EXCEPTION WHEN unique_violation OR foreign_key_violation THEN NULL; END; "
+        ));
     }
     if random(8) == 0 {
         sql.push_str("RAISE EXCEPTION 'rolled back'; ");

@@ -241,7 +241,8 @@ impl PostgresWriter {
             counts.updated = after.saturating_sub(before);
             counts.written = counts.written.saturating_sub(counts.updated);
         }
-        counts.ignored = (segment.sent() as u64).saturating_sub(counts.written + counts.updated + counts.deleted);
+        counts.ignored =
+            (segment.sent() as u64).saturating_sub(counts.written + counts.updated + counts.deleted);
         *self.counts.entry(segment.table.clone()).or_default() += counts;
     }
 

@@ -201,7 +201,10 @@ impl PostgresWriter {
             return self.accept_change(batch).await;
         }
         self.plan(batch).await?;
-        let key = self.encodings.get(&(batch.table().clone(), Change::Rows)).and_then(|encoding| encoding.key.as_ref());
+        let key = self
+            .encodings
+            .get(&(batch.table().clone(), Change::Rows))
+            .and_then(|encoding| encoding.key.as_ref());
         let gathers = match key.filter(|key| key.gather) {
             Some(key) => !self.gathered.is_empty() || !key::is_ordered(batch, key)?,
             None => false,
@@ -227,7 +230,8 @@ impl PostgresWriter {
     /// Sends batches of one table in the order of its key, if it has one.
     async fn arrange(&mut self, batches: Vec<TableBatch>) -> Result<()> {
         let Some(table) = batches.first().map(|batch| batch.table().clone()) else { return Ok(()) };
-        let key = self.encodings.get(&(table.clone(), Change::Rows)).and_then(|encoding| encoding.key.as_ref());
+        let key =
+            self.encodings.get(&(table.clone(), Change::Rows)).and_then(|encoding| encoding.key.as_ref());
         let Arranged { batches, folded, rejects } = match key {
             Some(key) => key::arrange(batches, key)?,
             None => Arranged { batches, folded: 0, rejects: Vec::new() },
@@ -260,8 +264,9 @@ impl PostgresWriter {
                 let mut segment = Segment::new(batch);
                 // Rows with one key must not meet in one statement.
                 let encoding = self.encodings.get(&segment.place());
-                segment.alone = batch.change().is_change() || encoding
-                    .is_some_and(|encoding| encoding.key.as_ref().is_some_and(|key| key.fold.is_some()));
+                segment.alone = batch.change().is_change()
+                    || encoding
+                        .is_some_and(|encoding| encoding.key.as_ref().is_some_and(|key| key.fold.is_some()));
                 self.backlog.push_back(segment);
             }
         }

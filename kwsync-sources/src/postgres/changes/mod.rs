@@ -20,13 +20,12 @@ mod precheck;
 mod slot;
 mod stream;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use kwsync_core::system::postgres::profile::Profile;
+use kwsync_core::system::postgres::relations::RelationKind;
 use kwsync_core::system::postgres::wire::{ConnectConfig, Connection, Endpoint};
 use kwsync_core::{Error, Input, Result, Split, SplitPosition, TableId};
 use serde::{Deserialize, Serialize};
@@ -112,7 +111,8 @@ impl ChangesSpec {
     ) -> Result<(Batches, Telling)> {
         let at = at.map(Lsn::of).transpose()?;
         let (telling, told) = watch::channel(Told { settled: at.unwrap_or(self.start), close: false });
-        let input = Arc::new(Input::new(format!("changes of {}", options.connect.database)).with_split(SPLIT));
+        let input =
+            Arc::new(Input::new(format!("changes of {}", options.connect.database)).with_split(SPLIT));
         let streaming = Streaming { options: Arc::clone(options), spec: self, at, told, input };
         let batches = Batches::of(|sender| async move { streaming.run(&sender).await });
         Ok((batches, Telling(telling)))
@@ -152,7 +152,8 @@ async fn looked(
 fn followed(changes: &ChangesOptions, tables: &[Asked], named: impl Fn(&Asked) -> TableId) -> Vec<Followed> {
     // Tables that refer to each other get one number.
     let mut groups: Vec<usize> = (0..tables.len()).collect();
-    let places: HashMap<TableId, usize> = tables.iter().enumerate().map(|(at, table)| (table.id(), at)).collect();
+    let places: HashMap<TableId, usize> =
+        tables.iter().enumerate().map(|(at, table)| (table.id(), at)).collect();
     for (at, table) in tables.iter().enumerate() {
         for other in table.keys.keys.iter().filter_map(|key| places.get(&key.table)) {
             let (old, new) = (groups[at].max(groups[*other]), groups[at].min(groups[*other]));
@@ -196,18 +197,26 @@ pub(super) async fn preview(
         "the slot {:?} holds the server's log back until its changes are read; `--forget` ends the job for good and drops it",
         names.slot
     ));
-    notes.extend(order_notes(&followed));
-    let spec = ChangesSpec { slot: names.slot, publications: Vec::new(), start: Lsn::default(), tables: followed };
+    notes.extend(order_notes(&followed, &tables));
+    let spec =
+        ChangesSpec { slot: names.slot, publications: Vec::new(), start: Lsn::default(), tables: followed };
     Ok((spec, notes))
 }
 
-fn order_notes(tables: &[Followed]) -> Vec<String> {
+fn order_notes(tables: &[Followed], asked: &[Asked]) -> Vec<String> {
     let list = |which: &dyn Fn(&&Followed) -> bool| {
         tables.iter().filter(which).map(|table| table.asked.to_string()).collect::<Vec<_>>().join(", ")
     };
     let (ordered, keyless) =
         (list(&|table| !table.folds && !table.key.is_empty()), list(&|table| table.key.is_empty()));
     let mut notes = Vec::new();
+    let partitioned = asked.iter().filter(|table| table.relation.kind == RelationKind::Partitioned);
+    for table in partitioned {
+        notes.push(format!(
+            "TRUNCATE of a single partition of {} does not come: PostgreSQL does not publish it",
+            table.id()
+        ));
+    }
     if !ordered.is_empty() {
         notes.push(format!(
             "changes are applied one after the other, which is slower, to tables that refer to others or have several unique indexes: {ordered} \
@@ -238,7 +247,8 @@ pub(super) async fn begin(
 ) -> Result<Begun> {
     let mut connection = Connection::connect(&options.connect).await?;
     let (names, tables, profile) = looked(&mut connection, options, changes).await?;
-    let tables = followed(changes, &tables, named);
+    let looked = tables;
+    let tables = followed(changes, &looked, named);
     let copies = changes.extent != Extent::Realtime;
     let there = slot::released(&mut connection, &names.slot).await?;
     if there.is_some() && names.slot_given && copies {
@@ -259,16 +269,20 @@ pub(super) async fn begin(
         let made = slot::publications(&names, &tables, profile.version.0)?;
         let has = |keyless: bool| tables.iter().any(|table| table.key.is_empty() == keyless);
         for (name, wanted) in [(names.publication.clone(), has(false)), (names.inserts(), has(true))] {
-            let old = format!("DROP PUBLICATION IF EXISTS {}", kwsync_core::system::postgres::ddl::quote(&name)?);
+            let old =
+                format!("DROP PUBLICATION IF EXISTS {}", kwsync_core::system::postgres::ddl::quote(&name)?);
             connection.simple_query(&old).await?;
             publications.extend(wanted.then_some(name));
         }
         for sql in made {
             tracing::info!("{sql}");
-            connection.simple_query(&sql).await.map_err(|error| error.context("cannot make the publication"))?;
+            connection
+                .simple_query(&sql)
+                .await
+                .map_err(|error| error.context("cannot make the publication"))?;
         }
     }
-    let notes = order_notes(&tables);
+    let notes = order_notes(&tables, &looked);
     let spec = |start| ChangesSpec { slot: names.slot.clone(), publications, start, tables };
     if let Some(slot::Slot { confirmed: Some(start), fault: None, .. }) = given {
         return Ok(Begun { spec: spec(start), notes, snapshot: None });

@@ -196,7 +196,10 @@ impl<'a> Message<'a> {
             }
             b'O' | b'Y' | b'M' => Self::Other,
             other => {
-                let text = format!("the server sent a message of changes of the unknown kind {:?}", char::from(other));
+                let text = format!(
+                    "the server sent a message of changes of the unknown kind {:?}",
+                    char::from(other)
+                );
                 return Err(Error::new(ErrorKind::Protocol, text));
             }
         })
@@ -210,7 +213,9 @@ mod tests {
     #[test]
     fn an_update_with_its_old_key() {
         let bytes = b"U\0\0\0\x07K\0\x01t\0\0\0\x011N\0\x02b\0\0\0\x02abu";
-        let Message::Update { relation: 7, old: Some(old), new } = Message::parse(bytes).unwrap() else { panic!() };
+        let Message::Update { relation: 7, old: Some(old), new } = Message::parse(bytes).unwrap() else {
+            panic!()
+        };
         assert_eq!(old, Old { whole: false, values: vec![Field::Text(b"1")] });
         assert_eq!(new, [Field::Binary(b"ab"), Field::Unchanged]);
         for cut in 0..bytes.len() {

@@ -100,11 +100,16 @@ async fn of_table(
     let kind = match table.relation.kind {
         RelationKind::Plain => None,
         RelationKind::Partitioned if profile.version.0 >= 13 => None,
-        RelationKind::Partitioned => Some("a table with partitions, which is published as one since version 13"),
+        RelationKind::Partitioned => {
+            Some("a table with partitions, which is published as one since version 13")
+        }
         _ => Some("no table that is written to the log"),
     };
     if let Some(kind) = kind {
-        return Ok(Some(missing(format!("{name} is {kind}"), "leave it out with exclude=, or name its partitions")));
+        return Ok(Some(missing(
+            format!("{name} is {kind}"),
+            "leave it out with exclude=, or name its partitions",
+        )));
     }
     let sql = "SELECT relpersistence::text, relkind::text FROM pg_catalog.pg_class WHERE oid = $1::oid";
     let rows = connection.query(sql, &[Some(&table.relation.oid.to_string())]).await?.rows;
@@ -117,7 +122,9 @@ async fn of_table(
     }
     if table.identity().is_empty() && !options.keyless {
         return Ok(Some(missing(
-            format!("{name} has no key by which the server tells rows apart when they change (its replica identity)"),
+            format!(
+                "{name} has no key by which the server tells rows apart when they change (its replica identity)"
+            ),
             "give it a primary key; or ALTER TABLE ... REPLICA IDENTITY USING INDEX, of a unique index over columns that are NOT NULL; or say \
              keyless=inserts, and its inserts alone are followed",
         )));
@@ -138,12 +145,17 @@ async fn publication(
             let all = std::iter::once(&table.relation).chain(&table.stored);
             let mut all = all.map(|relation| (relation.schema.as_str(), relation.name.as_str()));
             let there = (0..rows.len()).any(|row| {
-                let (schema, name) = (rows.get(row, 0).unwrap_or_default(), rows.get(row, 1).unwrap_or_default());
+                let (schema, name) =
+                    (rows.get(row, 0).unwrap_or_default(), rows.get(row, 1).unwrap_or_default());
                 all.any(|own| own == (schema, name))
             });
             if !there {
                 faults.push(missing(
-                    format!("the publication {:?} does not have {}", names.publication, table.relation.to_string_id()),
+                    format!(
+                        "the publication {:?} does not have {}",
+                        names.publication,
+                        table.relation.to_string_id()
+                    ),
                     "add it: ALTER PUBLICATION ... ADD TABLE ...",
                 ));
             }
@@ -173,7 +185,10 @@ async fn publication(
             ));
         }
         if rows.get(0, 1) != Some("t") {
-            faults.push(missing(format!("the user may not read {name}"), format!("GRANT SELECT ON {name} TO the user")));
+            faults.push(missing(
+                format!("the user may not read {name}"),
+                format!("GRANT SELECT ON {name} TO the user"),
+            ));
         }
     }
     Ok(())

@@ -142,7 +142,9 @@ pub(super) async fn create(config: &ConnectConfig, name: &str) -> Result<Made> {
         match tokio::time::timeout(PATIENCE, &mut making).await {
             Ok(made) => made,
             Err(_) => {
-                tracing::warn!("the slot is made when all transactions have ended that write now (pg_stat_activity shows them)");
+                tracing::warn!(
+                    "the slot is made when all transactions have ended that write now (pg_stat_activity shows them)"
+                );
                 making.await
             }
         }
@@ -200,7 +202,10 @@ pub(super) async fn released(connection: &mut Connection, name: &str) -> Result<
 /// Removes what a job keeps at the server.
 pub(super) async fn forget(connection: &mut Connection, names: &Names) -> Result<()> {
     if names.slot_given {
-        tracing::warn!(slot = names.slot, "the slot was given, and is kept: it holds the server's log back until it is dropped");
+        tracing::warn!(
+            slot = names.slot,
+            "the slot was given, and is kept: it holds the server's log back until it is dropped"
+        );
     } else {
         drop_slot(connection, &names.slot).await?;
     }

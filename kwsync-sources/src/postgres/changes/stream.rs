@@ -108,7 +108,10 @@ impl Streaming {
                 tracing::warn!(table = %table.asked, "the table is gone");
                 continue;
             };
-            binary &= schema.columns().iter().all(|column| !matches!(column.data_type(), kwsync_core::DataType::Other(_)));
+            binary &= schema
+                .columns()
+                .iter()
+                .all(|column| !matches!(column.data_type(), kwsync_core::DataType::Other(_)));
             // So that it is made in the target, and what comes first may be a delete.
             let none = TableBatch::empty(table.table.clone(), schema)?;
             if sender.send(Ok(SourceBatch::new(vec![none], at.position()))).await.is_err() {
@@ -200,9 +203,9 @@ async fn begin(
         quote(&spec.slot)?,
         literal(&names.join(","))
     );
-    CopyBoth::start(connection, &sql).await.map_err(|error| {
-        error.context(format!("cannot read the slot {:?} from {at}", spec.slot))
-    })
+    CopyBoth::start(connection, &sql)
+        .await
+        .map_err(|error| error.context(format!("cannot read the slot {:?} from {at}", spec.slot)))
 }
 
 impl Stream {
@@ -338,7 +341,8 @@ impl Stream {
             }
             // 'k', where the log has been read to, the time, whether an answer is wanted.
             Some(b'k') => {
-                let end = message.get(1..9).and_then(|end| end.first_chunk::<8>()).copied().map(u64::from_be_bytes);
+                let end =
+                    message.get(1..9).and_then(|end| end.first_chunk::<8>()).copied().map(u64::from_be_bytes);
                 let wanted = message.get(17) == Some(&1);
                 if !self.within {
                     self.idle = self.idle.max(Lsn(end.unwrap_or(0)));
@@ -394,7 +398,9 @@ impl Stream {
     fn table(&self, oid: u32) -> Result<Option<Arc<Known>>> {
         match self.relations.get(&oid) {
             Some((_, known)) => Ok(known.clone()),
-            None => Err(Error::new(ErrorKind::Protocol, format!("the server did not tell of the table {oid}"))),
+            None => {
+                Err(Error::new(ErrorKind::Protocol, format!("the server did not tell of the table {oid}")))
+            }
         }
     }
 

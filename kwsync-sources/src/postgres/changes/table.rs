@@ -8,7 +8,8 @@ use kwsync_core::system::postgres::relations;
 use kwsync_core::system::postgres::types::{PgType, oid};
 use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{
-    Change, Column, DataType, Decoded, Decoder, Error, ErrorKind, Input, Position, Result, Schema, TableBatch, TableId,
+    Change, Column, DataType, Decoded, Decoder, Error, ErrorKind, Input, Position, Result, Schema,
+    TableBatch, TableId,
 };
 use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder, TextValues};
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,8 @@ impl Known {
         relation: &Relation<'_>,
         shape: Option<&Schema>,
     ) -> Result<Self> {
-        let types: Vec<_> = relation.columns.iter().map(|column| (column.type_oid, column.modifier)).collect();
+        let types: Vec<_> =
+            relation.columns.iter().map(|column| (column.type_oid, column.modifier)).collect();
         let types = relations::base_types(connection, &types).await?;
         let mut made = Self {
             followed,
@@ -91,7 +93,8 @@ impl Known {
         }
         for name in &made.followed.key {
             let at = relation.columns.iter().position(|column| column.name == name).ok_or_else(|| {
-                let text = format!("{}: the column {name:?} of its key is gone or renamed", made.followed.asked);
+                let text =
+                    format!("{}: the column {name:?} of its key is gone or renamed", made.followed.asked);
                 Error::new(ErrorKind::Schema, text)
                     .with_hint("name it as before, or begin anew with --restart")
             })?;
@@ -113,10 +116,11 @@ impl Known {
     /// What tells of changes that cannot be carried.
     pub(super) fn keyless(&self, change: Change) -> Error {
         let asked = &self.followed.asked;
-        let text = format!("a row of {asked} was changed ({change}), and the table has no key by which it could be found");
-        Error::new(ErrorKind::Unsupported, text).with_hint(
-            "give it a primary key, or leave it out with exclude=, and begin anew with --restart",
-        )
+        let text = format!(
+            "a row of {asked} was changed ({change}), and the table has no key by which it could be found"
+        );
+        Error::new(ErrorKind::Unsupported, text)
+            .with_hint("give it a primary key, or leave it out with exclude=, and begin anew with --restart")
     }
 
     /// The values of a row as they are kept.
@@ -264,7 +268,13 @@ impl Known {
     }
 
     /// Rows of one kind as batches, and what of them cannot be read. All lack the same columns.
-    pub(super) fn batches(&self, change: Change, rows: &[Values], input: &Arc<Input>, at: Position) -> Result<Decoded> {
+    pub(super) fn batches(
+        &self,
+        change: Change,
+        rows: &[Values],
+        input: &Arc<Input>,
+        at: Position,
+    ) -> Result<Decoded> {
         let table = &self.followed.table;
         if change == Change::Truncate {
             let batch = TableBatch::empty(table.clone(), Arc::clone(&self.schema))?.with_change(change);
@@ -285,7 +295,8 @@ impl Known {
             false => Arc::new(Schema::new(own.into_iter().flatten().collect())?),
         };
         let travelling = Arc::new(CopyDecoder::schema_of(&columns)?);
-        let mut decoder = CopyDecoder::try_new(table.clone(), &travelling, &columns)?.with_batch(rows.len().max(1), 1 << 30);
+        let mut decoder = CopyDecoder::try_new(table.clone(), &travelling, &columns)?
+            .with_batch(rows.len().max(1), 1 << 30);
         decoder.begin(Arc::clone(input), at);
         decoder.decode_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0")?;
         let mut record = Vec::new();
@@ -296,13 +307,21 @@ impl Known {
             }
             record.clear();
             record.extend_from_slice(&(kept.len() as u16).to_be_bytes());
-            fields(&row.record).enumerate().filter(|(at, _)| takes(*at)).for_each(|(_, field)| record.extend_from_slice(field));
+            fields(&row.record)
+                .enumerate()
+                .filter(|(at, _)| takes(*at))
+                .for_each(|(_, field)| record.extend_from_slice(field));
             decoder.decode_slice(&record)?;
         }
         let Decoded { batches, mut rejects, counts } = decoder.flush()?;
         let batches = batches.into_iter().map(|batch| {
             let (_, _, batch, origin) = batch.into_parts();
-            let made = TableBatch::from_columns(table.clone(), Arc::clone(&schema), batch.columns().to_vec(), origin)?;
+            let made = TableBatch::from_columns(
+                table.clone(),
+                Arc::clone(&schema),
+                batch.columns().to_vec(),
+                origin,
+            )?;
             Ok(made.with_change(change))
         });
         if change.is_change() {
