@@ -80,7 +80,7 @@ impl Job {
         let open = |address: &kwsync_core::spec::Address| address.dsn()?.expand(&expand);
         let from = open(&spec.from).map_err(|error| error.context("source"))?;
         let to = sink_address(spec, &expand)?;
-        let options = open_options(spec);
+        let options = open_options(spec).with_job(spec.job_id()?);
         let (mut params, mut faults) = (Vec::new(), Vec::new());
         for (kind, dsn) in [(ConnectorKind::Source, &from), (ConnectorKind::Sink, &to)] {
             match registry.check(kind, dsn) {
@@ -108,6 +108,7 @@ impl Job {
         if let Some(target) = &dead_letters {
             pipeline = pipeline.with_dead_letters(Arc::clone(target));
         }
+        pipeline.check()?;
         let restart = spec.restart;
         Ok(Self { id, source, sink, store, dead_letters, params, restart, pipeline, spec: spec.clone() })
     }
@@ -147,11 +148,12 @@ impl Job {
             && self.store.load(&self.id).await?.is_some_and(|state| !state.checkpoints.is_empty()))
     }
 
-    /// Forgets what earlier runs of the job have done, here and in the target.
+    /// Forgets what earlier runs of the job have done, here, in the target, and what the source keeps for it.
     ///
     /// # Errors
-    /// When the state cannot be removed, or the target cannot be reached.
+    /// When the state cannot be removed, or source or target cannot be reached.
     pub async fn forget(&self) -> Result<()> {
+        self.source.forget().await?;
         self.sink.forget(&self.id).await?;
         self.store.remove(&self.id).await
     }
@@ -175,7 +177,7 @@ impl Job {
     /// # Cancel safety
     /// Nothing is changed, so it may be dropped at any time.
     pub async fn preview(&self) -> Result<Preview> {
-        let splits = self.source.splits(self.spec.jobs, &[]).await?;
+        let splits = self.source.preview(self.spec.jobs).await?;
         let transforms = self.spec.build_transforms(&Expand::from_environment())?;
         let tables = self.source.tables();
         let mut batches = Vec::new();

@@ -25,8 +25,9 @@ pub use checkpoint::{Checkpoint, JobId, JobState, Parts, SavedTable, Split, Spli
 #[cfg(feature = "runtime")]
 pub use checkpoint::{CheckpointStore, FileStore, MemoryStore};
 pub use data::{
-    Column, ColumnDefault, DataType, ForeignKey, Index, IndexColumn, Input, NameScope, Origin, OriginBuilder,
-    RecordRef, ReferentialAction, Role, Row, Schema, Segment, TableBatch, TableId, TimeUnit, Value,
+    Change, Column, ColumnDefault, DataType, ForeignKey, Index, IndexColumn, Input, NameScope, Origin,
+    OriginBuilder, RecordRef, ReferentialAction, Role, Row, Schema, Segment, TableBatch, TableId, TimeUnit,
+    Value,
 };
 #[cfg(feature = "runtime")]
 pub use data::{Comparable, RowDigest};

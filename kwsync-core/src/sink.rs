@@ -47,6 +47,9 @@ pub struct Capabilities {
     /// Whether [`Sink::prepare`] of a table that was prepared before waits for the transactions of those who write to
     /// it (`ALTER TABLE`). The pipeline commits before it calls it then.
     pub exclusive_prepare: bool,
+    /// Whether it takes [changes](crate::Change) beside rows. A pipeline whose source [yields them](crate::Source::yields_changes) refuses a
+    /// sink that does not.
+    pub changes: bool,
 }
 
 impl Capabilities {
@@ -58,6 +61,7 @@ impl Capabilities {
             stores_checkpoints: false,
             parallel: true,
             exclusive_prepare: false,
+            changes: false,
         }
     }
 
@@ -79,6 +83,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_exclusive_prepare(mut self, exclusive: bool) -> Self {
         self.exclusive_prepare = exclusive;
+        self
+    }
+
+    /// Sets whether it takes changes.
+    #[must_use]
+    pub fn with_changes(mut self, changes: bool) -> Self {
+        self.changes = changes;
         self
     }
 
@@ -192,6 +203,8 @@ pub struct RowCounts {
     pub written: u64,
     /// Rows that replaced others.
     pub updated: u64,
+    /// Rows that were there and are gone, since a change says so.
+    pub deleted: u64,
     /// Rows that were dropped on purpose, because the target had them.
     pub ignored: u64,
     /// Rows that the target refused.
@@ -201,7 +214,7 @@ pub struct RowCounts {
 impl RowCounts {
     /// All rows whose fate is told here.
     pub fn rows(&self) -> u64 {
-        self.written + self.updated + self.ignored + self.rejected
+        self.written + self.updated + self.deleted + self.ignored + self.rejected
     }
 }
 
@@ -209,6 +222,7 @@ impl std::ops::AddAssign for RowCounts {
     fn add_assign(&mut self, other: Self) {
         self.written += other.written;
         self.updated += other.updated;
+        self.deleted += other.deleted;
         self.ignored += other.ignored;
         self.rejected += other.rejected;
     }
@@ -324,6 +338,10 @@ pub trait Sink: Send + Sync {
         let _ = positions;
         false
     }
+
+    /// Says that [changes](crate::Change) will come beside rows: [`plan`](Self::plan) and [`prepare`](Self::prepare) see to it that the tables
+    /// can take them, by their key and by the rights on them. Only called where the [capabilities](Capabilities::changes) have them.
+    fn expect_changes(&self) {}
 
     /// What writing rows of `schema` to `table` will do. Looks, but changes nothing.
     fn plan(&self, table: &TableId, schema: &Arc<Schema>) -> impl Future<Output = Result<Plan>> + Send {
@@ -442,6 +460,9 @@ pub trait DynSink: Send + Sync {
     /// As [`Sink::adopt`].
     fn adopt(&self, positions: &Arc<dyn Any + Send + Sync>) -> bool;
 
+    /// As [`Sink::expect_changes`].
+    fn expect_changes(&self);
+
     /// As [`Sink::plan`].
     fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>>;
 
@@ -502,6 +523,10 @@ where
 
     fn adopt(&self, positions: &Arc<dyn Any + Send + Sync>) -> bool {
         Sink::adopt(self, positions)
+    }
+
+    fn expect_changes(&self) {
+        Sink::expect_changes(self);
     }
 
     fn plan<'a>(&'a self, table: &'a TableId, schema: &'a Arc<Schema>) -> BoxFuture<'a, Result<Plan>> {

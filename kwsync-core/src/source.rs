@@ -185,8 +185,24 @@ pub trait Source: Send + Sync {
         async {}
     }
 
+    /// Whether it yields [changes](crate::Change) beside rows: inserts, updates and deletes by key.
+    fn yields_changes(&self) -> bool {
+        false
+    }
+
     /// As [`ByteSource::splits`].
     fn splits(&self, lanes: usize, known: &[Split]) -> impl Future<Output = Result<Vec<Split>>> + Send;
+
+    /// As [`splits`](Self::splits) for a job that is new, and for looking only: a source that leaves something behind when it cuts its input (a slot
+    /// for changes) does not here.
+    fn preview(&self, lanes: usize) -> impl Future<Output = Result<Vec<Split>>> + Send {
+        self.splits(lanes, &[])
+    }
+
+    /// Removes what the source keeps for the job at its system (a slot for changes), when the job is forgotten.
+    fn forget(&self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
 
     /// As [`ByteSource::open`].
     fn open(
@@ -289,6 +305,8 @@ pub struct SourceBatch {
     pub bytes: u64,
     /// Whether the source waits for these rows to be committed before it gives more.
     pub commit: bool,
+    /// Whether these rows are of a transaction of the source that is not over: nothing is committed before its rest has come.
+    pub unfinished: bool,
     /// How far each part has come with these rows, in a split that has [parts](Split::parts); `position` says nothing then.
     pub parts: Vec<(Arc<str>, SplitPosition)>,
     /// Parts that the reader has come by, or must give up, behind these rows.
@@ -310,6 +328,7 @@ impl SourceBatch {
             position,
             bytes: 0,
             commit: false,
+            unfinished: false,
             parts: Vec::new(),
             assignment: Assignment::default(),
         }
@@ -547,6 +566,15 @@ pub trait DynSource: Send + Sync {
     /// As [`Source::end`].
     fn end<'a>(&'a self, fault: Option<&'a Error>) -> BoxFuture<'a, ()>;
 
+    /// As [`Source::yields_changes`].
+    fn yields_changes(&self) -> bool;
+
+    /// As [`Source::preview`].
+    fn preview(&self, lanes: usize) -> BoxFuture<'_, Result<Vec<Split>>>;
+
+    /// As [`Source::forget`].
+    fn forget(&self) -> BoxFuture<'_, Result<()>>;
+
     /// As [`Source::splits`].
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>>;
 
@@ -616,6 +644,18 @@ where
 
     fn end<'a>(&'a self, fault: Option<&'a Error>) -> BoxFuture<'a, ()> {
         Box::pin(Source::end(self, fault))
+    }
+
+    fn yields_changes(&self) -> bool {
+        Source::yields_changes(self)
+    }
+
+    fn preview(&self, lanes: usize) -> BoxFuture<'_, Result<Vec<Split>>> {
+        Box::pin(Source::preview(self, lanes))
+    }
+
+    fn forget(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(Source::forget(self))
     }
 
     fn splits<'a>(&'a self, lanes: usize, known: &'a [Split]) -> BoxFuture<'a, Result<Vec<Split>>> {

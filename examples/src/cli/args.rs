@@ -131,6 +131,9 @@ pub(crate) struct RunArgs {
     /// Forget what an earlier run of this job has done
     #[arg(long)]
     pub(crate) restart: bool,
+    /// End the job for good: forget what it has done, here and in the target, and what the source keeps for it, as a replication slot; move nothing
+    #[arg(long, conflicts_with_all = ["restart", "dry_run"])]
+    pub(crate) forget: bool,
     /// Show what would be done, and do nothing
     #[arg(long, visible_alias = "explain")]
     pub(crate) dry_run: bool,

@@ -13,7 +13,7 @@ use kwsync_core::{Budget, Error, ErrorPolicy, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ReportForm, read_text};
-use super::series::{self, Closing, How};
+use super::series::{self, Closing, How, Watch};
 use super::{say, signals};
 
 /// What may be said beside a file that says all else; it wins over the file.
@@ -96,7 +96,17 @@ impl OverArgs {
     }
 
     /// Runs what a file says, or shows it.
-    pub(super) async fn run(&self, mut made: Translation, closing: Closing) -> Result<u8> {
+    pub(super) async fn run(&self, made: Translation, closing: Closing) -> Result<u8> {
+        self.run_watched(made, closing, None).await
+    }
+
+    /// As [`run`](Self::run), and beside each pipeline what looks at it.
+    pub(super) async fn run_watched(
+        &self,
+        mut made: Translation,
+        closing: Closing,
+        watch: Option<Watch>,
+    ) -> Result<u8> {
         self.apply(&mut made.specs)?;
         if self.show_spec {
             let shown = serde_json::to_string_pretty(&made.specs).map_err(super::run::internal)?;
@@ -110,6 +120,7 @@ impl OverArgs {
             metrics: self.metrics,
             named: self.job.is_some(),
             closing,
+            watch,
         };
         series::run(made, &how).await
     }

@@ -13,6 +13,13 @@ use super::{metrics, progress, say, serve, signals};
 pub(crate) async fn run(args: &RunArgs) -> Result<u8> {
     let spec = args.spec()?;
     let job = Job::new(&spec, &serve::registry())?;
+    if args.forget {
+        job.forget().await?;
+        if !args.quiet {
+            eprintln!("kwsync: the job is forgotten; what it has written stays");
+        }
+        return Ok(0);
+    }
     if args.dry_run {
         say(&shown(&job.preview().await?))?;
         return Ok(0);

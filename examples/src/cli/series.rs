@@ -1,11 +1,13 @@
 //! Pipelines one after the other, as one job.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use kwsync::Job;
 use kwsync_core::spec::{Translation, datax};
-use kwsync_core::{Earlier, Error, Outcome, Report, Result};
+use kwsync_core::{BoxFuture, Earlier, Error, Outcome, Progress, Report, Result};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::args::ReportForm;
 use super::run::{json, shown};
@@ -28,7 +30,12 @@ pub(crate) struct How {
     /// Whether the user has named the job, whose state then is kept.
     pub(crate) named: bool,
     pub(crate) closing: Closing,
+    /// What looks at each pipeline while it runs.
+    pub(crate) watch: Option<Watch>,
 }
+
+/// Looks at a running pipeline.
+pub(crate) type Watch = Box<dyn Fn(Arc<Progress>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Runs all pipelines; the first that fails ends the job. When the job runs again, those that had ended well are not done
 /// again.
@@ -78,7 +85,10 @@ pub(crate) async fn run(made: Translation, how: &How) -> Result<u8> {
             eprintln!("kwsync: resuming where the last run stopped (--restart starts over)");
         }
         let bar = progress::show(job.progress(), how.quiet);
+        let watching =
+            how.watch.as_ref().map(|watch| AbortOnDropHandle::new(tokio::spawn(watch(job.progress()))));
         let outcome = job.run().await;
+        drop(watching);
         bar.finish().await;
         let outcome = outcome?;
         let failed = outcome.error.is_some();

@@ -93,6 +93,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<u8> {
         jobs: args.jobs,
         job: None,
         restart: false,
+        forget: false,
         dry_run: args.dry_run,
         report: args.report,
         errors: args.errors,

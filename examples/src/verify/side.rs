@@ -90,7 +90,9 @@ impl Side {
     ) -> Result<Self> {
         let source: Arc<dyn DynSource> = registry.source(dsn, &OpenOptions::new())?.into();
         let jobs = options.jobs.max(1);
-        let splits = source.splits(jobs, &[]).await?;
+        let mut splits = source.preview(jobs).await?;
+        // Changes are no rows: what is there is compared.
+        splits.retain(|split| !split.after_others);
         let mut side = Self { source, splits, tables: Vec::new(), transforms, jobs };
         let known = side.source.tables();
         let mut told = !known.is_empty();

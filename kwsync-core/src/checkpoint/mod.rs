@@ -63,6 +63,9 @@ pub struct Split {
     /// the position behind the last row. A reader that never ends is of such a split, too.
     #[serde(default)]
     pub continues: bool,
+    /// Whether it is opened only when all others are done: changes of rows that the others read. There is one at most, the last.
+    #[serde(default)]
+    pub after_others: bool,
 }
 
 /// What a split is made of.
@@ -90,6 +93,7 @@ impl Split {
             redelivers: false,
             parts: Parts::None,
             continues: false,
+            after_others: false,
         }
     }
 }

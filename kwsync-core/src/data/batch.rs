@@ -7,7 +7,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_data::ArrayData;
 use arrow_schema::DataType as Arrow;
 
-use super::{Origin, Row, Schema, TableId};
+use super::{Change, Origin, Row, Schema, TableId};
 use crate::{Error, ErrorKind, Result};
 
 /// Rows of one table, typed, with the record that each came from.
@@ -29,6 +29,7 @@ pub struct TableBatch {
     schema: Arc<Schema>,
     batch: RecordBatch,
     origin: Origin,
+    change: Change,
 }
 
 impl TableBatch {
@@ -68,7 +69,7 @@ impl TableBatch {
         if origin.len() != batch.num_rows() {
             return fault(format!("{} origins for {} rows", origin.len(), batch.num_rows()));
         }
-        Ok(Self { table, schema, batch, origin })
+        Ok(Self { table, schema, batch, origin, change: Change::Rows })
     }
 
     /// A batch of columns in the order of the schema, each in any encoding of its type.
@@ -143,6 +144,30 @@ impl TableBatch {
         &self.origin
     }
 
+    /// What the rows are.
+    pub fn change(&self) -> Change {
+        self.change
+    }
+
+    /// The same rows as changes of this kind, or as rows again. What [`into_parts`](Self::into_parts) gives does not have it: whoever
+    /// makes a batch anew says it again.
+    ///
+    /// # Examples
+    /// ```
+    /// use kwsync_core::{Change, Column, DataType, Schema, TableBatch, Value};
+    /// use std::sync::Arc;
+    ///
+    /// let schema = Arc::new(Schema::new(vec![Column::new("id", DataType::Int64).with_key(1, 1)])?);
+    /// let gone = TableBatch::from_rows("t", schema, &[vec![Value::Int(7)]])?.with_change(Change::Delete);
+    /// assert_eq!(gone.slice(0, 1).change(), Change::Delete);
+    /// # Ok::<(), kwsync_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_change(mut self, change: Change) -> Self {
+        self.change = change;
+        self
+    }
+
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.batch.num_rows()
@@ -187,6 +212,7 @@ impl TableBatch {
             schema: Arc::clone(&self.schema),
             batch: self.batch.slice(offset, len),
             origin: self.origin.slice(offset, len),
+            change: self.change,
         }
     }
 

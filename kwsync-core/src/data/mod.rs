@@ -2,6 +2,7 @@
 
 mod arrow;
 mod batch;
+mod change;
 mod data_type;
 mod default;
 #[cfg(feature = "runtime")]
@@ -16,6 +17,7 @@ mod tests;
 mod value;
 
 pub use batch::TableBatch;
+pub use change::Change;
 pub use data_type::{DataType, TimeUnit};
 pub use default::ColumnDefault;
 #[cfg(feature = "runtime")]

@@ -43,6 +43,12 @@ impl Coalescer {
     /// Takes a batch of `bytes`, and returns those that are due: the table's own when it is full, all when the
     /// bytes are.
     pub(super) fn push(&mut self, batch: TableBatch, bytes: usize) -> Result<Vec<TableBatch>> {
+        if batch.change().is_change() {
+            // Changes come in the size that is good for them, and overtake nothing.
+            let mut due = self.drain()?;
+            due.push(batch);
+            return Ok(due);
+        }
         let table = batch.table().clone();
         let waiting = self.tables.entry(table.clone()).or_default();
         let mut due = Vec::new();

@@ -37,6 +37,8 @@ enum Message {
         batch: SourceBatch,
         bytes: usize,
     },
+    /// What was read is to be committed now.
+    Commit,
     /// Somebody else gets these parts.
     Release(Vec<Arc<str>>),
     End {
@@ -98,6 +100,7 @@ pub(super) async fn run(shared: Arc<Shared>, index: usize) -> Result<()> {
 }
 
 async fn attempt(shared: &Arc<Shared>, index: usize, taken: &Taken, writing: &mut Writing) -> Result<()> {
+    shared.prepare_due().await?;
     let lane = Lane { job: shared.job.clone(), index, generation: shared.ledger.generation().await };
     let mut writer = shared.sink.open(&lane).await?;
     let (sender, mut receiver) = queue(shared.options.queue_bytes);
@@ -125,6 +128,10 @@ async fn attempt(shared: &Arc<Shared>, index: usize, taken: &Taken, writing: &mu
     drop((receiver, acks));
     let read = reading.await;
     read.map_err(|fault| Error::new(ErrorKind::Internal, "a reading task broke off").with_source(fault))??;
+    if writing.unfinished {
+        // What the source's own transaction has not ended is not committed: the writer goes as after a fault.
+        return Ok(());
+    }
     let closed = writer.close().await?;
     writing.settle(shared, closed)
 }
@@ -142,6 +149,9 @@ async fn read(
     while let Some(split) = shared.next_split() {
         let id = Arc::clone(&split.id);
         taken.lock().unwrap_or_else(PoisonError::into_inner).push(split.clone());
+        if split.after_others && !others_done(&shared, &queue, &mut acked, &mut readers).await? {
+            break;
+        }
         let span = tracing::info_span!("split", split = %id);
         let read = read_split(&shared, &split, &queue, &mut acked, &mut readers);
         match read.instrument(span).await {
@@ -162,6 +172,32 @@ async fn read(
         reader.close().await?;
     }
     fault.map_or(Ok(()), Err)
+}
+
+/// Waits until all other splits are done, which those of this lane are once they are committed; false when the job stops before.
+async fn others_done(
+    shared: &Shared,
+    queue: &Sender<Message>,
+    acked: &mut mpsc::UnboundedReceiver<Ack>,
+    readers: &mut HashMap<Arc<str>, Box<dyn DynReader>>,
+) -> Result<bool> {
+    if !shared.is_last_left() && !queue.send(Message::Commit, 0).await {
+        return Ok(false);
+    }
+    loop {
+        let committed = shared.committed.notified();
+        if shared.is_last_left() {
+            return Ok(true);
+        }
+        tokio::select! {
+            () = shared.stop.cancelled() => return Ok(false),
+            () = committed => {}
+            ack = acked.recv() => match ack {
+                Some(ack) => acknowledge(None, readers, ack).await?,
+                None => return Ok(false),
+            },
+        }
+    }
 }
 
 /// Reads one split to its end; false when the job stops before.
@@ -239,6 +275,22 @@ async fn read_split(
     }
     readers.insert(Arc::clone(id), reader);
     Ok(queue.send(Message::End { split: Arc::clone(id), parts }, 0).await)
+}
+
+/// The error that has a transaction of the source read again from its beginning, once the tables that changed in its midst are prepared: our own
+/// transaction would be in the way.
+fn changed_within(shared: &Shared, batch: &Transformed) -> Error {
+    let new = batch.batches.iter().filter(|batch| !shared.is_ready(batch.table(), batch.schema()));
+    let new: Vec<_> = new.map(|batch| (batch.table().clone(), Arc::clone(batch.schema()))).collect();
+    let names = new.iter().map(|(table, _)| table.to_string()).collect::<Vec<_>>().join(", ");
+    shared.due.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
+    Error::new(
+        ErrorKind::Conflict,
+        format!("{names}: the columns changed within a transaction of the source"),
+    )
+    .with_retry(Retry::Now)
+    .with_delivered(crate::Delivered::No)
+    .with_hint("it is read again from its beginning")
 }
 
 /// Puts a batch into the queue, no faster than the job may be; false when the writing loop is gone.
@@ -390,6 +442,8 @@ struct Writing {
     since: Option<Instant>,
     tally: Tally,
     commits: u64,
+    /// Whether the rows that came last are of a transaction of the source that is not over.
+    unfinished: bool,
 }
 
 impl Writing {
@@ -406,6 +460,7 @@ impl Writing {
             since: None,
             tally: Tally::default(),
             commits: 0,
+            unfinished: false,
         }
     }
 
@@ -420,7 +475,7 @@ impl Writing {
         let options = &shared.options;
         loop {
             let linger = self.coalescer.since().map(|since| since + options.linger);
-            let commit = self.since.map(|since| since + options.commit_interval);
+            let commit = self.since.filter(|_| !self.unfinished).map(|since| since + options.commit_interval);
             let message = match linger.into_iter().chain(commit).min() {
                 Some(at) => match timeout_at(at, messages.recv()).await {
                     Ok(message) => message,
@@ -444,9 +499,12 @@ impl Writing {
                     self.begun.insert(Arc::clone(&checkpoint.split), checkpoint);
                 }
                 Some(Message::Batch { split, batch, bytes }) => {
-                    let commit = batch.commit;
+                    let (commit, unfinished) = (batch.commit, batch.unfinished);
                     let mut batch = Transformed::new(shared, split, batch)?;
                     if self.prepare_conflicts(shared, &batch) {
+                        if self.unfinished {
+                            return Err(changed_within(shared, &batch));
+                        }
                         self.commit(shared, writer, acks, taken).await?;
                     }
                     let prepared = tokio::select! {
@@ -458,10 +516,12 @@ impl Writing {
                     };
                     prepared?;
                     self.take(shared, writer, batch, bytes).await?;
+                    self.unfinished = unfinished;
                     if commit {
                         self.commit(shared, writer, acks, taken).await?;
                     }
                 }
+                Some(Message::Commit) => self.commit(shared, writer, acks, taken).await?,
                 Some(Message::Release(parts)) => {
                     self.commit(shared, writer, acks, taken).await?;
                     parts.iter().for_each(|part| drop(self.begun.remove(part)));
@@ -480,6 +540,9 @@ impl Writing {
                 }
             }
             let finished = self.reached.values().filter(|(_, done)| *done).count();
+            if self.unfinished {
+                continue;
+            }
             if self.rows >= options.commit_rows
                 || self.bytes >= options.commit_bytes
                 || self.reject_bytes >= MAX_REJECT_BYTES
@@ -488,6 +551,11 @@ impl Writing {
             {
                 self.commit(shared, writer, acks, taken).await?;
             }
+        }
+        if self.unfinished {
+            // The rest of the transaction did not come: the next run reads it again from its beginning.
+            shared.progress.take_back(&std::mem::take(&mut self.tally));
+            return Ok(());
         }
         self.commit(shared, writer, acks, taken).await
     }
@@ -632,6 +700,7 @@ impl Writing {
         (self.rows, self.bytes, self.reject_bytes, self.since) = (0, 0, 0, None);
         self.tally = Tally::default();
         self.commits += 1;
+        shared.committed.notify_waiters();
         let took = began.elapsed();
         shared.progress.meter.add(Count::Commits, 1);
         shared.progress.meter.commit(took);

@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod answer_tests;
+#[cfg(test)]
+mod changes_tests;
 mod coalesce;
 mod lane;
 mod ledger;
@@ -32,8 +34,9 @@ pub use options::PipelineOptions;
 pub use report::{Progress, Report, Snapshot, Status, TableReport};
 
 use crate::{
-    Backoff, BoxFuture, CheckpointStore, DeadLetters, DynSink, DynSource, Error, ErrorKind, JobId, JobState,
-    MemoryStore, Parts, Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform, widen,
+    Backoff, BoxFuture, Capabilities, CheckpointStore, DeadLetters, DynSink, DynSource, Error, ErrorKind,
+    JobId, JobState, MemoryStore, Parts, Result, Retry, Run, Schema, SchemaRegistry, TableId, Transform,
+    widen,
 };
 use ledger::{Keeping, Ledger};
 use rate::RateLimit;
@@ -110,6 +113,9 @@ impl Pipeline {
             && sink.adopt(&positions)
         {
             tracing::debug!(job = %job, "the sink keeps the positions of the source");
+        }
+        if source.yields_changes() && sink.capabilities().changes {
+            sink.expect_changes();
         }
         Self {
             job,
@@ -198,6 +204,35 @@ impl Pipeline {
         self
     }
 
+    /// Looks whether source, transforms and sink go together, which [`run`](Self::run) does first of all.
+    ///
+    /// # Errors
+    /// `Config` where the source yields changes, and the sink or a transform takes none.
+    pub fn check(&self) -> Result<()> {
+        if !self.source.yields_changes() {
+            return Ok(());
+        }
+        let Capabilities { name, changes, .. } = self.sink.capabilities();
+        if !changes {
+            let text = format!(
+                "the source yields inserts, updates and deletes, and the sink `{name}` takes rows only"
+            );
+            return Err(Error::config(text)
+                .with_hint("write to PostgreSQL, which takes them; or read without changes=true, what is there or by a cursor"));
+        }
+        match self.transforms.iter().find(|transform| !transform.takes_changes()) {
+            Some(transform) => {
+                let text = format!(
+                    "the source yields inserts, updates and deletes, which {transform:?} cannot judge"
+                );
+                Err(Error::config(text).with_hint(
+                    "of a row that is deleted the key alone is known: leave the transform out, or let a view of the target do it",
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The counters, to be read while [`run`](Self::run) is under way.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
@@ -257,6 +292,9 @@ impl Pipeline {
         if error.is_none() && forget {
             error = store.remove(&job).await.err();
         }
+        if error.is_none() && forget {
+            error = retried(&options, &cancel, || source.forget()).await.err();
+        }
         let status = match &error {
             Some(error) if error.kind() == ErrorKind::Cancelled => Status::Interrupted,
             Some(_) => Status::Failed,
@@ -268,6 +306,7 @@ impl Pipeline {
 
     /// Whether what the job has done is to be remembered when it has ended: others go on from there.
     async fn run_lanes(self) -> Result<bool> {
+        self.check()?;
         let stored = if self.restart { None } else { self.store.load(&self.job).await? };
         let mut state = stored.unwrap_or_else(|| JobState::new(self.job.clone()));
         let lanes = if self.sink.capabilities().parallel { self.options.lanes.max(1) } else { 1 };
@@ -352,6 +391,8 @@ impl Pipeline {
             splits: std::sync::Mutex::new(open),
             known: SchemaRegistry::new(),
             preparing: tokio::sync::Mutex::default(),
+            due: std::sync::Mutex::default(),
+            committed: tokio::sync::Notify::new(),
             prepared: RwLock::default(),
             ledger,
             unrepeatable,
@@ -437,6 +478,10 @@ struct Shared {
     /// The columns of each table that the sink has agreed to.
     known: SchemaRegistry,
     preparing: tokio::sync::Mutex<()>,
+    /// Tables that a lane could not have prepared within a transaction of the source, and that are due before it is tried again.
+    due: std::sync::Mutex<Vec<(TableId, Arc<Schema>)>>,
+    /// Told of each commit.
+    committed: tokio::sync::Notify,
     /// What the sink has been told of each table. Read without waiting for a lane that prepares another table, or
     /// two lanes could wait for each other's transactions.
     prepared: RwLock<HashMap<TableId, Arc<Schema>>>,
@@ -453,6 +498,21 @@ impl Shared {
             return None;
         }
         self.splits.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Whether all splits are done but the one that comes after them.
+    fn is_last_left(&self) -> bool {
+        let now = self.progress.snapshot();
+        now.splits_done + 1 >= now.splits_total
+    }
+
+    /// Prepares what could not be prepared before.
+    async fn prepare_due(&self) -> Result<()> {
+        let due = std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner));
+        for (table, schema) in due {
+            self.prepare(&table, &schema).await?;
+        }
+        Ok(())
     }
 
     /// Gives splits back whose rows were lost with a connection, so that they are read again.

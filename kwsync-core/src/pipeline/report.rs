@@ -179,6 +179,7 @@ impl Progress {
             records_read: get(&self.records),
             rows_written: total.written,
             rows_updated: total.updated,
+            rows_deleted: total.deleted,
             rows_ignored: total.ignored,
             rows_filtered: get(&self.filtered),
             rows_rejected: get(&self.rejected),
@@ -245,6 +246,8 @@ pub struct Report {
     pub rows_written: u64,
     /// Rows that replaced others.
     pub rows_updated: u64,
+    /// Rows that were there and are gone, since a change says so.
+    pub rows_deleted: u64,
     /// Rows dropped on purpose.
     pub rows_ignored: u64,
     /// Rows that a transform left out on purpose.
@@ -297,6 +300,7 @@ impl fmt::Display for Report {
         )?;
         for (name, rows) in [
             ("updated", self.rows_updated),
+            ("deleted", self.rows_deleted),
             ("ignored", self.rows_ignored),
             ("filtered", self.rows_filtered),
             ("rejected", self.rows_rejected),
@@ -325,7 +329,7 @@ impl fmt::Display for Report {
                 f,
                 "  {name:<width$} {:>14} {:>14} {:>10}",
                 group(table.rows_read),
-                group(rows.written + rows.updated + rows.ignored),
+                group(rows.written + rows.updated + rows.deleted + rows.ignored),
                 group(rows.rejected)
             )?;
         }

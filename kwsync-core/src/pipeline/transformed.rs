@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::Array;
 
 use super::Shared;
-use crate::transform::{without, without_column};
+use crate::transform::{self, Transform, without, without_column};
 use crate::{
     DecodeCounts, Error, ErrorKind, Location, Reject, Result, SourceBatch, SplitPosition, Stage, TableBatch,
 };
@@ -26,7 +26,7 @@ pub(super) struct Transformed {
 
 impl Transformed {
     pub(super) fn new(shared: &Shared, split: Option<Arc<str>>, batch: SourceBatch) -> Result<Self> {
-        let SourceBatch { decoded, position, bytes, parts, commit: _, assignment: _ } = batch;
+        let SourceBatch { decoded, position, bytes, parts, commit: _, unfinished: _, assignment: _ } = batch;
         let reached = match split {
             Some(split) => vec![(split, position)],
             None => parts,
@@ -37,7 +37,7 @@ impl Transformed {
             let mut changed = Vec::with_capacity(batches.len());
             for batch in batches {
                 let kept = shared.answers.then(|| batch.clone());
-                match (transform.apply(batch), kept) {
+                match (apply(transform.as_ref(), batch), kept) {
                     (Ok(made), _) => {
                         changed.extend(made.batches);
                         rejects.extend(made.rejects);
@@ -46,7 +46,7 @@ impl Transformed {
                     // One client's columns must not end the job of all others.
                     (Err(error), Some(batch)) if is_misfit(&error) => {
                         for part in by_input(batch)? {
-                            match transform.apply(part.clone()) {
+                            match apply(transform.as_ref(), part.clone()) {
                                 Ok(made) => {
                                     changed.extend(made.batches);
                                     rejects.extend(made.rejects);
@@ -106,6 +106,16 @@ impl Transformed {
         self.batches = ready;
         Ok(())
     }
+}
+
+/// What a transform makes of a batch: rows of the same kind, whatever the transform knows of kinds.
+fn apply(transform: &dyn Transform, batch: TableBatch) -> Result<transform::Transformed> {
+    let change = batch.change();
+    let mut made = transform.apply(batch)?;
+    if change.is_change() {
+        made.batches = made.batches.into_iter().map(|batch| batch.with_change(change)).collect();
+    }
+    Ok(made)
 }
 
 /// Whether a table that cannot be made ready costs the rows alone. Where somebody waits for an answer, so do rows that do not

@@ -88,7 +88,7 @@ impl Reject {
 
 impl TableBatch {
     /// The reject of one of its rows, with its place in the input as far as that is known. `raw` is the record as
-    /// it stood in the input, or the row as JSON when those bytes are gone.
+    /// it stood in the input, or the row as JSON when those bytes are gone. Of a [change](crate::Change) the reason says which.
     ///
     /// # Panics
     /// When `row` is not below [`rows`](Self::rows).
@@ -100,6 +100,10 @@ impl TableBatch {
         reason: impl Into<String>,
     ) -> Reject {
         let origin = self.origin();
+        let reason = match self.change().is_change() {
+            true => format!("{}: {}", self.change(), reason.into()),
+            false => reason.into(),
+        };
         let raw = match origin.raw(row) {
             Some(raw) => Bytes::copy_from_slice(raw),
             None => Bytes::from(self.row(row).to_json().to_string()),
@@ -113,7 +117,7 @@ impl TableBatch {
             format: String::new(),
             table: Some(self.table().clone()),
             code: code.into(),
-            reason: reason.into(),
+            reason,
             raw,
             message: origin.input(row).and_then(|input| input.message()).cloned(),
             at: Some(0),

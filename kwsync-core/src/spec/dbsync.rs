@@ -27,6 +27,8 @@ pub struct SyncOptions {
     pub jobs: Option<usize>,
     /// The schema of the tables in the target; `public` where nothing is said.
     pub schema: Option<String>,
+    /// Whether changes are followed once all tables are there, as pgsql2pgsql does.
+    pub incremental: bool,
 }
 
 /// What a `my.cfg` says.
@@ -94,6 +96,10 @@ pub fn read(name: &str, text: &str, options: &SyncOptions) -> Result<Sync> {
         Some(section) => sections.postgres(section, &mut notes)?,
         None => target.clone(),
     };
+    let source = match options.incremental {
+        true => following(source)?,
+        false => source,
+    };
     let jobs = options.jobs.unwrap_or(JOBS);
     let schema = options.schema.clone().unwrap_or_else(|| "public".to_owned());
     let to = target.with_param("schema", Some(schema));
@@ -117,6 +123,11 @@ pub fn read(name: &str, text: &str, options: &SyncOptions) -> Result<Sync> {
             }
             for (table, query) in &tables {
                 if let Some(query) = query {
+                    if options.incremental {
+                        let text = format!("{list}: the rows of a query, as of {table}, cannot be followed");
+                        return Err(Error::config(text)
+                            .with_hint("name the table alone, or migrate without --incremental"));
+                    }
                     let from = source.clone().with_param("table", Some(table.clone()));
                     specs.push(spec(from.with_param("query", Some(query.clone()))));
                 }
@@ -125,6 +136,15 @@ pub fn read(name: &str, text: &str, options: &SyncOptions) -> Result<Sync> {
     }
     let status = status.literal().to_string_with_secrets().into();
     Ok(Sync { translation: Translation { specs, notes }, status })
+}
+
+/// The source, so that what comes after the copy is followed.
+fn following(source: Dsn) -> Result<Dsn> {
+    if source.driver() != "postgres" {
+        return Err(Error::config("--incremental is of [src.pgsql]: changes of MySQL are not followed")
+            .with_hint("migrate without it, and read what is new by a cursor: kwsync run with cursor=COLUMN&mode=all"));
+    }
+    Ok(source.with_param("changes", Some("true".to_owned())).with_param("mode", Some("all".to_owned())))
 }
 
 /// The tables of a list, each with its query, if it has one: `TABLE`, `TABLE :` or `TABLE : QUERY` a line.
@@ -332,6 +352,26 @@ mod tests {
         assert_eq!(to.to_string(), "postgres://v@b:3432/e?connect_timeout=3s&schema=public");
         assert_eq!((spec.jobs, sync.status.dsn().unwrap().to_string()), (2, "postgres://u@l/d".to_owned()));
         assert_eq!(sync.translation.notes, ["options of [src.pgsql] ignored"]);
+    }
+
+    #[test]
+    fn incremental_follows_whole_tables() {
+        let options = SyncOptions { incremental: true, ..SyncOptions::default() };
+        let sync = read("my.cfg", POSTGRES, &options).unwrap();
+        let from = sync.translation.specs[0].from.dsn().unwrap();
+        assert_eq!((from.get("changes"), from.get("mode")), (Some("true"), Some("all")));
+        let list = |text: &str| SyncOptions { list: Some(("l".into(), text.into())), ..options.clone() };
+        let from = read("my.cfg", POSTGRES, &list("t1\nt2\n")).unwrap().translation.specs[0]
+            .from
+            .dsn()
+            .unwrap()
+            .to_string();
+        assert!(from.contains("tables=t1,t2") && from.contains("changes=true"), "{from}");
+        let error = read("my.cfg", POSTGRES, &list("t1 : select 1\n")).unwrap_err().to_string();
+        assert!(error.contains("cannot be followed"), "{error}");
+        let mysql =
+            "[src.mysql]\nhost=h\nuser=u\ndb=d\n[desc.pgsql]\nconnect_string=\"host=b dbname=e user=v\"\n";
+        assert!(read("my.cfg", mysql, &options).unwrap_err().to_string().contains("[src.pgsql]"));
     }
 
     #[test]

@@ -46,6 +46,10 @@ impl SelectColumns {
 }
 
 impl Transform for SelectColumns {
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         let all = pairs(&batch);
         let kept =
@@ -71,6 +75,10 @@ impl DropColumns {
 }
 
 impl Transform for DropColumns {
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         if !batch.schema().columns().iter().any(|column| self.0.iter().any(|name| name == column.name())) {
             return Ok(batch.into());
@@ -96,6 +104,10 @@ impl RenameColumn {
 }
 
 impl Transform for RenameColumn {
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         if batch.schema().index_of(&self.from).is_none() {
             return Ok(batch.into());
@@ -135,6 +147,10 @@ impl AddColumn {
 }
 
 impl Transform for AddColumn {
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         if batch.schema().index_of(self.column.name()).is_some() {
             let text = format!("cannot add column {:?}: the table has one of that name", self.column.name());
@@ -174,6 +190,10 @@ impl CastColumn {
 }
 
 impl Transform for CastColumn {
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         let Some(index) = batch.schema().index_of(&self.column) else {
             return Ok(batch.into());

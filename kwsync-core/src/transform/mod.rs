@@ -55,4 +55,10 @@ pub trait Transform: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Schema` or `Config` when the transform does not fit the table at all; a fault of one row is a reject.
     fn apply(&self, batch: TableBatch) -> Result<Transformed>;
+
+    /// Whether it may be applied to [changes](crate::Change): to batches that lack columns, as of a delete all but the key. One that decides by
+    /// values which rows go on may not: a delete has none, and would be lost.
+    fn takes_changes(&self) -> bool {
+        false
+    }
 }

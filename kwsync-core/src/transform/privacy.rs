@@ -72,6 +72,10 @@ impl MaskColumn {
 }
 
 impl Transform for MaskColumn {
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         self.lacking.warn(&"mask", std::iter::once(self.column.as_str()), &batch);
         replaced(batch, &self.column, |value| self.mask.of(value))
@@ -116,6 +120,10 @@ impl HashColumn {
 }
 
 impl Transform for HashColumn {
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         self.lacking.warn(&"hash", std::iter::once(self.column.as_str()), &batch);
         let binary = batch.schema().index_of(&self.column).is_some_and(|index| {

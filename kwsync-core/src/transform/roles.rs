@@ -39,6 +39,10 @@ impl SetRole {
 }
 
 impl Transform for SetRole {
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         let columns = pairs(&batch);
         let named = |name: &str| self.names.iter().any(|known| known == name);

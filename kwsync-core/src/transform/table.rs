@@ -219,6 +219,10 @@ fn check_groups(pattern: &Regex, by: &str) -> Result<()> {
 }
 
 impl Transform for RenameTable {
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         let children = batch.schema().columns().iter().position(|column| {
             column.name() == CHILD && matches!(column.role(), Role::Tag | Role::PrimaryTag)

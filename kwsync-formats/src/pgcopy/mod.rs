@@ -31,6 +31,7 @@ mod decode;
 mod encode;
 mod fault;
 mod form;
+mod from_text;
 mod numeric;
 mod options;
 mod parse;
@@ -40,6 +41,7 @@ mod tests;
 pub use decode::CopyDecoder;
 pub use encode::CopyEncoder;
 pub use fault::RowFault;
+pub use from_text::TextValues;
 pub use options::{CopyColumn, CopyOptions, TimestampNs, TimestampZone};
 
 /// What a COPY BINARY stream begins with: signature, flags, length of the header's extension.

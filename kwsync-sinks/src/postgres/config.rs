@@ -114,6 +114,12 @@ pub static PARAMS: &[Param] = &[
         "how long a statement that makes, changes or empties a table waits for those who use it, each time it is tried",
     )
     .with_default("30s"),
+    Param::choice(
+        "replication_role",
+        &["origin", "replica"],
+        "replica: no triggers and no foreign keys, as when a server replicates by itself; the user has to be a superuser",
+    )
+    .with_default("origin"),
     Param::text("application_name", "how the session is called at the server").with_default("kwsync"),
 ];
 
@@ -348,6 +354,9 @@ impl PostgresOptions {
         if let Some(timeout) = params.duration("statement_timeout") {
             connect = connect.with_session("statement_timeout", timeout.as_millis().to_string());
         }
+        if params.choice("replication_role") == Some("replica") {
+            connect = connect.with_session("session_replication_role", "replica");
+        }
         let mut options = Self::new(connect);
         options.schema = params.text("schema").map(str::to_owned);
         options.table = params.text("table").map(str::to_owned);
@@ -449,6 +458,11 @@ impl PostgresOptions {
     ///
     /// # Errors
     /// `Config` when the server cannot do what was asked for.
+    /// The options under which changes of rows are applied, whatever is said of rows.
+    pub(super) fn for_changes(&self) -> Self {
+        self.clone().with_mode(Mode::Upsert).with_strategy(Strategy::Auto)
+    }
+
     pub(super) fn chosen_strategy(&self, profile: &Profile) -> Result<Strategy> {
         let merging = matches!(self.mode, Mode::InsertIgnore | Mode::Upsert | Mode::Update);
         let chosen = match (self.strategy, merging) {

@@ -10,6 +10,7 @@ use arrow_select::interleave::interleave_record_batch;
 use kwsync_core::arrow::schema::ArrowError;
 use kwsync_core::system::postgres::catalog::CatalogTable;
 use kwsync_core::system::postgres::profile::Profile;
+use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{Error, ErrorKind, Origin, Reject, Result, Schema, Stage, TableBatch};
 
 use super::config::{Duplicates, Mode, PostgresOptions, Sort};
@@ -106,6 +107,45 @@ pub(super) fn find(
     };
     let gather = sort && fold.is_none() && found.is_some_and(|found| !found.triggers);
     Ok(Some(Key { columns, fold, sort, gather }))
+}
+
+/// The key by which changes of rows are applied to `found`: that of their source, which has to be one here, too.
+///
+/// # Errors
+/// `Config` when the table has no unique index over its columns.
+pub(super) fn of_changes(found: &CatalogTable, schema: &Schema) -> Result<Key> {
+    let columns: Vec<String> = schema.key().into_iter().map(str::to_owned).collect();
+    let name = format!("{}.{}", found.schema, found.name);
+    if columns.is_empty() {
+        return Err(Error::config(format!("changes of {name} come without their key"))
+            .with_hint("a transform has dropped a part of it: leave it in"));
+    }
+    let same =
+        |index: &[String]| index.len() == columns.len() && index.iter().all(|name| columns.contains(name));
+    if !found.unique.iter().any(|index| same(&index.columns)) {
+        let list = columns.join(", ");
+        return Err(Error::config(format!(
+            "changes of {name} come by the key ({list}), and it has no unique index over it"
+        ))
+        .with_hint(format!("make one: ALTER TABLE {name} ADD PRIMARY KEY ({list})")));
+    }
+    Ok(Key { columns, fold: None, sort: false, gather: false })
+}
+
+/// What the user lacks to apply changes to a table, in the words of the catalog.
+pub(super) async fn lacking_rights(
+    control: &mut Connection,
+    found: &CatalogTable,
+    keyless: bool,
+) -> Result<Option<Error>> {
+    let sql = "SELECT string_agg(r, ', ') FROM unnest($2::text[]) AS r WHERE NOT pg_catalog.has_table_privilege($1::oid, r)";
+    let wanted = if keyless { "{INSERT,TRUNCATE}" } else { "{INSERT,UPDATE,DELETE,TRUNCATE,SELECT}" };
+    let rows = control.query(sql, &[Some(&found.oid.to_string()), Some(wanted)]).await?.rows;
+    Ok(rows.get(0, 0).map(|rights| {
+        let name = format!("{}.{}", found.schema, found.name);
+        Error::new(ErrorKind::Permission, format!("the user may not {rights} on {name}, which changes need"))
+            .with_hint(format!("GRANT {rights} ON {name} TO the user"))
+    }))
 }
 
 /// Batches as they are written.

@@ -1,6 +1,7 @@
 //! What is known of the target, for plan, preparation and all writers.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     profile: RwLock<Option<Arc<Profile>>>,
     /// Sessions that nobody uses, where several jobs share the target.
     idle: Option<Arc<Idle>>,
+    /// Whether changes of rows will come.
+    changes: AtomicBool,
 }
 
 /// Sessions that wait for their next writer.
@@ -48,6 +51,7 @@ impl Shared {
             claimed: RwLock::default(),
             profile: RwLock::default(),
             idle: None,
+            changes: AtomicBool::new(false),
         }
     }
 
@@ -85,6 +89,16 @@ impl Shared {
                 return Some(connection);
             }
         }
+    }
+
+    /// Says that changes of rows will come.
+    pub(super) fn expect_changes(&self) {
+        self.changes.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether changes of rows will come.
+    pub(super) fn expects_changes(&self) -> bool {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// The table as it was prepared last.

@@ -126,6 +126,26 @@ impl PostgresSink {
         Ok(())
     }
 
+    /// Looks whether changes can be applied to a table: it needs their key, and rights.
+    async fn check_changes(
+        &self,
+        control: &mut Connection,
+        found: &CatalogTable,
+        schema: &Schema,
+    ) -> Result<()> {
+        if self.shared.options.mode == Mode::Replace {
+            return Err(Error::config("mode=replace and changes of rows contradict each other")
+                .with_hint("use mode=truncate, which empties the tables before the copy"));
+        }
+        let keyless = schema.key().is_empty();
+        let mut faults = Vec::new();
+        if !keyless {
+            faults.extend(key::of_changes(found, schema).err());
+        }
+        faults.extend(key::lacking_rights(control, found, keyless).await?);
+        Error::all(faults)
+    }
+
     /// Notes what a table is to have when the rows are there. The mark comes before the table: one without the other is a table that is
     /// made yet.
     async fn mark(
@@ -180,6 +200,7 @@ impl Sink for PostgresSink {
         let once = self.shared.claimed().is_some();
         Capabilities::new("postgres")
             .with_exclusive_prepare(true)
+            .with_changes(true)
             .with_checkpoints(once)
             .with_delivery(if once { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce })
     }
@@ -194,6 +215,10 @@ impl Sink for PostgresSink {
             made: Mutex::default(),
             idle: Arc::clone(&self.idle),
         })
+    }
+
+    fn expect_changes(&self) {
+        self.shared.expect_changes();
     }
 
     async fn start(&self, run: &Run) -> Result<()> {
@@ -314,6 +339,15 @@ impl Sink for PostgresSink {
             }
             _ => {}
         }
+        if self.shared.expects_changes() {
+            match &found {
+                Some(found) => self.check_changes(connected(&mut control)?, found, schema).await?,
+                None if schema.key().is_empty() => {}
+                None => plan
+                    .notes
+                    .push("changes are applied by the key, in the transactions of the source".to_owned()),
+            }
+        }
         plan.statements.extend(change.statements);
         plan.left_out = change.left_out;
         let (own, lacking) = made::of(&table, schema, found.is_none(), options, &profile);
@@ -398,6 +432,9 @@ impl Sink for PostgresSink {
         CopyEncoder::try_new(schema, &columns, options.copy_options(&profile))
             .map_err(|error| error.context(format!("cannot write to {}", change.name)))?;
         Way::new(&found, schema, key.as_ref(), options, &profile, 1)?;
+        if self.shared.expects_changes() {
+            self.check_changes(control, &found, schema).await?;
+        }
         let claimed = self.shared.claimed();
         let lifecycle = self.lifecycle.lock().await;
         let mut identities = self.identities.lock().await;

@@ -210,6 +210,23 @@ pub(super) fn needs_text(found: &CatalogTable, schema: &Schema, options: &Postgr
     can && known.into_iter().any(|column| !CopyDecoder::reads(&column.pg_type))
 }
 
+/// The columns of the target that changes of `schema` are staged for: as [`copy_columns`], those of which only the text form is known as text.
+pub(super) fn staged_columns(found: &CatalogTable, schema: &Schema) -> Result<Vec<CopyColumn>> {
+    let columns = schema.columns().iter().map(|column| match found.column(column.name()) {
+        Some(known) if !CopyDecoder::reads(&known.pg_type) => {
+            Ok(CopyColumn::new(known.name.as_str(), PgType::base(oid::TEXT, -1, "text")))
+        }
+        Some(known) => Ok(CopyColumn::new(known.name.as_str(), known.pg_type.clone())),
+        None => Err(lost_column(found, column)),
+    });
+    columns.collect()
+}
+
+fn lost_column(found: &CatalogTable, column: &Column) -> Error {
+    Error::new(ErrorKind::Schema, format!("table {} has lost its column {:?}", found.name, column.name()))
+        .with_hint("somebody changed the table while it was being written; run again")
+}
+
 /// The columns of the target that rows of `schema` fill, in the order of the schema.
 pub(super) fn copy_columns(
     found: &CatalogTable,
@@ -226,11 +243,7 @@ pub(super) fn copy_columns(
                 Ok(CopyColumn::new(known.name.as_str(), PgType::base(oid::TEXT, -1, "text")))
             }
             Some(known) => Ok(CopyColumn::new(known.name.as_str(), known.pg_type.clone())),
-            None => Err(Error::new(
-                ErrorKind::Schema,
-                format!("table {} has lost its column {:?}", found.name, column.name()),
-            )
-            .with_hint("somebody changed the table while it was being written; run again")),
+            None => Err(lost_column(found, column)),
         })
         .collect()
 }

@@ -4,7 +4,8 @@ use kwsync_core::system::postgres::catalog::{CatalogColumn, CatalogTable};
 use kwsync_core::system::postgres::ddl::{quote, table_name};
 use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::system::postgres::types::{PgKind, PgType, oid};
-use kwsync_core::{Error, ErrorKind, Result, Schema, TableId};
+use kwsync_core::{Change, Error, ErrorKind, Result, Schema, TableId};
+use kwsync_formats::pgcopy::CopyDecoder;
 
 use super::config::{Mode, PostgresOptions, Strategy};
 use super::key::Key;
@@ -140,6 +141,65 @@ impl Way {
         Self::new(found, schema, key, &options.clone().with_strategy(strategy), profile, 0)
     }
 
+    /// The way of changes of one kind, by way of a temporary table. Values of types of which only the text form is known are read by the server.
+    pub(super) fn of_change(
+        found: &CatalogTable,
+        schema: &Schema,
+        key: &Key,
+        change: Change,
+        options: &PostgresOptions,
+        profile: &Profile,
+        number: usize,
+    ) -> Result<Self> {
+        let parts = Parts::new(found, schema)?;
+        let relation = format!("kwsync_stage_{number}");
+        let stage = format!("pg_temp.{relation}");
+        let staged = parts.columns.iter().map(|(name, _, text)| match text {
+            true => format!("{name}::text AS {name}"),
+            false => name.clone(),
+        });
+        let create = format!(
+            "CREATE TEMP TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA",
+            staged.collect::<Vec<_>>().join(", "),
+            parts.table
+        );
+        let copy = format!("COPY {stage} ({}) FROM STDIN (FORMAT binary)", parts.list());
+        let merge = parts.statement(&stage, key, change, found, options, profile)?;
+        Ok(Self::Merge { stage, relation, create, copy, merge })
+    }
+
+    /// The way of a few changes of one kind: as arrays; none where they cannot travel so.
+    pub(super) fn of_few_changes(
+        found: &CatalogTable,
+        schema: &Schema,
+        key: &Key,
+        change: Change,
+        options: &PostgresOptions,
+        profile: &Profile,
+    ) -> Result<Option<Self>> {
+        let columns: Vec<&CatalogColumn> =
+            schema.columns().iter().filter_map(|column| found.column(column.name())).collect();
+        let plain = |column: &&CatalogColumn| {
+            CopyDecoder::reads(&column.pg_type) && !matches!(column.pg_type.kind, PgKind::Array(_))
+        };
+        if !profile.unnest || !profile.prepared_insert || !columns.iter().all(plain) {
+            return Ok(None);
+        }
+        let parts = Parts::new(found, schema)?;
+        let arrays = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| Ok(format!("${}::{}[]", at + 1, array_item(column)?)));
+        let arrays = arrays.collect::<Result<Vec<_>>>()?.join(", ");
+        let rows = format!("(SELECT * FROM unnest({arrays}) AS u ({}))", parts.list());
+        let sql = parts.statement(&rows, key, change, found, options, profile)?;
+        // Greenplum's two statements cannot be prepared as one.
+        if sql.contains("; ") {
+            return Ok(None);
+        }
+        Ok(Some(Self::Unnest { sql, items: columns.iter().map(|column| column.pg_type.oid).collect() }))
+    }
+
     /// The statement that decides what becomes of the rows, for a plan; the one for a single row where there are many.
     pub(super) fn statement(&self) -> String {
         match self {
@@ -155,6 +215,71 @@ impl Way {
         let most = (MAX_PARAMETERS / columns.max(1)).clamp(1, MAX_INSERT_ROWS);
         // The largest power of two: the rest of a batch is then a few statements that are prepared already.
         1 << most.ilog2()
+    }
+}
+
+/// What the statements of changes are made of.
+struct Parts {
+    table: String,
+    /// Each column, its type, and whether it travels as text.
+    columns: Vec<(String, String, bool)>,
+}
+
+impl Parts {
+    fn new(found: &CatalogTable, schema: &Schema) -> Result<Self> {
+        let table = table_name(&TableId::with_schema(found.schema.as_str(), found.name.as_str()), None)?;
+        let columns = schema.columns().iter().filter_map(|column| found.column(column.name()));
+        let columns = columns.map(|column| {
+            Ok((quote(&column.name)?, column.pg_type.name.clone(), !CopyDecoder::reads(&column.pg_type)))
+        });
+        Ok(Self { table, columns: columns.collect::<Result<_>>()? })
+    }
+
+    fn list(&self) -> String {
+        self.columns.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The statement that applies the rows of `from`.
+    fn statement(
+        &self,
+        from: &str,
+        key: &Key,
+        change: Change,
+        found: &CatalogTable,
+        options: &PostgresOptions,
+        profile: &Profile,
+    ) -> Result<String> {
+        let (table, list) = (&self.table, self.list());
+        let names: Vec<String> = self.columns.iter().map(|(name, ..)| name.clone()).collect();
+        let cast = self.columns.iter().map(|(name, data_type, text)| match text {
+            true => format!("{name}::{data_type} AS {name}"),
+            false => name.clone(),
+        });
+        let from = match self.columns.iter().any(|(_, _, text)| *text) {
+            true => format!("(SELECT {} FROM {from} AS r)", cast.collect::<Vec<_>>().join(", ")),
+            false => from.to_owned(),
+        };
+        Ok(match change {
+            Change::Delete => format!("DELETE FROM {table} AS t USING {from} AS s WHERE {}", equal(key)?),
+            // All that is known is the key: the row stays as it is.
+            Change::Update if names.len() == key.columns.len() => "SELECT 0, 0".to_owned(),
+            Change::Update => update(table, &from, &names, Some(key))?,
+            _ if !profile.on_conflict => {
+                let insert = insert_missing(table, &from, &list, Some(key))?;
+                match names.len() == key.columns.len() {
+                    true => insert,
+                    false => format!("{}; {insert}", update(table, &from, &names, Some(key))?),
+                }
+            }
+            _ => Into {
+                table: table.clone(),
+                list: list.clone(),
+                conflict: conflict(&names, Some(key), options)?,
+                counted: count(found, options, profile).is_some(),
+                same: (!found.plain || !profile.xmax).then(|| equal(key)).transpose()?,
+            }
+            .rows(&format!("SELECT {list} FROM {from} AS r")),
+        })
     }
 }
 

@@ -141,7 +141,7 @@ async fn every_mode_by_every_strategy() {
                     let given: Vec<_> = batches.iter().map(|rows| batch(rows)).collect();
                     let settled =
                         load(options, &given).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
-                    let RowCounts { written, updated, ignored, rejected } = settled.total();
+                    let RowCounts { written, updated, ignored, rejected, .. } = settled.total();
                     let stored = server.psql(&database, "SELECT a, b, v FROM t ORDER BY a, b");
                     let expected: String =
                         model.rows.iter().map(|((a, b), v)| format!("{a}|{b}|{v}\n")).collect();

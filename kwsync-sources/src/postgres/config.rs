@@ -5,9 +5,10 @@ use std::time::Duration;
 use kwsync_core::config::{Dsn, Param, Params};
 use kwsync_core::system::postgres::profile::Server;
 use kwsync_core::system::postgres::wire::ConnectConfig;
-use kwsync_core::{Error, Result, TableId};
+use kwsync_core::{Error, JobId, Result, TableId};
 
-use crate::relational::{CursorOptions, Pattern, items, with_cursor};
+use super::changes::config::{ChangesOptions, Extent, Order, Wire};
+use crate::relational::{CursorOptions, Mode, Pattern, items, with_cursor};
 
 /// The parameters.
 pub static PARAMS: &[Param] = with_cursor![
@@ -43,6 +44,23 @@ pub static PARAMS: &[Param] = with_cursor![
         .with_default("UTC"),
     Param::int("batch_rows", 1, 1 << 20, "most rows of a batch").with_default("65536").with_aliases(&["fetchSize", "fetch_size"]),
     Param::size("batch_size", "most bytes of a batch, as the server sends them").with_default("2MiB"),
+    Param::flag("changes", "follow inserts, updates and deletes by logical replication: after a copy, and until the job has caught up; mode=all \
+                            does not end, mode=realtime does not copy")
+        .with_default("false"),
+    Param::text("slot", "with changes=true: the replication slot; default: one of the job's own"),
+    Param::text("publication", "with changes=true: the publication; default: one of the job's own"),
+    Param::choice("keyless", &["refuse", "inserts"], "with changes=true: what becomes of tables without a replica identity; \
+                                                      inserts follows those alone")
+        .with_default("refuse"),
+    Param::choice(
+        "order",
+        &["auto", "source", "table"],
+        "with changes=true: apply changes in the order of the source, or the net effect of each table; auto keeps the order \
+         where tables refer to each other or have several unique indexes",
+    )
+    .with_default("auto"),
+    Param::choice("values", &["auto", "text"], "with changes=true: whether values come in binary form where the server can")
+        .with_default("auto"),
     Param::choice(
         "sslmode",
         &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
@@ -103,6 +121,8 @@ pub struct PostgresSourceOptions {
     pub(super) batch_rows: usize,
     pub(super) batch_bytes: usize,
     pub(super) cursor: CursorOptions,
+    /// Where changes are followed.
+    pub(super) changes: Option<ChangesOptions>,
 }
 
 impl PostgresSourceOptions {
@@ -128,6 +148,7 @@ impl PostgresSourceOptions {
             batch_rows: 65_536,
             batch_bytes: 2 << 20,
             cursor: CursorOptions::default(),
+            changes: None,
         }
     }
 
@@ -173,7 +194,30 @@ impl PostgresSourceOptions {
         if let Some(bytes) = params.size("batch_size") {
             options.batch_bytes = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1 << 10, 1 << 30);
         }
-        options.cursor = CursorOptions::from_params(params, true)?;
+        let changes = params.flag("changes");
+        options.cursor = CursorOptions::from_params(params, !changes)?;
+        if changes {
+            options.changes = Some(ChangesOptions {
+                extent: match options.cursor.mode {
+                    Mode::History => Extent::CaughtUp,
+                    Mode::Realtime => Extent::Realtime,
+                    Mode::All => Extent::All,
+                },
+                job: None,
+                slot: params.text("slot").map(str::to_owned),
+                publication: params.text("publication").map(str::to_owned),
+                keyless: params.choice("keyless") == Some("inserts"),
+                wire: if params.choice("values") == Some("text") { Wire::Text } else { Wire::Auto },
+                order: match params.choice("order") {
+                    Some("source") => Order::Source,
+                    Some("table") => Order::Table,
+                    _ => Order::Auto,
+                },
+            });
+        } else if let Some(name) = ["slot", "publication"].iter().find(|name| params.text(name).is_some()) {
+            return Err(Error::config(format!("`{name}` is of changes, which are not followed"))
+                .with_hint("add changes=true"));
+        }
         options.check()?;
         Ok(options)
     }
@@ -187,7 +231,35 @@ impl PostgresSourceOptions {
         }
     }
 
+    /// Says which job reads: slot and publication are called by it.
+    pub(super) fn with_job(mut self, job: &JobId) -> Self {
+        if let Some(changes) = &mut self.changes {
+            changes.job = Some(job.as_str().to_owned());
+        }
+        self
+    }
+
     fn check(&self) -> Result<()> {
+        if self.changes.is_some() {
+            let cursor = &self.cursor;
+            let beside = [
+                ("query", self.query.is_some()),
+                ("columns", !self.columns.is_empty()),
+                ("where", self.condition.is_some()),
+                ("cursor", cursor.column.is_some()),
+                ("begin", cursor.begin.is_some()),
+                ("end", cursor.end.is_some()),
+                ("lookback", cursor.lookback.is_some()),
+                ("snapshot=none", !self.shared_snapshot),
+                ("fetch=select", self.select),
+            ];
+            if let Some((name, _)) = beside.iter().find(|(_, given)| *given) {
+                return Err(Error::config(format!("`{name}` and changes=true contradict each other"))
+                    .with_hint(
+                        "changes are of whole tables: tables=, exclude=; -T drop-columns leaves columns out",
+                    ));
+            }
+        }
         if self.query.is_none() {
             if self.tables.is_empty() {
                 return Err(Error::config("the address does not say what to read")

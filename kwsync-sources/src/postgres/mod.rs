@@ -11,6 +11,9 @@
 //! A table is cut into ranges of its integer primary key, of the places of its rows (ctid), or of the column given. All
 //! splits are read in one snapshot, which a session of its own exports: the copy is of one moment.
 //!
+//! # Changes
+//! With `changes=true` the tables are copied in the snapshot of a replication slot, and inserts, updates and deletes are followed from there on.
+//!
 //! # Resuming
 //! The position in a split is the last key, or the last place, behind which reading goes on. A run that resumes another
 //! reads in a snapshot of its own. By key every row is there once all the same; rows that were changed in between may be
@@ -18,6 +21,7 @@
 //! error says so. Statements and views have neither, unless `split_by` names a column of theirs whose values are
 //! distinct: without one, they cannot be read on from the middle.
 
+mod changes;
 mod config;
 mod cursor;
 mod cut;
@@ -49,7 +53,10 @@ pub fn register(registry: &mut Registry) {
     for (name, summary, aliases) in family {
         let info = ConnectorInfo::source(name, summary).with_aliases(aliases).with_params(PARAMS);
         registry.register_source(info, |request| {
-            let options = PostgresSourceOptions::from_dsn(request.dsn, request.params)?;
+            let mut options = PostgresSourceOptions::from_dsn(request.dsn, request.params)?;
+            if let Some(job) = &request.options.job {
+                options = options.with_job(job);
+            }
             Ok(Box::new(PostgresSource::new(options)))
         });
     }

@@ -8,12 +8,13 @@ use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use kwsync_core::arrow::schema::DataType as ArrowType;
 use kwsync_core::system::postgres::ddl::table_name;
 use kwsync_core::{
-    DataType, Decoded, Decoder, Error, ErrorKind, Input, Position, Reader, Result, Schema, SourceBatch,
-    SplitPosition, TableBatch, TableId,
+    Change, DataType, Decoded, Decoder, Error, ErrorKind, Input, Position, Reader, Result, Schema,
+    SourceBatch, SplitPosition, TableBatch, TableId,
 };
 use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder};
 use tokio::sync::mpsc;
 
+use super::changes::Telling;
 use super::config::PostgresSourceOptions;
 use super::cursor::Cursor;
 use super::session::{Lane, Sessions};
@@ -25,6 +26,8 @@ use crate::relational::{Batches, Follow};
 #[derive(Debug)]
 pub struct PostgresReader {
     batches: Batches,
+    /// Where changes are followed: tells their task what has settled.
+    telling: Option<Telling>,
 }
 
 /// What the task has to do.
@@ -40,16 +43,25 @@ pub(super) struct Reading {
     pub(super) after: Option<String>,
     pub(super) batch_rows: usize,
     pub(super) batch_bytes: usize,
+    /// What the rows are.
+    pub(super) change: Change,
 }
 
 impl PostgresReader {
     pub(super) fn start(reading: Reading) -> Self {
-        Self { batches: Batches::of(|sender| async move { reading.run(&sender).await }) }
+        let batches = Batches::of(|sender| async move { reading.run(&sender).await });
+        Self { batches, telling: None }
     }
 
     /// Reads what comes by a cursor.
     pub(super) fn follow(follow: Follow<Cursor>, at: Option<SplitPosition>) -> Self {
-        Self { batches: Batches::of(|sender| async move { follow.run(at, &sender).await }) }
+        let batches = Batches::of(|sender| async move { follow.run(at, &sender).await });
+        Self { batches, telling: None }
+    }
+
+    /// Reads changes as they come.
+    pub(super) fn stream((batches, telling): (Batches, Telling)) -> Self {
+        Self { batches, telling: Some(telling) }
     }
 }
 
@@ -60,6 +72,17 @@ impl Reader for PostgresReader {
 
     fn is_interruptible(&self) -> bool {
         true
+    }
+
+    async fn commit(&mut self, position: &SplitPosition) -> Result<()> {
+        self.telling.as_ref().map_or(Ok(()), |telling| telling.settled(position))
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        if let Some(telling) = self.telling.take() {
+            telling.close().await;
+        }
+        Ok(())
     }
 }
 
@@ -105,8 +128,13 @@ impl Reading {
                         continue;
                     }
                     empty = false;
-                    let batch =
+                    let mut batch =
                         made(decoded, bytes, &self.table, &self.schema, self.statement.places, &mut guard)?;
+                    if self.change.is_change() {
+                        let rows = std::mem::take(&mut batch.decoded.batches);
+                        batch.decoded.batches =
+                            rows.into_iter().map(|rows| rows.with_change(self.change)).collect();
+                    }
                     if sender.send(Ok(batch)).await.is_err() {
                         return Ok(());
                     }
@@ -278,7 +306,13 @@ fn place(text: &str) -> Option<i64> {
 }
 
 /// Refuses to go on by place where rows may have moved since.
-pub(super) async fn unmoved(lane: &mut Lane, stored: &TableId, taken: &super::spec::Taken) -> Result<()> {
+/// With `changes` rows may have, if their file is the same: those that have are followed.
+pub(super) async fn unmoved(
+    lane: &mut Lane,
+    stored: &TableId,
+    taken: &super::spec::Taken,
+    changes: bool,
+) -> Result<()> {
     let name = table_name(stored, None)?;
     let moved = |why: &str| {
         let text = format!("{stored} {why} since the job began to read it by the places of its rows");
@@ -298,6 +332,7 @@ pub(super) async fn unmoved(lane: &mut Lane, stored: &TableId, taken: &super::sp
             ));
         }
         Some(file) if file != taken.file => return moved("was written anew"),
+        Some(_) if changes => return Ok(()),
         Some(_) => {}
     }
     let sql = format!("SELECT EXISTS (SELECT 1 FROM ONLY {name} WHERE age(xmin) <= age($1::xid))");

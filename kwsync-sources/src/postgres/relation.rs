@@ -24,7 +24,18 @@ pub(super) struct Asked {
     pub(super) stored: Vec<Relation>,
     /// Its indexes and foreign keys.
     pub(super) keys: Arc<CatalogKeys>,
+    /// Where its changes are followed, the columns by which the server tells its rows apart; none where it does not.
+    identity: Option<Vec<String>>,
 }
+
+/// The columns of the index that is a table's replica identity, in its order.
+const IDENTITY: &str = "
+SELECT a.attname FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_index x ON x.indrelid = c.oid AND x.indisvalid AND x.indimmediate AND x.indpred IS NULL
+  AND CASE c.relreplident WHEN 'i' THEN x.indisreplident WHEN 'n' THEN false ELSE x.indisprimary END
+CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attnum, at)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+WHERE c.oid = $1::oid AND k.at <= x.indnkeyatts ORDER BY k.at";
 
 /// The table of checkpoints of the sink, which no pattern means.
 const CHECKPOINTS: &str = "kwsync_checkpoint";
@@ -106,7 +117,37 @@ impl Asked {
             false => vec![relation.clone()],
         };
         let keys = keys::keys(connection, &catalog).await?;
-        Ok(Self { relation, catalog: Arc::new(catalog), stored, keys: Arc::new(keys) })
+        Ok(Self { relation, catalog: Arc::new(catalog), stored, keys: Arc::new(keys), identity: None })
+    }
+
+    /// Looks up by what the server tells its rows apart when they change.
+    pub(super) async fn with_identity(mut self, connection: &mut Connection) -> Result<Self> {
+        let sql =
+            match connection.parameter("server_version").is_some_and(|version| version.starts_with("10")) {
+                true => IDENTITY.replace("x.indnkeyatts", "x.indnatts"),
+                false => IDENTITY.to_owned(),
+            };
+        let rows = connection.query(&sql, &[Some(&self.relation.oid.to_string())]).await?.rows;
+        let columns = (0..rows.len()).filter_map(|row| rows.get(row, 0).map(str::to_owned)).collect();
+        self.identity = Some(if self.is_whole() { columns } else { Vec::new() });
+        Ok(self)
+    }
+
+    /// The columns by which the server tells its rows apart when they change; none where it does not, or nobody asked.
+    pub(super) fn identity(&self) -> &[String] {
+        self.identity.as_deref().unwrap_or_default()
+    }
+
+    /// Whether rows have other values that must be distinct, beside their identity.
+    pub(super) fn has_other_unique(&self) -> bool {
+        let other = self.catalog.unique.iter().any(|index| index.columns != self.identity());
+        // What is not described by columns may be an exclusion, or unique over an expression.
+        other || self.keys.indexes.iter().any(|index| index.unique) || !self.keys.left_out.is_empty()
+    }
+
+    /// The table.
+    pub(super) fn id(&self) -> TableId {
+        TableId::with_schema(self.relation.schema.as_str(), self.relation.name.as_str())
     }
 
     /// What of the table does not go with its rows.
@@ -137,6 +178,9 @@ impl Asked {
 
     /// The primary key, where it holds for all rows.
     fn key(&self) -> &[String] {
+        if let Some(identity) = &self.identity {
+            return identity;
+        }
         match self.catalog.unique.first() {
             Some(index) if index.primary && self.is_whole() => &index.columns,
             _ => &[],
@@ -196,6 +240,10 @@ impl Shape {
             _ => format!("ONLY {name}"),
         };
         let list = match options.columns.as_slice() {
+            // The stream has no values of columns that the server works out.
+            _ if asked.identity.is_some() => {
+                columns_of(&asked.catalog, |column| !column.generated || column.identity)?
+            }
             [] => all_columns(&asked.catalog)?,
             [star] if star == "*" => all_columns(&asked.catalog)?,
             columns => columns.join(", "),
@@ -335,7 +383,12 @@ struct Described {
 }
 
 fn all_columns(catalog: &CatalogTable) -> Result<String> {
-    let names: Vec<_> = catalog.columns.iter().map(|column| quote(&column.name)).collect::<Result<_>>()?;
+    columns_of(catalog, |_| true)
+}
+
+fn columns_of(catalog: &CatalogTable, takes: impl Fn(&CatalogColumn) -> bool) -> Result<String> {
+    let columns = catalog.columns.iter().filter(|column| takes(column));
+    let names: Vec<_> = columns.map(|column| quote(&column.name)).collect::<Result<_>>()?;
     Ok(names.join(", "))
 }
 

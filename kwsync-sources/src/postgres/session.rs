@@ -51,6 +51,8 @@ pub(super) struct Sessions {
     coordinator: tokio::sync::Mutex<(Option<Coordinator>, u64)>,
     /// Sessions that have read a split and can read another in the same snapshot.
     idle: Mutex<Vec<Lane>>,
+    /// The snapshot in which the next coordinator reads, instead of one of its own.
+    given: Mutex<Option<String>>,
 }
 
 /// A session in which splits are read.
@@ -74,7 +76,23 @@ impl Held<'_> {
 
 impl Sessions {
     pub(super) fn new(options: Arc<PostgresSourceOptions>) -> Self {
-        Self { options, coordinator: tokio::sync::Mutex::default(), idle: Mutex::default() }
+        Self {
+            options,
+            coordinator: tokio::sync::Mutex::default(),
+            idle: Mutex::default(),
+            given: Mutex::default(),
+        }
+    }
+
+    /// Has all be read in a snapshot that another session exports.
+    pub(super) fn read_in(&self, snapshot: String) {
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+    }
+
+    /// Ends the snapshot and the sessions in it, when all has been read.
+    pub(super) async fn end(&self) {
+        self.idle().clear();
+        self.coordinator.lock().await.0 = None;
     }
 
     /// The session that holds the snapshot. If it was lost, another one takes a new snapshot.
@@ -102,7 +120,8 @@ impl Sessions {
         let mut connection = Connection::connect(&self.options.connect).await?;
         let profile = Arc::new(Profile::probe(&mut connection).await?);
         refuse(&profile)?;
-        connection.simple_query(&begin(&self.options, None)).await?;
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).take();
+        connection.simple_query(&begin(&self.options, given.as_deref())).await?;
         let shared = self.options.shared_snapshot && profile.server == Server::PostgreSql;
         let id = match shared {
             true => Some(first(&mut connection, "SELECT pg_catalog.pg_export_snapshot()").await?),

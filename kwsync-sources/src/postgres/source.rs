@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::system::postgres::relations;
 use kwsync_core::system::postgres::wire::Connection;
-use kwsync_core::{Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
+use kwsync_core::{Change, Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
 
+use super::changes::config::{ChangesOptions, Extent};
+use super::changes::{self, ChangesSpec};
 use super::config::{PostgresSourceOptions, Qualified};
 use super::cursor::Cursor;
 use super::cut::{self, Pieces};
@@ -49,6 +51,8 @@ pub struct PostgresSource {
     unmoved: Mutex<HashSet<(u64, TableId)>>,
     notes: Mutex<Vec<String>>,
     tables: Mutex<Vec<(TableId, Arc<Schema>)>>,
+    /// Where changes are followed, what of.
+    following: Mutex<Option<ChangesSpec>>,
 }
 
 /// The table that was asked for, and the one its rows lie in; none for a query.
@@ -65,6 +69,7 @@ impl PostgresSource {
             unmoved: Mutex::default(),
             notes: Mutex::default(),
             tables: Mutex::default(),
+            following: Mutex::default(),
         }
     }
 
@@ -110,20 +115,15 @@ impl PostgresSource {
             self.note("each piece is read at a moment of its own, not all at one".to_owned());
         }
         let found = asked(&mut own.connection, &self.options, true).await?;
-        let schemas: HashSet<&str> = found.iter().map(|relation| relation.schema.as_str()).collect();
-        let qualified = match self.options.qualified {
-            Qualified::Auto => schemas.len() > 1,
-            Qualified::Always => true,
-            Qualified::Never => false,
-        };
+        let qualified = self.is_qualified(&found);
         let mut splits = Vec::new();
         for relation in &found {
             let id = TableId::with_schema(relation.schema.as_str(), relation.name.as_str());
             if known.iter().any(|spec| spec.asked.as_ref() == Some(&id)) {
                 continue;
             }
-            let table = if qualified { id.clone() } else { TableId::new(relation.name.as_str()) };
-            let look = Asked::look(&mut own.connection, relation.clone()).await?;
+            let table = named(relation, qualified);
+            let look = self.look(&mut own.connection, relation.clone()).await?;
             look.left_behind().into_iter().for_each(|note| self.note(note));
             for stored in &look.stored {
                 let stored_id = TableId::with_schema(stored.schema.as_str(), stored.name.as_str());
@@ -147,6 +147,69 @@ impl PostgresSource {
             }
         }
         Ok(splits)
+    }
+
+    /// The splits of a copy and, behind it, that of the stream.
+    async fn change_splits(
+        &self,
+        changes: &ChangesOptions,
+        lanes: usize,
+        known: &[Split],
+    ) -> Result<Vec<Split>> {
+        let follow = |spec: &ChangesSpec| {
+            *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(spec.clone());
+        };
+        if !known.is_empty() {
+            follow(&known.iter().find_map(ChangesSpec::of).ok_or_else(not_following)??);
+            return Ok(known.to_vec());
+        }
+        // A try before this one may have begun in the snapshot of a slot that is gone.
+        self.sessions.end().await;
+        let mut names = HashMap::new();
+        {
+            let mut connection = Connection::connect(&self.options.connect).await?;
+            let found = asked(&mut connection, &self.options, true).await?;
+            let qualified = self.is_qualified(&found);
+            names.extend(found.iter().map(|relation| (relation.oid, named(relation, qualified))));
+        }
+        let name = |table: &Asked| names.get(&table.relation.oid).cloned().unwrap_or_else(|| table.id());
+        let begun = changes::begin(&self.options, changes, name).await?;
+        follow(&begun.spec);
+        let mut splits = Vec::new();
+        if let Some((session, snapshot)) = begun.snapshot {
+            self.sessions.read_in(snapshot);
+            splits = self.table_splits(lanes, &[]).await?;
+            // The session of the copy holds the snapshot now.
+            drop(session);
+        }
+        begun.notes.into_iter().for_each(|note| self.note(note));
+        splits.push(begun.spec.into_split()?);
+        Ok(splits)
+    }
+
+    /// Whether changes of a table are told by a key.
+    fn has_key(&self, asked: Option<&TableId>) -> bool {
+        let following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
+        following.as_ref().is_some_and(|spec| spec.has_key(asked))
+    }
+
+    /// A table as it is read.
+    async fn look(&self, connection: &mut Connection, relation: relations::Relation) -> Result<Asked> {
+        let look = Asked::look(connection, relation).await?;
+        match self.options.changes {
+            Some(_) => look.with_identity(connection).await,
+            None => Ok(look),
+        }
+    }
+
+    /// Whether tables keep their schema.
+    fn is_qualified(&self, found: &[relations::Relation]) -> bool {
+        let schemas: HashSet<&str> = found.iter().map(|relation| relation.schema.as_str()).collect();
+        match self.options.qualified {
+            Qualified::Auto => schemas.len() > 1,
+            Qualified::Always => true,
+            Qualified::Never => false,
+        }
     }
 
     /// The splits of tables that are read by a cursor.
@@ -231,7 +294,7 @@ impl PostgresSource {
         };
         let relation = relations::named(connection, asked.schema(), asked.name()).await?;
         let relation = relation.ok_or_else(|| gone(asked, &self.options))?;
-        let look = Asked::look(connection, relation).await?;
+        let look = self.look(connection, relation).await?;
         let lies = look.stored.iter().find(|relation| {
             Some(relation.schema.as_str()) == stored.schema() && relation.name == stored.name()
         });
@@ -241,6 +304,27 @@ impl PostgresSource {
         })?;
         self.shape_of(connection, &look, lies).await
     }
+}
+
+/// What the rows of a table are called.
+fn named(relation: &relations::Relation, qualified: bool) -> TableId {
+    match qualified {
+        true => TableId::with_schema(relation.schema.as_str(), relation.name.as_str()),
+        false => TableId::new(relation.name.as_str()),
+    }
+}
+
+/// The error of a copy that cannot be read on.
+fn again(split: &str) -> Error {
+    let text = format!(
+        "`{split}` is of a table without a key, and its copy was interrupted: rows that have come since would be there twice"
+    );
+    Error::new(ErrorKind::Unsupported, text).with_hint("empty the target and begin anew with --restart")
+}
+
+fn not_following() -> Error {
+    Error::config("the job of this name has read tables, and followed no changes")
+        .with_hint("use another --job, or --restart")
 }
 
 impl Source for PostgresSource {
@@ -254,7 +338,38 @@ impl Source for PostgresSource {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn yields_changes(&self) -> bool {
+        self.options.changes.is_some()
+    }
+
+    async fn preview(&self, lanes: usize) -> Result<Vec<Split>> {
+        let Some(changes) = &self.options.changes else { return self.splits(lanes, &[]).await };
+        let (spec, notes) = changes::preview(&self.options, changes).await?;
+        // Their columns are told, too, where they are not copied.
+        let mut splits = self.table_splits(lanes, &[]).await?;
+        if changes.extent == Extent::Realtime {
+            splits.clear();
+        }
+        splits.push(spec.into_split()?);
+        notes.into_iter().for_each(|note| self.note(note));
+        Ok(splits)
+    }
+
+    async fn forget(&self) -> Result<()> {
+        match &self.options.changes {
+            Some(changes) => changes::forget(&self.options, changes).await,
+            None => Ok(()),
+        }
+    }
+
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
+        if let Some(changes) = &self.options.changes {
+            return self.change_splits(changes, lanes, known).await;
+        }
+        if known.iter().any(|split| ChangesSpec::of(split).is_some()) {
+            return Err(Error::config("the job of this name follows changes")
+                .with_hint("add changes=true, or use another --job, or --restart"));
+        }
         if self.options.cursor.column.is_some() {
             return self.cursor_splits(lanes, known).await;
         }
@@ -278,6 +393,11 @@ impl Source for PostgresSource {
                 at.cloned(),
             ));
         }
+        if let Some(spec) = ChangesSpec::of(split) {
+            // What was copied is there: nobody needs the snapshot any more.
+            self.sessions.end().await;
+            return Ok(PostgresReader::stream(spec?.open(&self.options, at)?));
+        }
         let spec = Spec::of(split, &self.options)?;
         let after = after(at)?;
         if spec.order == Order::None && after.is_some() {
@@ -288,11 +408,15 @@ impl Source for PostgresSource {
         }
         let mut lane = self.sessions.lane().await?;
         let by_place = spec.order == Order::Ctid;
+        let late = self.options.changes.is_some() && !lane.snapshot.is(&spec.taken);
+        if late && !self.has_key(spec.asked.as_ref()) {
+            return Err(again(&split.id));
+        }
         if let (true, Some(stored)) = (by_place && !lane.snapshot.is(&spec.taken), &spec.stored) {
             let checked = (lane.snapshot.number, stored.clone());
             let known = self.unmoved.lock().unwrap_or_else(PoisonError::into_inner).contains(&checked);
             if !known {
-                unmoved(&mut lane, stored, &spec.taken).await?;
+                unmoved(&mut lane, stored, &spec.taken, late).await?;
                 self.unmoved.lock().unwrap_or_else(PoisonError::into_inner).insert(checked);
             }
         }
@@ -321,6 +445,8 @@ impl Source for PostgresSource {
             after,
             batch_rows: self.options.batch_rows,
             batch_bytes: self.options.batch_bytes,
+            // The stream will bring again what this snapshot has beyond that of the slot.
+            change: if late { Change::Upsert } else { Change::Rows },
         }))
     }
 }

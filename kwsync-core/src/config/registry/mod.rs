@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::nearest::did_you_mean;
 use super::{Dsn, Param, Params};
 use crate::error::{Error, ErrorKind, Result};
-use crate::{DeadLetters, DecoderFactory, DynSink, DynSource, Encoder, SchemaRegistry};
+use crate::{DeadLetters, DecoderFactory, DynSink, DynSource, Encoder, JobId, SchemaRegistry};
 
 /// Makes an encoder; one for every file or message that is written.
 pub type EncoderFactory = Arc<dyn Fn() -> Result<Box<dyn Encoder>> + Send + Sync>;
@@ -285,6 +285,8 @@ pub struct OpenOptions {
     pub parser: Option<String>,
     /// The schemas of the job, shared by its lanes.
     pub schemas: Arc<SchemaRegistry>,
+    /// The job: what a source keeps at its system is called by it.
+    pub job: Option<JobId>,
 }
 
 impl OpenOptions {
@@ -302,6 +304,13 @@ impl OpenOptions {
 
     fn format<'a>(&'a self, dsn: &'a Dsn, params: &'a Params) -> FormatRequest<'a> {
         FormatRequest { dsn, params, parser: self.parser.as_deref(), schemas: &self.schemas }
+    }
+
+    /// Says which job it is.
+    #[must_use]
+    pub fn with_job(mut self, job: JobId) -> Self {
+        self.job = Some(job);
+        self
     }
 
     /// Shares the schemas of a job.

@@ -155,18 +155,37 @@ fn parsed<T: std::str::FromStr>(text: &str) -> Result<T> {
 /// # Cancel safety
 /// Dropping the future breaks the session.
 pub async fn types(connection: &mut Connection, columns: &[Described]) -> Result<Vec<PgType>> {
+    let columns: Vec<_> = columns.iter().map(|column| (column.type_oid, column.modifier)).collect();
+    base_types(connection, &columns).await
+}
+
+/// The types that these object ids and modifiers mean, domains resolved, in their order.
+///
+/// # Errors
+/// What the server says; `Protocol` for a type that the catalog does not have.
+///
+/// # Cancel safety
+/// Dropping the future breaks the session.
+pub async fn base_types(connection: &mut Connection, columns: &[(u32, i32)]) -> Result<Vec<PgType>> {
     const TYPES: &str = "
-SELECT t.oid, m.modifier, pg_catalog.format_type(t.oid, m.modifier), t.typtype::text,
+WITH RECURSIVE base AS (
+    SELECT m.oid, m.modifier, m.at, 0 AS depth FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS m(oid, modifier, at)
+  UNION ALL
+    SELECT t.typbasetype, CASE WHEN b.modifier = -1 THEN t.typtypmod ELSE b.modifier END, b.at, b.depth + 1
+    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid
+    WHERE t.typtype = 'd'
+)
+SELECT DISTINCT ON (m.at) t.oid, m.modifier, pg_catalog.format_type(t.oid, m.modifier), t.typtype::text,
        e.oid, pg_catalog.format_type(e.oid, m.modifier), e.typtype::text
-FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS m(oid, modifier, at)
+FROM base m
 JOIN pg_catalog.pg_type t ON t.oid = m.oid
 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
-ORDER BY m.at";
-    let list = |of: fn(&Described) -> String| {
+ORDER BY m.at, m.depth DESC";
+    let list = |of: fn(&(u32, i32)) -> String| {
         format!("{{{}}}", columns.iter().map(of).collect::<Vec<_>>().join(","))
     };
-    let oids = list(|column| column.type_oid.to_string());
-    let modifiers = list(|column| column.modifier.to_string());
+    let oids = list(|(oid, _)| oid.to_string());
+    let modifiers = list(|(_, modifier)| modifier.to_string());
     let rows = connection.query(TYPES, &[Some(&oids), Some(&modifiers)]).await?.rows;
     if rows.len() != columns.len() {
         let text = "the catalog does not have the types of all columns";

@@ -53,11 +53,13 @@ impl PostgresWriter {
         self.end_copy();
         self.session().await?;
         let (Some(encoding), Some(connection)) =
-            (self.encodings.get_mut(&segment.table), &mut self.connection)
+            (self.encodings.get_mut(&segment.place()), &mut self.connection)
         else {
             return Err(Error::new(ErrorKind::Internal, format!("no encoder for table {}", segment.table)));
         };
-        let immediate = self.shared.options.immediate_constraints && self.profile.deferrable;
+        // What the source checks at the end of a transaction is so checked here.
+        let deferred = !self.profile.deferrable || self.shared.expects_changes();
+        let immediate = self.shared.options.immediate_constraints && !deferred;
         let opening = match (self.begun, immediate) {
             (true, _) if std::mem::take(&mut self.undo) => "ROLLBACK TO SAVEPOINT kwsync",
             (true, _) => "RELEASE SAVEPOINT kwsync; SAVEPOINT kwsync",
@@ -94,7 +96,7 @@ impl PostgresWriter {
         if !fits || !segment.takes(batch) || connection.has_fault() {
             return Ok(false);
         }
-        let Some(encoding) = self.encodings.get_mut(&segment.table) else { return Ok(false) };
+        let Some(encoding) = self.encodings.get_mut(&segment.place()) else { return Ok(false) };
         let mut outlet = Outlet {
             connection,
             frame: &mut self.frame,
@@ -118,7 +120,7 @@ impl PostgresWriter {
     fn end_copy(&mut self) {
         if let Some(flight) = self.flight.back_mut()
             && flight.open.take().is_some()
-            && let Some(encoding) = self.encodings.get(&flight.segment.table)
+            && let Some(encoding) = self.encodings.get(&flight.segment.place())
         {
             encoding.end_copy(&mut self.frame);
         }
@@ -215,7 +217,7 @@ impl PostgresWriter {
     /// dropped, for they were there already or a trigger would not have them.
     fn taken(&mut self, segment: &Segment, answers: &[Answer]) {
         self.pace.passed(segment.rows());
-        let Some(encoding) = self.encodings.get(&segment.table) else { return };
+        let Some(encoding) = self.encodings.get(&segment.place()) else { return };
         let results = answers.iter().flat_map(|answer| &answer.results);
         let mut counts = RowCounts::default();
         let mut updates = Vec::new();
@@ -224,6 +226,7 @@ impl PostgresWriter {
             let number = |column| result.rows.get(0, column).and_then(|text| text.parse().ok()).unwrap_or(0);
             match (word, encoding.way_of(segment)) {
                 ("COPY", Way::Copy { .. }) | ("INSERT", _) => counts.written += result.affected(),
+                ("DELETE", _) => counts.deleted += result.affected(),
                 ("UPDATE", _) => counts.updated += result.affected(),
                 // How many rows the transaction had updated before, and after.
                 ("SELECT", _) if encoding.count.is_some() => updates.push(number(0)),
@@ -238,7 +241,8 @@ impl PostgresWriter {
             counts.updated = after.saturating_sub(before);
             counts.written = counts.written.saturating_sub(counts.updated);
         }
-        counts.ignored = (segment.sent() as u64).saturating_sub(counts.written + counts.updated);
+        counts.ignored =
+            (segment.sent() as u64).saturating_sub(counts.written + counts.updated + counts.deleted);
         *self.counts.entry(segment.table.clone()).or_default() += counts;
     }
 
@@ -254,7 +258,7 @@ impl PostgresWriter {
         let Some(Flight { segment: culprit, .. }) = flights.next() else { return Err(fault.into()) };
         // What was prepared behind the fault was not.
         self.taught = Taught::default();
-        let encoding = self.encodings.get(&culprit.table);
+        let encoding = self.encodings.get(&culprit.place());
         let relation = encoding.map_or(String::new(), |encoding| encoding.table.name.clone());
         let line = match encoding.map(|encoding| encoding.way_of(&culprit)) {
             // CSV counts lines, of which a value may have several.

@@ -1,5 +1,6 @@
 //! One lane's session: a transaction at a time, and in it one segment of rows after the other, each behind a savepoint.
 
+mod changes;
 mod flight;
 mod gather;
 mod pace;
@@ -15,7 +16,7 @@ use kwsync_core::system::postgres::catalog::CatalogTable;
 use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::system::postgres::wire::{Connection, Frame};
 use kwsync_core::{
-    Backoff, Checkpoint, Delivered, Error, ErrorKind, Result, RowCounts, Schema, Settled, TableBatch,
+    Backoff, Change, Checkpoint, Delivered, Error, ErrorKind, Result, RowCounts, Schema, Settled, TableBatch,
     TableId, Writer,
 };
 use kwsync_formats::pgcopy::CopyEncoder;
@@ -23,7 +24,7 @@ use kwsync_formats::pgcopy::CopyEncoder;
 use self::flight::Flight;
 use self::gather::Gathered;
 use self::pace::Pace;
-use self::segment::Segment;
+use self::segment::{Place, Segment};
 use self::send::Taught;
 use self::textual::Textual;
 use super::checkpoint;
@@ -50,12 +51,14 @@ pub struct PostgresWriter {
     shared: Arc<Shared>,
     profile: Arc<Profile>,
     connection: Option<Connection>,
-    encodings: HashMap<TableId, Encoding>,
+    encodings: HashMap<Place, Encoding>,
     /// Encodings made so far.
     made: usize,
     taught: Taught,
     frame: Frame,
     gathered: Gathered,
+    /// Tables that are to be emptied before anything else is sent.
+    emptied: Vec<String>,
     /// Rows that have to be sent, in order.
     backlog: VecDeque<Segment>,
     /// Bytes that small batches in it keep alive.
@@ -133,6 +136,7 @@ impl PostgresWriter {
             taught: Taught::default(),
             frame: Frame::default(),
             gathered: Gathered::default(),
+            emptied: Vec::new(),
             backlog: VecDeque::new(),
             small_bytes: 0,
             flight: VecDeque::new(),
@@ -165,6 +169,7 @@ impl PostgresWriter {
         self.taught = Taught::default();
         self.frame.clear();
         self.gathered.clear();
+        self.emptied.clear();
         self.backlog.clear();
         self.flight.clear();
         (self.begun, self.undo) = (false, false);
@@ -186,11 +191,20 @@ impl PostgresWriter {
     }
 
     async fn accept(&mut self, batch: &TableBatch) -> Result<()> {
-        if batch.rows() == 0 {
+        if batch.rows() == 0 && batch.change() != Change::Truncate {
             return Ok(());
         }
+        if batch.change() != Change::Truncate {
+            self.empty().await?;
+        }
+        if batch.change().is_change() {
+            return self.accept_change(batch).await;
+        }
         self.plan(batch).await?;
-        let key = self.encodings.get(batch.table()).and_then(|encoding| encoding.key.as_ref());
+        let key = self
+            .encodings
+            .get(&(batch.table().clone(), Change::Rows))
+            .and_then(|encoding| encoding.key.as_ref());
         let gathers = match key.filter(|key| key.gather) {
             Some(key) => !self.gathered.is_empty() || !key::is_ordered(batch, key)?,
             None => false,
@@ -216,7 +230,8 @@ impl PostgresWriter {
     /// Sends batches of one table in the order of its key, if it has one.
     async fn arrange(&mut self, batches: Vec<TableBatch>) -> Result<()> {
         let Some(table) = batches.first().map(|batch| batch.table().clone()) else { return Ok(()) };
-        let key = self.encodings.get(&table).and_then(|encoding| encoding.key.as_ref());
+        let key =
+            self.encodings.get(&(table.clone(), Change::Rows)).and_then(|encoding| encoding.key.as_ref());
         let Arranged { batches, folded, rejects } = match key {
             Some(key) => key::arrange(batches, key)?,
             None => Arranged { batches, folded: 0, rejects: Vec::new() },
@@ -248,9 +263,10 @@ impl PostgresWriter {
             _ => {
                 let mut segment = Segment::new(batch);
                 // Rows with one key must not meet in one statement.
-                let encoding = self.encodings.get(batch.table());
-                segment.alone = encoding
-                    .is_some_and(|encoding| encoding.key.as_ref().is_some_and(|key| key.fold.is_some()));
+                let encoding = self.encodings.get(&segment.place());
+                segment.alone = batch.change().is_change()
+                    || encoding
+                        .is_some_and(|encoding| encoding.key.as_ref().is_some_and(|key| key.fold.is_some()));
                 self.backlog.push_back(segment);
             }
         }
@@ -263,7 +279,8 @@ impl PostgresWriter {
         let Some(table) = self.shared.table(&target) else {
             return Err(Error::new(ErrorKind::Internal, format!("table {target} has not been prepared")));
         };
-        if let Some(known) = self.encodings.get(batch.table())
+        let place = (batch.table().clone(), Change::Rows);
+        if let Some(known) = self.encodings.get(&place)
             && Arc::ptr_eq(&known.table, &table)
             && (Arc::ptr_eq(&known.schema, batch.schema()) || known.schema == *batch.schema())
         {
@@ -289,7 +306,7 @@ impl PostgresWriter {
             .transpose()?;
         let count = way::count(&table, options, profile);
         let encoding = Encoding { schema, table, encoder, text, key, way, few, count, number: self.made };
-        self.encodings.insert(batch.table().clone(), encoding);
+        self.encodings.insert(place, encoding);
         Ok(())
     }
 
@@ -339,7 +356,7 @@ impl PostgresWriter {
         if std::mem::take(&mut self.undo) {
             self.session().await?.simple_query("ROLLBACK TO SAVEPOINT kwsync").await?;
         }
-        Ok(())
+        self.empty().await
     }
 
     async fn commit(&mut self, checkpoints: &[Checkpoint]) -> Result<()> {

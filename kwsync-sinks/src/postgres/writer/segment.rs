@@ -2,13 +2,18 @@
 
 use std::ops::Range;
 
-use kwsync_core::{Reject, Stage, TableBatch, TableId};
+use kwsync_core::{Change, Reject, Stage, TableBatch, TableId};
+
+/// By what an encoding is found: the rows' table, and what they are.
+pub(super) type Place = (TableId, Change);
 
 /// Rows of one table, in order.
 #[derive(Debug)]
 pub(super) struct Segment {
     /// The rows' table.
     pub(super) table: TableId,
+    /// What they are.
+    change: Change,
     pub(super) pieces: Vec<Piece>,
     /// Whether it is part of one that was refused for nobody knows which row: it must not grow again.
     pub(super) alone: bool,
@@ -41,7 +46,12 @@ impl Segment {
     /// All rows of a batch.
     pub(super) fn new(batch: &TableBatch) -> Self {
         let piece = Piece { batch: batch.clone(), rows: 0..batch.rows(), faults: Vec::new(), told: false };
-        Self { table: batch.table().clone(), pieces: vec![piece], alone: false }
+        Self { table: batch.table().clone(), change: batch.change(), pieces: vec![piece], alone: false }
+    }
+
+    /// By what its encoding is found.
+    pub(super) fn place(&self) -> Place {
+        (self.table.clone(), self.change)
     }
 
     /// Appends all rows of a batch of the same table and columns.
@@ -51,7 +61,8 @@ impl Segment {
 
     /// Whether a batch may be appended.
     pub(super) fn takes(&self, batch: &TableBatch) -> bool {
-        self.table == *batch.table()
+        self.change == batch.change()
+            && self.table == *batch.table()
             && self.pieces.last().is_some_and(|piece| {
                 std::sync::Arc::ptr_eq(piece.batch.schema(), batch.schema())
                     || piece.batch.schema() == batch.schema()
@@ -99,7 +110,7 @@ impl Segment {
             }
         }
         self.pieces = kept;
-        Self { table: self.table.clone(), pieces: rest, alone: self.alone }
+        Self { table: self.table.clone(), change: self.change, pieces: rest, alone: self.alone }
     }
 
     /// The rows before the one that was sent as number `line` (from 1), the reject of that one, and the rows behind.

@@ -8,6 +8,7 @@
 //! background task. A future that is dropped in the middle of an exchange leaves the connection
 //! [broken](Connection::is_broken); open another then.
 
+mod both;
 mod config;
 mod connection;
 mod copy;
@@ -19,6 +20,7 @@ mod startup;
 mod stream;
 mod tls;
 
+pub use both::CopyBoth;
 pub use config::{ConnectConfig, Endpoint, SslMode};
 pub use connection::{CancelToken, Connection, Notice};
 pub use copy::{COPY_HEADER_BYTES, CopyIn, CopyOut};

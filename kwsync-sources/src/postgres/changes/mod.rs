@@ -1,0 +1,301 @@
+//! Inserts, updates and deletes, by logical replication: a copy of the tables as they are at one moment, and the stream of what comes.
+//!
+//! A job has a *slot* at the server, by which the server keeps its log until the job has read it, and a *publication*, which says of which tables. The slot is made with a
+//! snapshot; all tables are copied in it, and the stream begins where it ends. Its split is the last, and is opened when the copy is done.
+//!
+//! A position of the stream is a place in the log behind a whole transaction. Where the target keeps the checkpoint in the data's own transaction, each transaction of the
+//! source is there once. The server is told that a place has settled only when the target has committed; so the slot is never ahead of the checkpoint, and one
+//! that is shows that it is another slot, which is refused.
+//!
+//! A run that resumes the copy reads what is left in a later snapshot. Its rows are upserted, and the stream begins where it would have: each row is either as it was at the slot's beginning,
+//! or the stream brings what has become of it since.
+//!
+//! The protocol: <https://www.postgresql.org/docs/current/protocol-replication.html> and `protocol-logicalrep-message-formats.html`, version 1.
+
+pub(super) mod config;
+mod gather;
+mod lsn;
+mod pgoutput;
+mod precheck;
+mod slot;
+mod stream;
+mod table;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kwsync_core::system::postgres::profile::Profile;
+use kwsync_core::system::postgres::relations::RelationKind;
+use kwsync_core::system::postgres::wire::{ConnectConfig, Connection, Endpoint};
+use kwsync_core::{Error, Input, Result, Split, SplitPosition, TableId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use self::config::{ChangesOptions, Extent, Order};
+use self::lsn::Lsn;
+use self::slot::Names;
+use self::stream::Streaming;
+use self::table::Followed;
+use super::config::PostgresSourceOptions;
+use super::relation::Asked;
+use crate::relational::Batches;
+
+/// The split of the stream.
+const SPLIT: &str = "changes";
+
+/// What the split of the stream says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ChangesSpec {
+    slot: String,
+    publications: Vec<String>,
+    /// Where the copy ends and the stream begins.
+    start: Lsn,
+    tables: Vec<Followed>,
+}
+
+/// What a reader tells its task.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    settled: Lsn,
+    close: bool,
+}
+
+/// Tells the task of a stream what has settled.
+#[derive(Debug)]
+pub(super) struct Telling(watch::Sender<Told>);
+
+impl Telling {
+    pub(super) fn settled(&self, position: &SplitPosition) -> Result<()> {
+        let settled = Lsn::of(position)?;
+        self.0.send_modify(|told| told.settled = told.settled.max(settled));
+        Ok(())
+    }
+
+    /// Has the task say good-bye to the server, and waits until it has.
+    pub(super) async fn close(&self) {
+        self.0.send_modify(|told| told.close = true);
+        // A server that does not answer notices by itself.
+        drop(tokio::time::timeout(std::time::Duration::from_secs(3), self.0.closed()).await);
+    }
+}
+
+impl ChangesSpec {
+    /// What a split says, if it is that of a stream.
+    pub(super) fn of(split: &Split) -> Option<Result<Self>> {
+        (*split.id == *SPLIT).then(|| {
+            serde_json::from_value(split.spec.clone()).map_err(|error| {
+                Error::config("the job of this name has not followed the changes of these tables")
+                    .with_source(error)
+                    .with_hint("use another --job, or --restart")
+            })
+        })
+    }
+
+    pub(super) fn into_split(self) -> Result<Split> {
+        let spec = serde_json::to_value(self).map_err(|error| {
+            Error::new(kwsync_core::ErrorKind::Internal, "cannot write a split down").with_source(error)
+        })?;
+        Ok(Split { spec, continues: true, after_others: true, ..Split::whole(SPLIT) })
+    }
+
+    /// Whether rows of a table can be told apart.
+    pub(super) fn has_key(&self, asked: Option<&TableId>) -> bool {
+        self.tables.iter().any(|table| Some(&table.asked) == asked && !table.key.is_empty())
+    }
+
+    /// Begins to read the stream.
+    pub(super) fn open(
+        self,
+        options: &Arc<PostgresSourceOptions>,
+        at: Option<&SplitPosition>,
+    ) -> Result<(Batches, Telling)> {
+        let at = at.map(Lsn::of).transpose()?;
+        let (telling, told) = watch::channel(Told { settled: at.unwrap_or(self.start), close: false });
+        let input =
+            Arc::new(Input::new(format!("changes of {}", options.connect.database)).with_split(SPLIT));
+        let streaming = Streaming { options: Arc::clone(options), spec: self, at, told, input };
+        let batches = Batches::of(|sender| async move { streaming.run(&sender).await });
+        Ok((batches, Telling(telling)))
+    }
+}
+
+/// The names of what the job keeps at the server.
+fn names(options: &PostgresSourceOptions, changes: &ChangesOptions) -> Names {
+    let job = match &changes.job {
+        Some(job) => job.clone(),
+        // Whoever embeds the source without a job: the tables are the job.
+        None => options.tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+    };
+    let host = options.connect.endpoints.first().map(Endpoint::to_string).unwrap_or_default();
+    let database = format!("{host}/{}", options.connect.database);
+    Names::new(&job, &database, changes.slot.as_deref(), changes.publication.as_deref())
+}
+
+/// Looks at the tables, and refuses what cannot be followed.
+async fn looked(
+    connection: &mut Connection,
+    options: &PostgresSourceOptions,
+    changes: &ChangesOptions,
+) -> Result<(Names, Vec<Asked>, Profile)> {
+    let profile = Profile::probe(connection).await?;
+    super::session::refuse(&profile)?;
+    let mut tables = Vec::new();
+    for relation in super::relation::asked(connection, options, true).await? {
+        tables.push(Asked::look(connection, relation).await?.with_identity(connection).await?);
+    }
+    let names = names(options, changes);
+    precheck::check(connection, &profile, changes, &names, &tables).await?;
+    Ok((names, tables, profile))
+}
+
+/// The tables as the split of the stream remembers them; `named` says what the rows of each are called.
+fn followed(changes: &ChangesOptions, tables: &[Asked], named: impl Fn(&Asked) -> TableId) -> Vec<Followed> {
+    // Tables that refer to each other get one number.
+    let mut groups: Vec<usize> = (0..tables.len()).collect();
+    let places: HashMap<TableId, usize> =
+        tables.iter().enumerate().map(|(at, table)| (table.id(), at)).collect();
+    for (at, table) in tables.iter().enumerate() {
+        for other in table.keys.keys.iter().filter_map(|key| places.get(&key.table)) {
+            let (old, new) = (groups[at].max(groups[*other]), groups[at].min(groups[*other]));
+            groups.iter_mut().filter(|group| **group == old).for_each(|group| *group = new);
+        }
+    }
+    let own = |(at, table): (usize, &Asked)| {
+        let refers = table.keys.keys.iter().any(|key| key.table == table.id());
+        let alone = groups.iter().filter(|group| **group == groups[at]).count() == 1 && !refers;
+        let (group, folds) = match changes.order {
+            Order::Auto => (groups[at], alone && !table.has_other_unique()),
+            Order::Source => (0, false),
+            Order::Table => (at, true),
+        };
+        let stored = table.stored.iter().map(|relation| relation.oid);
+        Followed {
+            table: named(table),
+            asked: table.id(),
+            oids: std::iter::once(table.relation.oid).chain(stored).collect(),
+            key: table.identity().to_vec(),
+            group,
+            folds,
+        }
+    };
+    tables.iter().enumerate().map(own).collect()
+}
+
+/// What following would do, for a look; refuses what would be refused.
+pub(super) async fn preview(
+    options: &PostgresSourceOptions,
+    changes: &ChangesOptions,
+) -> Result<(ChangesSpec, Vec<String>)> {
+    let mut connection = Connection::connect(&options.connect).await?;
+    let (names, tables, profile) = looked(&mut connection, options, changes).await?;
+    let followed = followed(changes, &tables, |table| TableId::new(table.relation.name.as_str()));
+    let mut notes = Vec::new();
+    if !slot::published(&mut connection, &names.publication).await? {
+        notes.extend(slot::publications(&names, &followed, profile.version.0)?);
+    }
+    notes.push(format!(
+        "the slot {:?} holds the server's log back until its changes are read; `--forget` ends the job for good and drops it",
+        names.slot
+    ));
+    notes.extend(order_notes(&followed, &tables));
+    let spec =
+        ChangesSpec { slot: names.slot, publications: Vec::new(), start: Lsn::default(), tables: followed };
+    Ok((spec, notes))
+}
+
+fn order_notes(tables: &[Followed], asked: &[Asked]) -> Vec<String> {
+    let list = |which: &dyn Fn(&&Followed) -> bool| {
+        tables.iter().filter(which).map(|table| table.asked.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let (ordered, keyless) =
+        (list(&|table| !table.folds && !table.key.is_empty()), list(&|table| table.key.is_empty()));
+    let mut notes = Vec::new();
+    let partitioned = asked.iter().filter(|table| table.relation.kind == RelationKind::Partitioned);
+    for table in partitioned {
+        notes.push(format!(
+            "TRUNCATE of a single partition of {} does not come: PostgreSQL does not publish it",
+            table.id()
+        ));
+    }
+    if !ordered.is_empty() {
+        notes.push(format!(
+            "changes are applied one after the other, which is slower, to tables that refer to others or have several unique indexes: {ordered} \
+             (order=table where the target checks neither)"
+        ));
+    }
+    if !keyless.is_empty() {
+        notes.push(format!(
+            "of tables without a key the inserts alone are followed, and not what is updated or deleted: {keyless}"
+        ));
+    }
+    notes
+}
+
+/// What is kept at the server for a job that begins.
+pub(super) struct Begun {
+    pub(super) spec: ChangesSpec,
+    pub(super) notes: Vec<String>,
+    /// The session that holds the snapshot, and its name; none where nothing is copied.
+    pub(super) snapshot: Option<(Connection, String)>,
+}
+
+/// Makes slot and publication for a job that is new.
+pub(super) async fn begin(
+    options: &PostgresSourceOptions,
+    changes: &ChangesOptions,
+    named: impl Fn(&Asked) -> TableId,
+) -> Result<Begun> {
+    let mut connection = Connection::connect(&options.connect).await?;
+    let (names, tables, profile) = looked(&mut connection, options, changes).await?;
+    let looked = tables;
+    let tables = followed(changes, &looked, named);
+    let copies = changes.extent != Extent::Realtime;
+    let there = slot::released(&mut connection, &names.slot).await?;
+    if there.is_some() && names.slot_given && copies {
+        return Err(Error::config(format!("the slot {:?} is there already, and the copy has to begin with it", names.slot))
+            .with_hint(format!(
+                "drop it: SELECT pg_drop_replication_slot('{}'); or follow from where it stands, without a copy: mode=realtime",
+                names.slot
+            )));
+    }
+    let given = there.filter(|_| names.slot_given);
+    if given.is_none() {
+        // One of an earlier life of the job, which nobody knows any more.
+        slot::drop_slot(&mut connection, &names.slot).await?;
+    }
+    let mut publications = vec![names.publication.clone()];
+    if !(names.publication_given && slot::published(&mut connection, &names.publication).await?) {
+        publications.clear();
+        let made = slot::publications(&names, &tables, profile.version.0)?;
+        let has = |keyless: bool| tables.iter().any(|table| table.key.is_empty() == keyless);
+        for (name, wanted) in [(names.publication.clone(), has(false)), (names.inserts(), has(true))] {
+            let old =
+                format!("DROP PUBLICATION IF EXISTS {}", kwsync_core::system::postgres::ddl::quote(&name)?);
+            connection.simple_query(&old).await?;
+            publications.extend(wanted.then_some(name));
+        }
+        for sql in made {
+            tracing::info!("{sql}");
+            connection
+                .simple_query(&sql)
+                .await
+                .map_err(|error| error.context("cannot make the publication"))?;
+        }
+    }
+    let notes = order_notes(&tables, &looked);
+    let spec = |start| ChangesSpec { slot: names.slot.clone(), publications, start, tables };
+    if let Some(slot::Slot { confirmed: Some(start), fault: None, .. }) = given {
+        return Ok(Begun { spec: spec(start), notes, snapshot: None });
+    }
+    let made = slot::create(&options.connect, &names.slot).await?;
+    tracing::info!(slot = names.slot, at = %made.start, "the slot is made: the server keeps its log for it");
+    let snapshot = copies.then_some((made.connection, made.snapshot));
+    Ok(Begun { spec: spec(made.start), notes, snapshot })
+}
+
+/// Removes what is kept at the server.
+pub(super) async fn forget(options: &PostgresSourceOptions, changes: &ChangesOptions) -> Result<()> {
+    let config: &ConnectConfig = &options.connect;
+    let mut connection = Connection::connect(config).await?;
+    slot::forget(&mut connection, &names(options, changes)).await
+}

@@ -1,0 +1,470 @@
+//! The stream of a slot: a task reads it, gathers changes, and answers the server in time, however slow the target is.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kwsync_core::system::postgres::ddl::{literal, quote};
+use kwsync_core::system::postgres::wire::{Connection, CopyBoth};
+use kwsync_core::{
+    Change, Error, ErrorKind, Input, Position, Result, Schema, SourceBatch, TableBatch, TableId,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::super::config::PostgresSourceOptions;
+use super::super::relation::{Asked, Shape, look_up};
+use super::super::session::first;
+use super::config::{Extent, Wire};
+use super::gather::Gathered;
+use super::lsn::Lsn;
+use super::pgoutput::{Field, Message, Old, Relation};
+use super::slot;
+use super::table::{Followed, Known, Values};
+use super::{ChangesSpec, Told};
+
+/// Rows and bytes that are put together at most; a transaction with more comes in parts, and is committed as one.
+const MOST_ROWS: usize = 65_536;
+const MOST_BYTES: usize = 8 << 20;
+/// Commits that may be under way: while one is, what comes is gathered for the next.
+const COMMITS: usize = 2;
+/// How often the server hears of us, unless it wants to more often.
+const STATUS: Duration = Duration::from_secs(10);
+/// How often it is asked whether there is more, by one who is to end.
+const ASK: Duration = Duration::from_millis(100);
+/// How often the position is moved on where nothing of ours comes.
+const IDLE: Duration = Duration::from_secs(10);
+/// How often the server may ask to have it moved on sooner, as it does when it goes down.
+const HURRY: Duration = Duration::from_millis(500);
+/// Microseconds from 1970 to 2000.
+const EPOCH: i64 = 946_684_800_000_000;
+
+/// What a task has to do.
+pub(super) struct Streaming {
+    pub(super) options: Arc<PostgresSourceOptions>,
+    pub(super) spec: ChangesSpec,
+    pub(super) at: Option<Lsn>,
+    pub(super) told: watch::Receiver<Told>,
+    pub(super) input: Arc<Input>,
+}
+
+/// A task at work.
+struct Stream {
+    options: Arc<PostgresSourceOptions>,
+    /// For looking at the catalog.
+    session: Connection,
+    copy: CopyBoth,
+    told: watch::Receiver<Told>,
+    input: Arc<Input>,
+    followed: HashMap<u32, Arc<Followed>>,
+    /// The tables as the server has told them, and in which words.
+    relations: HashMap<u32, (Vec<u8>, Option<Arc<Known>>)>,
+    gathered: Gathered,
+    /// Whether the stream is within a transaction.
+    within: bool,
+    /// Whether a part of it has been passed on.
+    torn: bool,
+    /// What lies behind the last transaction that was gathered.
+    last: Lsn,
+    /// Where each commit under way ends.
+    under_way: VecDeque<Lsn>,
+    settled: Lsn,
+    /// Up to where the server has nothing of ours, where that is further.
+    idle: Lsn,
+    moved: Instant,
+    /// Whether the server waits for us to move on.
+    hurry: bool,
+    /// The position that was passed on last.
+    sent: Lsn,
+    /// Where the job is to end.
+    until: Option<Lsn>,
+    reached: bool,
+    bytes: u64,
+    binary: bool,
+}
+
+impl Streaming {
+    /// Reads from `at` on until the job is to end, or nobody takes the batches any more.
+    pub(super) async fn run(self, sender: &mpsc::Sender<Result<SourceBatch>>) -> Result<()> {
+        let Self { options, spec, at, told, input } = self;
+        let mut session = Connection::connect(&options.connect).await?;
+        let at = at.unwrap_or(spec.start);
+        let found = slot::released(&mut session, &spec.slot).await?;
+        match found {
+            None => return Err(slot::lost(&spec.slot, at, "it is gone")),
+            Some(slot::Slot { fault: Some(why), .. }) => return Err(slot::lost(&spec.slot, at, &why)),
+            Some(slot::Slot { confirmed: Some(confirmed), .. }) if confirmed > at => {
+                let why = format!("it has been moved on to {confirmed}, or was made anew");
+                return Err(slot::lost(&spec.slot, at, &why));
+            }
+            Some(_) => {}
+        }
+        let mut binary = options.changes.as_ref().is_some_and(|changes| changes.wire == Wire::Auto)
+            && version(&session) >= 14;
+        let mut followed = HashMap::new();
+        for table in &spec.tables {
+            let table = Arc::new(table.clone());
+            let Some(schema) = now(&mut session, &options, &table).await? else {
+                tracing::warn!(table = %table.asked, "the table is gone");
+                continue;
+            };
+            binary &= schema
+                .columns()
+                .iter()
+                .all(|column| !matches!(column.data_type(), kwsync_core::DataType::Other(_)));
+            // So that it is made in the target, and what comes first may be a delete.
+            let none = TableBatch::empty(table.table.clone(), schema)?;
+            if sender.send(Ok(SourceBatch::new(vec![none], at.position()))).await.is_err() {
+                return Ok(());
+            }
+            table.oids.iter().for_each(|oid| drop(followed.insert(*oid, Arc::clone(&table))));
+        }
+        let until = match options.changes.as_ref().map(|changes| changes.extent) {
+            Some(Extent::CaughtUp) => {
+                Some(first(&mut session, "SELECT pg_catalog.pg_current_wal_flush_lsn()").await?.parse()?)
+            }
+            _ => None,
+        };
+        let timeout = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
+        let timeout: u64 = first(&mut session, timeout).await?.parse().unwrap_or(0);
+        let interval = if timeout == 0 { STATUS } else { STATUS.min(Duration::from_millis(timeout / 3)) };
+        let copy = begin(&options, &spec, at, binary).await?;
+        tracing::info!(slot = spec.slot, at = %at, binary, "following changes");
+        let stream = Stream {
+            options,
+            session,
+            copy,
+            told,
+            input,
+            followed,
+            relations: HashMap::new(),
+            gathered: Gathered::default(),
+            within: false,
+            torn: false,
+            last: at,
+            under_way: VecDeque::new(),
+            settled: at,
+            idle: at,
+            moved: Instant::now(),
+            hurry: false,
+            sent: at,
+            until,
+            reached: false,
+            bytes: 0,
+            binary,
+        };
+        stream.run(sender, interval).await
+    }
+}
+
+fn version(connection: &Connection) -> u32 {
+    let told = connection.parameter("server_version").unwrap_or_default();
+    told.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok()).unwrap_or(10)
+}
+
+/// The columns that a table has now, as a copy of it would have them; none where it is gone.
+async fn now(
+    session: &mut Connection,
+    options: &PostgresSourceOptions,
+    followed: &Followed,
+) -> Result<Option<Arc<Schema>>> {
+    let (schema, name) = (followed.asked.schema(), followed.asked.name());
+    let Some(relation) = kwsync_core::system::postgres::relations::named(session, schema, name).await? else {
+        return Ok(None);
+    };
+    let asked = Asked::look(session, relation).await?.with_identity(session).await?;
+    let stored = asked.stored.first().cloned().unwrap_or_else(|| asked.relation.clone());
+    let shape = Shape::of_table(session, options, &asked, &stored).await?;
+    Ok(Some(shape.schema))
+}
+
+/// Starts the stream.
+async fn begin(
+    options: &PostgresSourceOptions,
+    spec: &ChangesSpec,
+    at: Lsn,
+    binary: bool,
+) -> Result<CopyBoth> {
+    let mut config = options.connect.clone();
+    for (name, value) in [
+        ("replication", "database"),
+        ("DateStyle", "ISO"),
+        ("IntervalStyle", "postgres"),
+        ("extra_float_digits", "3"),
+        ("TimeZone", options.timezone.as_str()),
+    ] {
+        config = config.with_session(name, value);
+    }
+    let connection = Connection::connect(&config).await?;
+    let names: Vec<_> = spec.publications.iter().map(|name| quote(name)).collect::<Result<_>>()?;
+    let binary = if binary { ", binary 'true'" } else { "" };
+    let sql = format!(
+        "START_REPLICATION SLOT {} LOGICAL {at} (proto_version '1', publication_names {}{binary})",
+        quote(&spec.slot)?,
+        literal(&names.join(","))
+    );
+    CopyBoth::start(connection, &sql)
+        .await
+        .map_err(|error| error.context(format!("cannot read the slot {:?} from {at}", spec.slot)))
+}
+
+impl Stream {
+    async fn run(mut self, sender: &mpsc::Sender<Result<SourceBatch>>, interval: Duration) -> Result<()> {
+        let mut next = Instant::now();
+        loop {
+            // What is here already is gathered first: the more there is, the fewer commits.
+            while !self.is_full() {
+                match self.copy.ready()? {
+                    Some(message) => self.take(message).await?,
+                    None => break,
+                }
+            }
+            self.look_for_the_end();
+            let due = self.is_due();
+            if self.reached && !due && self.under_way.is_empty() {
+                return self.end().await;
+            }
+            tokio::select! {
+                biased;
+                changed = self.told.changed() => {
+                    let told = *self.told.borrow_and_update();
+                    self.settle(told.settled);
+                    if told.close || changed.is_err() {
+                        return self.end().await;
+                    }
+                    self.report(false).await?;
+                }
+                () = tokio::time::sleep_until(next) => {
+                    self.report(self.until.is_some() && !self.reached).await?;
+                    next = Instant::now() + if self.until.is_some() && !self.reached { ASK } else { interval };
+                }
+                permit = sender.reserve(), if due => match permit {
+                    Ok(permit) => permit.send(Ok(self.batch()?)),
+                    Err(_) => return Ok(()),
+                },
+                message = self.copy.next(), if !self.is_full() => self.take(message?).await?,
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.gathered.rows >= MOST_ROWS || self.gathered.bytes >= MOST_BYTES
+    }
+
+    /// Whether something is to be passed on: whole transactions, a part of one that is large, or a position.
+    fn is_due(&self) -> bool {
+        if self.within {
+            return self.is_full();
+        }
+        let wait = if self.hurry { HURRY } else { IDLE };
+        let moved = self.last.max(self.idle) > self.sent
+            && self.under_way.is_empty()
+            && (self.reached || self.moved.elapsed() >= wait);
+        let some = !self.gathered.is_empty() || self.torn || moved;
+        some && self.under_way.len() < COMMITS
+    }
+
+    /// Whether the place where the job is to end has been reached.
+    fn look_for_the_end(&mut self) {
+        let here = self.last.max(self.idle);
+        if !self.within && self.until.is_some_and(|until| here >= until) {
+            self.reached = true;
+        }
+    }
+
+    /// What was gathered.
+    fn batch(&mut self) -> Result<SourceBatch> {
+        let part = self.within;
+        let at = Position { byte: self.last.0, ..Position::default() };
+        if !part && self.gathered.is_empty() && !self.torn {
+            self.last = self.last.max(self.idle);
+        }
+        let decoded = self.gathered.take(&self.input, at)?;
+        self.torn = part;
+        if !part {
+            self.under_way.push_back(self.last);
+            (self.sent, self.moved, self.hurry) = (self.last, Instant::now(), false);
+        }
+        Ok(SourceBatch {
+            bytes: std::mem::take(&mut self.bytes),
+            commit: !part,
+            unfinished: part,
+            ..SourceBatch::of(decoded, self.last.position())
+        })
+    }
+
+    fn settle(&mut self, settled: Lsn) {
+        self.settled = self.settled.max(settled);
+        while self.under_way.front().is_some_and(|end| *end <= self.settled) {
+            self.under_way.pop_front();
+        }
+    }
+
+    /// Tells the server what has settled; `ask` wants an answer.
+    async fn report(&mut self, ask: bool) -> Result<()> {
+        let received = self.last.max(self.settled);
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros() as i64 - EPOCH;
+        let mut message = vec![b'r'];
+        for number in [received.0, self.settled.0, self.settled.0] {
+            message.extend_from_slice(&number.to_be_bytes());
+        }
+        message.extend_from_slice(&now.to_be_bytes());
+        message.push(u8::from(ask));
+        self.copy.send(&message).await
+    }
+
+    /// The last word to the server. What it does not hear it will send again, and be told that it is known.
+    async fn end(mut self) -> Result<()> {
+        let bye = async {
+            self.report(false).await?;
+            self.copy.finish().await
+        };
+        match tokio::time::timeout(Duration::from_secs(2), bye).await {
+            Ok(Err(error)) => tracing::debug!(%error, "the stream ended otherwise"),
+            Ok(Ok(())) | Err(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, message: Option<impl AsRef<[u8]> + Send + Sync>) -> Result<()> {
+        let Some(message) = message else {
+            return Err(Error::new(ErrorKind::Unavailable, "the server has ended the stream of changes")
+                .with_hint("it is going down; the stream goes on where it was"));
+        };
+        let message = message.as_ref();
+        match message.first() {
+            // 'w', where it begins, where the log ends, the time.
+            Some(b'w') => {
+                let data = message.get(25..).unwrap_or_default();
+                self.bytes += data.len() as u64;
+                self.change(data).await
+            }
+            // 'k', where the log has been read to, the time, whether an answer is wanted.
+            Some(b'k') => {
+                let end =
+                    message.get(1..9).and_then(|end| end.first_chunk::<8>()).copied().map(u64::from_be_bytes);
+                let wanted = message.get(17) == Some(&1);
+                if !self.within {
+                    self.idle = self.idle.max(Lsn(end.unwrap_or(0)));
+                    self.hurry |= wanted;
+                }
+                if wanted { self.report(false).await } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn change(&mut self, data: &[u8]) -> Result<()> {
+        match Message::parse(data)? {
+            Message::Begin { .. } => self.within = true,
+            Message::Commit { end } => {
+                self.within = false;
+                self.last = self.last.max(end);
+            }
+            Message::Relation(relation) => self.relation(data, &relation).await?,
+            Message::Insert { relation, new } => {
+                if let Some(table) = self.table(relation)? {
+                    let values = table.values(&new)?;
+                    self.gathered.insert(&table, values);
+                }
+            }
+            Message::Update { relation, old, new } => {
+                if let Some(table) = self.table(relation)? {
+                    self.update(&table, old, &new).await?;
+                }
+            }
+            Message::Delete { relation, old } => {
+                if let Some(table) = self.table(relation)? {
+                    if table.key.is_empty() {
+                        return Err(table.keyless(Change::Delete));
+                    }
+                    let values = table.values(&old.values)?;
+                    self.gathered.delete(&table, values);
+                }
+            }
+            Message::Truncate { relations } => {
+                for relation in relations {
+                    if let Some(table) = self.table(relation)? {
+                        self.gathered.truncate(&table);
+                    }
+                }
+            }
+            Message::Other => {}
+        }
+        Ok(())
+    }
+
+    /// The table of a change; none of one that is not followed.
+    fn table(&self, oid: u32) -> Result<Option<Arc<Known>>> {
+        match self.relations.get(&oid) {
+            Some((_, known)) => Ok(known.clone()),
+            None => {
+                Err(Error::new(ErrorKind::Protocol, format!("the server did not tell of the table {oid}")))
+            }
+        }
+    }
+
+    async fn relation(&mut self, data: &[u8], relation: &Relation<'_>) -> Result<()> {
+        let oid = relation.oid;
+        if self.relations.get(&oid).is_some_and(|(words, _)| words == data) {
+            return Ok(());
+        }
+        let Some(followed) = self.followed.get(&oid).cloned() else {
+            tracing::debug!(table = %TableId::with_schema(relation.schema, relation.name), "not followed");
+            self.relations.insert(oid, (data.to_vec(), None));
+            return Ok(());
+        };
+        let again = self.relations.contains_key(&oid);
+        let shape = now(&mut self.session, &self.options, &followed).await?;
+        let known = Known::new(&mut self.session, followed, relation, shape.as_deref()).await?;
+        if again {
+            tracing::info!(table = %known.followed.asked, columns = known.schema().columns().len(), "the table has other columns");
+        }
+        if self.binary && !known.is_binary() {
+            // Whoever reads next looks at the types again.
+            let text = format!("{} has a column now that comes as text alone", known.followed.asked);
+            return Err(Error::new(ErrorKind::Conflict, text).with_hint("the stream is read again, as text"));
+        }
+        self.relations.insert(oid, (data.to_vec(), Some(Arc::new(known))));
+        Ok(())
+    }
+
+    async fn update(&mut self, table: &Arc<Known>, old: Option<Old<'_>>, new: &[Field<'_>]) -> Result<()> {
+        if table.key.is_empty() {
+            return Err(table.keyless(Change::Update));
+        }
+        let mut values = table.values(new)?;
+        let Some(old) = old else {
+            self.gathered.update(table, values);
+            return Ok(());
+        };
+        let mut before = table.values(&old.values)?;
+        if old.whole {
+            Known::fill(&mut values, &before);
+        }
+        let key = table.key_of(&before);
+        if key == table.key_of(&values) {
+            self.gathered.update(table, values);
+            return Ok(());
+        }
+        // Another key is another row: the old one goes, and the new one has to be known wholly.
+        if let Some(state) = self.gathered.state(table, &key) {
+            Known::fill(&mut values, state);
+        }
+        let found = values.missing.is_empty() || self.look_up(table, &mut values).await?;
+        before.missing.clear();
+        self.gathered.delete(table, before);
+        if found {
+            self.gathered.insert(table, values);
+        }
+        Ok(())
+    }
+
+    /// Reads long values that did not change from the source, where the row has this key still. If it has not, whatever came later to it is
+    /// still to come: it was deleted, or has another key.
+    async fn look_up(&mut self, table: &Known, values: &mut Values) -> Result<bool> {
+        let asked = &table.followed.asked;
+        let catalog = look_up(&mut self.session, asked).await?;
+        table.look_up(&mut self.session, &catalog, values, self.binary).await
+    }
+}
