@@ -123,6 +123,8 @@ impl Gathered {
         if let Some(Run::Ordered { table: own, change: kind, keys, rows }) = runs.last_mut()
             && Arc::ptr_eq(own, table)
             && *kind == change
+            // The server may update rows in any order, and check their other unique values meanwhile.
+            && change != Change::Update
             && rows.first().is_none_or(|first| first.missing == values.missing)
             && (change == Change::Rows || keys.insert(key.clone()))
         {

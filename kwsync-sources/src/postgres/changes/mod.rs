@@ -24,9 +24,10 @@ mod table;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kwsync_core::system::postgres::ddl::quote;
 use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::system::postgres::relations::RelationKind;
-use kwsync_core::system::postgres::wire::{ConnectConfig, Connection, Endpoint};
+use kwsync_core::system::postgres::wire::{ConnectConfig, Connection};
 use kwsync_core::{Error, Input, Result, Split, SplitPosition, TableId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -126,9 +127,7 @@ fn names(options: &PostgresSourceOptions, changes: &ChangesOptions) -> Names {
         // Whoever embeds the source without a job: the tables are the job.
         None => options.tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
     };
-    let host = options.connect.endpoints.first().map(Endpoint::to_string).unwrap_or_default();
-    let database = format!("{host}/{}", options.connect.database);
-    Names::new(&job, &database, changes.slot.as_deref(), changes.publication.as_deref())
+    Names::new(&job, &options.connect.database, changes.slot.as_deref(), changes.publication.as_deref())
 }
 
 /// Looks at the tables, and refuses what cannot be followed.
@@ -269,9 +268,11 @@ pub(super) async fn begin(
         let made = slot::publications(&names, &tables, profile.version.0)?;
         let has = |keyless: bool| tables.iter().any(|table| table.key.is_empty() == keyless);
         for (name, wanted) in [(names.publication.clone(), has(false)), (names.inserts(), has(true))] {
-            let old =
-                format!("DROP PUBLICATION IF EXISTS {}", kwsync_core::system::postgres::ddl::quote(&name)?);
-            connection.simple_query(&old).await?;
+            if !names.publication_given {
+                // One of an earlier life of the job.
+                let old = format!("DROP PUBLICATION IF EXISTS {}", quote(&name)?);
+                connection.simple_query(&old).await?;
+            }
             publications.extend(wanted.then_some(name));
         }
         for sql in made {
