@@ -1,16 +1,21 @@
-//! Inserts, updates and deletes, by logical replication: a copy of the tables as they are at one moment, and the stream of what comes.
+//! Inserts, updates and deletes, by logical replication: a copy of the tables as they are at one moment, and the
+//! stream of what comes.
 //!
-//! A job has a *slot* at the server, by which the server keeps its log until the job has read it, and a *publication*, which says of which tables. The slot is made with a
-//! snapshot; all tables are copied in it, and the stream begins where it ends. Its split is the last, and is opened when the copy is done.
+//! A job has a *slot* at the server, by which the server keeps its log until the job has read it, and a *publication*,
+//! which says of which tables. The slot is made with a snapshot; all tables are copied in it, and the stream begins
+//! where it ends. Its split is the last, and is opened when the copy is done.
 //!
-//! A position of the stream is a place in the log behind a whole transaction. Where the target keeps the checkpoint in the data's own transaction, each transaction of the
-//! source is there once. The server is told that a place has settled only when the target has committed; so the slot is never ahead of the checkpoint, and one
-//! that is shows that it is another slot, which is refused.
+//! A position of the stream is a place in the log behind a whole transaction. Where the target keeps the checkpoint in
+//! the data's own transaction, each transaction of the source is there once. The server is told that a place has
+//! settled only when the target has committed; so the slot is never ahead of the checkpoint, and one that is shows
+//! that it is another slot, which is refused.
 //!
-//! A run that resumes the copy reads what is left in a later snapshot. Its rows are upserted, and the stream begins where it would have: each row is either as it was at the slot's beginning,
-//! or the stream brings what has become of it since.
+//! A run that resumes the copy reads what is left in a later snapshot. Its rows are upserted, and the stream begins
+//! where it would have: each row is either as it was at the slot's beginning, or the stream brings what has become of
+//! it since.
 //!
-//! The protocol: <https://www.postgresql.org/docs/current/protocol-replication.html> and `protocol-logicalrep-message-formats.html`, version 1.
+//! The protocol: <https://www.postgresql.org/docs/current/protocol-replication.html> and
+//! `protocol-logicalrep-message-formats.html`, version 1.
 
 pub(super) mod config;
 mod gather;

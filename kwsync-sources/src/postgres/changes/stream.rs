@@ -320,9 +320,8 @@ impl Stream {
             self.report(false).await?;
             self.copy.finish().await
         };
-        match tokio::time::timeout(Duration::from_secs(2), bye).await {
-            Ok(Err(error)) => tracing::debug!(%error, "the stream ended otherwise"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), bye).await {
+            tracing::debug!(%error, "the stream ended otherwise");
         }
         Ok(())
     }
@@ -461,8 +460,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads long values that did not change from the source, where the row has this key still. If it has not, whatever came later to it is
-    /// still to come: it was deleted, or has another key.
+    /// Reads long values that did not change from the source, where the row has this key still. If it has not,
+    /// whatever came later to it is still to come: it was deleted, or has another key.
     async fn look_up(&mut self, table: &Known, values: &mut Values) -> Result<bool> {
         let asked = &table.followed.asked;
         let catalog = look_up(&mut self.session, asked).await?;
