@@ -157,3 +157,44 @@ fn changes_of_a_long_transaction_come_when_it_is_over() {
     assert_eq!(job.terminate().status(), 143);
     following.forget();
 }
+
+/// A target that does not answer for longer than the source waits for a word: the stream is not lost, since the server's keepalives are
+/// answered all the same.
+#[test]
+fn changes_outlast_a_target_that_is_slow() {
+    let Some(server) = PgServer::shared() else { return };
+    let following = Following::new(server, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (0)");
+    following.sql(&format!("ALTER DATABASE {} SET wal_sender_timeout = '1500ms'", following.from));
+    let mut job = following.start();
+    following.until_equal(&mut job, "t");
+    let sql = format!(
+        "SELECT active_pid FROM pg_replication_slots WHERE database = '{}' AND active",
+        following.from
+    );
+    until("the stream is on", || !server.psql(&following.from, &sql).is_empty());
+    let holder = server.psql(&following.from, &sql);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            server.psql(
+                &following.to,
+                "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(6); COMMIT",
+            )
+        });
+        let locks = format!(
+            "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = '{}')",
+            following.to
+        );
+        until("the table is locked", || server.psql("postgres", &locks) != "0\n");
+        following.sql("INSERT INTO t SELECT g FROM generate_series(1, 1000) g");
+        // More than is gathered while a commit waits.
+        for _ in 0..3 {
+            following.sql(
+                "INSERT INTO t SELECT g FROM generate_series(2000, 60000) g; DELETE FROM t WHERE id >= 2000",
+            );
+        }
+    });
+    following.until_equal(&mut job, "t");
+    assert_eq!(server.psql(&following.from, &sql), holder, "the stream is the one that it was");
+    assert_eq!(job.terminate().status(), 143);
+    following.forget();
+}

@@ -1,8 +1,9 @@
 //! Changes that wait to become batches: the net effect of whole transactions, in an order that the target can take.
 //!
-//! Tables form groups. Of a table that is alone in its group and has no unique index beside its key, the last state of each row counts, and its
-//! deletes come before its updates and inserts. Where tables refer to each other, or rows have other values that must be distinct, changes stay in the order of the
-//! source, and only neighbours of one kind are put together.
+//! Tables form groups. Of a table that is alone in its group and has no unique index beside its key, the last state of
+//! each row counts, and its deletes come before its updates and inserts. Where tables refer to each other, or rows
+//! have other values that must be distinct, changes stay in the order of the source, and only neighbours of one kind
+//! are put together.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -123,6 +124,8 @@ impl Gathered {
         if let Some(Run::Ordered { table: own, change: kind, keys, rows }) = runs.last_mut()
             && Arc::ptr_eq(own, table)
             && *kind == change
+            // The server may update rows in any order, and check their other unique values meanwhile.
+            && change != Change::Update
             && rows.first().is_none_or(|first| first.missing == values.missing)
             && (change == Change::Rows || keys.insert(key.clone()))
         {

@@ -1,16 +1,21 @@
-//! Inserts, updates and deletes, by logical replication: a copy of the tables as they are at one moment, and the stream of what comes.
+//! Inserts, updates and deletes, by logical replication: a copy of the tables as they are at one moment, and the
+//! stream of what comes.
 //!
-//! A job has a *slot* at the server, by which the server keeps its log until the job has read it, and a *publication*, which says of which tables. The slot is made with a
-//! snapshot; all tables are copied in it, and the stream begins where it ends. Its split is the last, and is opened when the copy is done.
+//! A job has a *slot* at the server, by which the server keeps its log until the job has read it, and a *publication*,
+//! which says of which tables. The slot is made with a snapshot; all tables are copied in it, and the stream begins
+//! where it ends. Its split is the last, and is opened when the copy is done.
 //!
-//! A position of the stream is a place in the log behind a whole transaction. Where the target keeps the checkpoint in the data's own transaction, each transaction of the
-//! source is there once. The server is told that a place has settled only when the target has committed; so the slot is never ahead of the checkpoint, and one
-//! that is shows that it is another slot, which is refused.
+//! A position of the stream is a place in the log behind a whole transaction. Where the target keeps the checkpoint in
+//! the data's own transaction, each transaction of the source is there once. The server is told that a place has
+//! settled only when the target has committed; so the slot is never ahead of the checkpoint, and one that is shows
+//! that it is another slot, which is refused.
 //!
-//! A run that resumes the copy reads what is left in a later snapshot. Its rows are upserted, and the stream begins where it would have: each row is either as it was at the slot's beginning,
-//! or the stream brings what has become of it since.
+//! A run that resumes the copy reads what is left in a later snapshot. Its rows are upserted, and the stream begins
+//! where it would have: each row is either as it was at the slot's beginning, or the stream brings what has become of
+//! it since.
 //!
-//! The protocol: <https://www.postgresql.org/docs/current/protocol-replication.html> and `protocol-logicalrep-message-formats.html`, version 1.
+//! The protocol: <https://www.postgresql.org/docs/current/protocol-replication.html> and
+//! `protocol-logicalrep-message-formats.html`, version 1.
 
 pub(super) mod config;
 mod gather;
@@ -24,9 +29,10 @@ mod table;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kwsync_core::system::postgres::ddl::quote;
 use kwsync_core::system::postgres::profile::Profile;
 use kwsync_core::system::postgres::relations::RelationKind;
-use kwsync_core::system::postgres::wire::{ConnectConfig, Connection, Endpoint};
+use kwsync_core::system::postgres::wire::{ConnectConfig, Connection};
 use kwsync_core::{Error, Input, Result, Split, SplitPosition, TableId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -126,9 +132,7 @@ fn names(options: &PostgresSourceOptions, changes: &ChangesOptions) -> Names {
         // Whoever embeds the source without a job: the tables are the job.
         None => options.tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
     };
-    let host = options.connect.endpoints.first().map(Endpoint::to_string).unwrap_or_default();
-    let database = format!("{host}/{}", options.connect.database);
-    Names::new(&job, &database, changes.slot.as_deref(), changes.publication.as_deref())
+    Names::new(&job, &options.connect.database, changes.slot.as_deref(), changes.publication.as_deref())
 }
 
 /// Looks at the tables, and refuses what cannot be followed.
@@ -269,9 +273,11 @@ pub(super) async fn begin(
         let made = slot::publications(&names, &tables, profile.version.0)?;
         let has = |keyless: bool| tables.iter().any(|table| table.key.is_empty() == keyless);
         for (name, wanted) in [(names.publication.clone(), has(false)), (names.inserts(), has(true))] {
-            let old =
-                format!("DROP PUBLICATION IF EXISTS {}", kwsync_core::system::postgres::ddl::quote(&name)?);
-            connection.simple_query(&old).await?;
+            if !names.publication_given {
+                // One of an earlier life of the job.
+                let old = format!("DROP PUBLICATION IF EXISTS {}", quote(&name)?);
+                connection.simple_query(&old).await?;
+            }
             publications.extend(wanted.then_some(name));
         }
         for sql in made {

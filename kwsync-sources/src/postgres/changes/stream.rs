@@ -213,13 +213,14 @@ impl Stream {
         let mut next = Instant::now();
         loop {
             // What is here already is gathered first: the more there is, the fewer commits.
-            while !self.is_full() {
+            self.look_for_the_end();
+            while !self.is_full() && !self.reached {
                 match self.copy.ready()? {
                     Some(message) => self.take(message).await?,
                     None => break,
                 }
+                self.look_for_the_end();
             }
-            self.look_for_the_end();
             let due = self.is_due();
             if self.reached && !due && self.under_way.is_empty() {
                 return self.end().await;
@@ -242,7 +243,7 @@ impl Stream {
                     Ok(permit) => permit.send(Ok(self.batch()?)),
                     Err(_) => return Ok(()),
                 },
-                message = self.copy.next(), if !self.is_full() => self.take(message?).await?,
+                message = self.copy.next(), if !self.is_full() && !self.reached => self.take(message?).await?,
             }
         }
     }
@@ -264,7 +265,7 @@ impl Stream {
         some && self.under_way.len() < COMMITS
     }
 
-    /// Whether the place where the job is to end has been reached.
+    /// Whether the place where the job is to end has been reached: nothing more is read then, however much comes.
     fn look_for_the_end(&mut self) {
         let here = self.last.max(self.idle);
         if !self.within && self.until.is_some_and(|until| here >= until) {
@@ -319,9 +320,8 @@ impl Stream {
             self.report(false).await?;
             self.copy.finish().await
         };
-        match tokio::time::timeout(Duration::from_secs(2), bye).await {
-            Ok(Err(error)) => tracing::debug!(%error, "the stream ended otherwise"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), bye).await {
+            tracing::debug!(%error, "the stream ended otherwise");
         }
         Ok(())
     }
@@ -460,8 +460,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads long values that did not change from the source, where the row has this key still. If it has not, whatever came later to it is
-    /// still to come: it was deleted, or has another key.
+    /// Reads long values that did not change from the source, where the row has this key still. If it has not,
+    /// whatever came later to it is still to come: it was deleted, or has another key.
     async fn look_up(&mut self, table: &Known, values: &mut Values) -> Result<bool> {
         let asked = &table.followed.asked;
         let catalog = look_up(&mut self.session, asked).await?;
