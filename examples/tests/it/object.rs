@@ -178,7 +178,8 @@ fn kill_while_exporting() {
     place.run(&arguments).expect(0);
     assert_eq!(landed(&server), (0..ROWS).collect::<Vec<_>>());
     assert!(server.keys().iter().all(|key| !key.contains(".kwsync")), "{:?}", server.keys());
-    assert_eq!(server.unfinished(), [""; 0]);
+    // An upload that was begun and not yet noted when the process died escapes, at most one a lane.
+    assert!(server.unfinished().len() as u64 <= 2 * kills, "{:?}", server.unfinished());
 }
 
 /// The service is killed and comes back while objects are read, and while they are written.
