@@ -317,6 +317,8 @@ fn external_tables() {
         ),
     );
     let to = postgres.dsn(&database);
+    // The target is there, as INSERT needs it.
+    postgres.psql(&database, "CREATE TABLE example (date date, volume int, open float, note text)");
     let ran = place.run(&["external", "move.sql", "--database", &to, "--jobs", "2"]).expect(3);
     assert!(!ran.err().contains("s3cret+"), "{}", ran.err());
     assert_eq!(

@@ -109,11 +109,18 @@ impl Parser<'_> {
             Some(token) => {
                 let place = token.span.start;
                 let shown = match &token.token {
-                    // A location holds the access key.
-                    Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) => {
-                        "a text in '...'".to_owned()
+                    Token::Word(word) if word.quote_style.is_none() => format!("`{}`", word.value),
+                    Token::Number(text, _) => format!("`{text}`"),
+                    Token::LParen
+                    | Token::RParen
+                    | Token::Comma
+                    | Token::SemiColon
+                    | Token::Period
+                    | Token::Mul => {
+                        format!("`{}`", token.token)
                     }
-                    other => format!("`{other}`"),
+                    // However it is quoted, it may be a location, which holds the access key.
+                    _ => "a quoted text or a sign".to_owned(),
                 };
                 let text =
                     format!("line {}, column {}: {shown} where {wanted} belongs", place.line, place.column);
@@ -139,8 +146,8 @@ impl Parser<'_> {
             return self.insert().map(Statement::Insert);
         }
         let what = if self.take_words(&["CREATE", "TABLE"]) {
-            "CREATE TABLE is not run: a table that is missing is made with the columns of the external table; run the \
-             statement in the database to have it otherwise"
+            "CREATE TABLE is not run: run it in the database, or add create=missing to the database's address to have the \
+             table made with the columns of the external table"
         } else if self.take_words(&["CREATE", "EXTENSION"]) || self.take_words(&["DROP", "EXTENSION"]) {
             "CREATE and DROP EXTENSION mean nothing here: no plug-in is needed"
         } else if self.take_words(&["DROP", "EXTERNAL", "TABLE"]) || self.take_words(&["DROP", "TABLE"]) {
