@@ -32,7 +32,7 @@ pub fn read(name: &str, text: &str, database: &str) -> Result<Translation> {
                         table.name
                     )));
                 }
-                tables.push(table);
+                tables.push(*table);
             }
             Statement::Insert(insert) => {
                 specs.push(pipeline(&insert, &tables, &database, &mut notes, &mut logs)?)

@@ -40,7 +40,7 @@ pub(super) struct Insert {
 
 #[derive(Debug)]
 pub(super) enum Statement {
-    Create(ExternalTable),
+    Create(Box<ExternalTable>),
     Insert(Insert),
     /// One that is passed over, with the reason.
     Other(String),
@@ -137,10 +137,10 @@ impl Parser<'_> {
     fn statement(&mut self) -> Result<Statement> {
         let readable = self.take_words(&["CREATE", "READABLE", "EXTERNAL", "TABLE"]);
         if readable || self.take_words(&["CREATE", "EXTERNAL", "TABLE"]) {
-            return self.external(false).map(Statement::Create);
+            return self.external(false).map(|table| Statement::Create(Box::new(table)));
         }
         if self.take_words(&["CREATE", "WRITABLE", "EXTERNAL", "TABLE"]) {
-            return self.external(true).map(Statement::Create);
+            return self.external(true).map(|table| Statement::Create(Box::new(table)));
         }
         if self.take_words(&["INSERT", "INTO"]) {
             return self.insert().map(Statement::Insert);
