@@ -1,7 +1,7 @@
 //! One run of a job in one place of a bucket: its uploads, which commits they belong to, and what a run that died has left.
 //!
 //! `.kwsync/JOB/run-GENERATION-TOKEN/` holds `run`, which is there as long as the run has the job, and for each lane
-//! `uploads-N.json`, the uploads since its last commit, and `lane-N.json`, its last commit. There are no conditions to be
+//! `uploads-N.json`, the uploads since its last commit, and `lane-N-NUMBER.json`, its last commit. There are no conditions to be
 //! had everywhere, and no renaming, so a run is fenced off like this: whoever takes over removes `run` and then reads what
 //! uploads there are, and gives them up; whoever commits has written its uploads down before it looks for `run`, and
 //! completes them after. One of the two sees the other.
@@ -33,6 +33,8 @@ pub(super) struct Session {
     state: String,
     own: String,
     objects: AtomicU64,
+    /// How many commits were written down: each under a key of its own, so that whoever undoes one removes no other.
+    written: AtomicU64,
     /// What each lane has begun and not committed.
     uploads: Mutex<BTreeMap<usize, Vec<Upload>>>,
     /// The last commits, by the keys under which they are written down: those of our lanes, and those of dead runs
@@ -74,6 +76,7 @@ impl Session {
             state,
             own,
             objects: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             uploads: Mutex::default(),
             commits: Mutex::default(),
         };
@@ -146,8 +149,10 @@ impl Session {
         format!("{}run", self.own)
     }
 
+    /// The key under which the next commit of a lane is written down.
     fn lane(&self, lane: usize) -> String {
-        format!("{}lane-{lane}.json", self.own)
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        format!("{}lane-{lane}-{number}.json", self.own)
     }
 
     fn fenced(&self) -> Error {
@@ -225,23 +230,28 @@ impl Session {
         Ok(())
     }
 
-    /// Makes objects of whole uploads, together with the checkpoints that go with them.
+    /// Makes objects of whole uploads, together with the checkpoints that go with them. `last` is the key of what the
+    /// same writer has committed before, which has been recorded since, and that of this commit in the end.
     pub(super) async fn commit(
         &self,
         lane: usize,
         checkpoints: &[Checkpoint],
         whole: Vec<Whole>,
+        last: &mut Option<String>,
     ) -> Result<()> {
         if whole.is_empty() {
             return Ok(());
         }
+        let mut written = None;
         if !checkpoints.is_empty() {
             let marks = checkpoints.iter().map(|c| Mark { split: c.split.to_string(), sequence: c.sequence });
             let uploads = whole.iter().map(|whole| whole.upload.clone()).collect();
             let commit = Commit { checkpoints: marks.collect(), uploads };
             // Known before it is written: it may be there although the answer was lost.
-            self.lock_commits().insert(self.lane(lane), commit.clone());
-            self.write(&self.lane(lane), &commit).await?;
+            let key = self.lane(lane);
+            self.lock_commits().insert(key.clone(), commit.clone());
+            self.write(&key, &commit).await?;
+            written = Some(key);
         }
         if self.client.head(&self.run()).await?.is_none() {
             return Err(self.fenced());
@@ -259,20 +269,29 @@ impl Session {
             joined(Some(ended)).map_err(in_doubt)?;
         }
         self.lock_uploads().remove(&lane);
+        if let Some(written) = written
+            && let Some(before) = last.replace(written)
+            && let Err(error) = self.forget(&before).await
+        {
+            // It goes with the state of the job, and says nothing that is wrong until then.
+            tracing::debug!(%error, "the record of a commit is left");
+        }
         Ok(())
     }
 
-    /// Forgets a lane's last commit, which has been recorded, when the lane ends.
-    pub(super) async fn end_lane(&self, lane: usize) -> Result<()> {
-        let known = self.lock_commits().remove(&self.lane(lane)).is_some();
-        if known {
-            self.client.delete(&self.lane(lane)).await?;
-        }
+    /// Forgets a commit that has been recorded.
+    pub(super) async fn forget(&self, key: &str) -> Result<()> {
+        self.client.delete(key).await?;
+        self.lock_commits().remove(key);
         Ok(())
     }
 
     /// Removes the state of the job, which has ended well.
     pub(super) async fn end(&self) -> Result<()> {
+        if self.client.head(&self.run()).await?.is_none() {
+            // A later run has the job, and what is there is its own.
+            return Ok(());
+        }
         for key in self.keys().await? {
             self.client.delete(&key).await?;
         }

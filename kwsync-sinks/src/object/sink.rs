@@ -109,7 +109,11 @@ impl Sink for ObjectSink {
         Ok(plan)
     }
 
-    async fn start(&self, _run: &Run) -> Result<()> {
+    async fn start(&self, run: &Run) -> Result<()> {
+        if run.shared {
+            return Err(Error::config("processes that share an input cannot write into one place of a bucket: each would take the job from the other")
+                .with_hint("run one process with several lanes (--jobs), or give each its own group and folder"));
+        }
         self.shared.check().await
     }
 

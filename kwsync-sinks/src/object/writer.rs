@@ -36,6 +36,8 @@ pub struct ObjectWriter {
     whole: Vec<Whole>,
     /// What the commit will settle.
     pending: Settled,
+    /// The record of the last commit.
+    last: Option<String>,
     /// What was begun and has not come to its end.
     under_way: Option<Call>,
 }
@@ -86,7 +88,9 @@ impl Writer for ObjectWriter {
         self.under_way = Some(Call::Commit);
         let closed = async {
             let settled = self.commit(&[]).await?;
-            self.session.end_lane(self.lane).await?;
+            if let Some(last) = self.last.take() {
+                self.session.forget(&last).await?;
+            }
             Ok(settled)
         };
         let closed = closed.await;
@@ -105,6 +109,7 @@ impl ObjectWriter {
             open: BTreeMap::new(),
             whole: Vec::new(),
             pending: Settled::default(),
+            last: None,
             under_way: None,
         }
     }
@@ -245,7 +250,7 @@ impl ObjectWriter {
             self.end(table).await?;
         }
         let whole = std::mem::take(&mut self.whole);
-        self.session.commit(self.lane, checkpoints, whole).await?;
+        self.session.commit(self.lane, checkpoints, whole, &mut self.last).await?;
         Ok(std::mem::take(&mut self.pending))
     }
 }

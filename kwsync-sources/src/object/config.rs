@@ -9,7 +9,7 @@ use crate::file::{Compression, by_ending};
 /// The parameters, beside those of the format.
 pub static PARAMS: &[Param] = &object::joined::<{ object::PARAMS.len() + OWN.len() }>(&object::PARAMS, &OWN);
 
-const OWN: [Param; 6] = [
+const OWN: [Param; 10] = [
     Param::text("prefix", "how the keys of the objects begin, literally"),
     Param::text("dir", "a folder, which ends in /: its objects, without those in folders of it"),
     Param::text(
@@ -20,6 +20,10 @@ const OWN: [Param; 6] = [
         .with_aliases(&["compressiontype"])
         .with_default("auto"),
     Param::size("chunk", "bytes handed on at a time, from 4KiB to 64MiB").with_default("1MiB"),
+    Param::int("compressionlevel", 1, 9, "for writing only").ignored(),
+    Param::int("oss_flush_block_size", 1, 128, "for writing only").ignored(),
+    Param::int("oss_file_max_size", 8, 4_000, "for writing only").ignored(),
+    Param::int("num_parallel_worker", 1, 8, "for writing only").ignored(),
     Param::text("table", "the table of objects that name none; default: the folder or the object's name"),
 ];
 

@@ -145,6 +145,18 @@ const HOW: &[&str] = &[
     "async",
 ];
 
+/// The same of object storage alone: elsewhere some of these names mean what is read.
+const HOW_OF_BUCKETS: &[&str] = &[
+    "id",
+    "access_key_id",
+    "accessKeyId",
+    "region",
+    "addressing",
+    "chunk",
+    "buffer_bytes",
+    "oss_flush_block_size",
+];
+
 impl Dsn {
     /// An address of `driver` and a path, as `driver:path` is; nothing in `path` is decoded.
     pub fn of_path(driver: &str, path: impl Into<String>) -> Self {
@@ -370,6 +382,11 @@ impl Dsn {
     pub fn identity(&self) -> String {
         let mut known = self.clone();
         known.params.retain(|param| !HOW.contains(&param.name.as_str()));
+        if matches!(self.driver(), "s3" | "oss") {
+            // Whose access key it is says nothing of the bucket, and a temporary key is another one every day.
+            known.user = None;
+            known.params.retain(|param| !HOW_OF_BUCKETS.contains(&param.name.as_str()));
+        }
         known.canonical()
     }
 

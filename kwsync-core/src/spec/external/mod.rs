@@ -21,7 +21,8 @@ use parse::{ExternalTable, Insert, Statement};
 /// and for a text without an `INSERT`; `Unsupported` for what has no counterpart here, by its name.
 pub fn read(name: &str, text: &str, database: &str) -> Result<Translation> {
     let database: Dsn = database.parse().map_err(|error: Error| error.context("the database"))?;
-    let (mut tables, mut specs, mut notes) = (Vec::<ExternalTable>::new(), Vec::new(), Vec::new());
+    let (mut tables, mut specs) = (Vec::<ExternalTable>::new(), Vec::new());
+    let (mut notes, mut logs) = (Vec::new(), Vec::new());
     for statement in parse::statements(text).map_err(|error| error.context(name))? {
         match statement {
             Statement::Create(table) => {
@@ -31,9 +32,11 @@ pub fn read(name: &str, text: &str, database: &str) -> Result<Translation> {
                         table.name
                     )));
                 }
-                tables.push(table);
+                tables.push(*table);
             }
-            Statement::Insert(insert) => specs.push(pipeline(&insert, &tables, &database, &mut notes)?),
+            Statement::Insert(insert) => {
+                specs.push(pipeline(&insert, &tables, &database, &mut notes, &mut logs)?)
+            }
             Statement::Other(what) => notes.push(what),
         }
     }
@@ -50,6 +53,7 @@ fn pipeline(
     tables: &[ExternalTable],
     database: &Dsn,
     notes: &mut Vec<String>,
+    logs: &mut Vec<String>,
 ) -> Result<PipelineSpec> {
     let external = |name: &str| tables.iter().find(|table| table.name == name);
     let from = insert.from.as_deref();
@@ -89,7 +93,7 @@ fn pipeline(
         )
         .with_hint("write SELECT *, and choose and change columns by -T (see docs/transforms.md)"));
     }
-    import(insert, table, database, notes)
+    import(insert, table, database, notes, logs)
 }
 
 /// Out of the bucket.
@@ -98,6 +102,7 @@ fn import(
     table: &ExternalTable,
     database: &Dsn,
     notes: &mut Vec<String>,
+    logs: &mut Vec<String>,
 ) -> Result<PipelineSpec> {
     let Some(columns) = &table.columns else {
         return Err(Error::new(
@@ -108,13 +113,17 @@ fn import(
     };
     let (schema, target) = split_name(&insert.into);
     let from = located(table).with_param("columns", Some(columns.clone())).with_param("table", Some(target));
-    let to = match schema.filter(|_| !database.has("schema")) {
-        Some(schema) => database.clone().with_param("schema", Some(schema)),
-        None => database.clone(),
-    };
+    let mut to = database.clone();
+    if let Some(schema) = schema.filter(|_| !database.has("schema")) {
+        to = to.with_param("schema", Some(plain(&schema)));
+    }
+    if !database.has("create") {
+        // As INSERT has it: a table that is not there, or lacks a column of this name, is an error.
+        to = to.with_param("create", Some("never".to_owned()));
+    }
     let mut spec = PipelineSpec::new(from.to_string_with_secrets(), to.to_string_with_secrets());
     if let Some(log) = &table.log {
-        let file = format!("{log}.jsonl");
+        let file = log_file(log, logs);
         notes.push(format!("rows of {} that cannot be loaded go to the file {file}", table.name));
         spec.errors = ErrorPolicy::Reject(file.into());
     }
@@ -133,16 +142,16 @@ fn export(insert: &Insert, table: &ExternalTable, database: &Dsn) -> PipelineSpe
     let from = match (&insert.from, insert.all) {
         (Some(from), true) => {
             let (schema, name) = split_name(from);
-            let from = database.clone().with_param("table", Some(name));
+            let from = database.clone().with_param("table", Some(plain(&name)));
             match schema.filter(|_| !database.has("schema")) {
-                Some(schema) => from.with_param("schema", Some(schema)),
+                Some(schema) => from.with_param("schema", Some(plain(&schema))),
                 None => from,
             }
         }
         _ => database
             .clone()
-            .with_param("query", Some(insert.select.clone()))
-            .with_param("table", Some(table.name.clone())),
+            .with_param("query", Some(plain(&insert.select)))
+            .with_param("table", Some(plain(&table.name))),
     };
     PipelineSpec::new(from.to_string_with_secrets(), located(table).to_string_with_secrets())
 }
@@ -159,6 +168,26 @@ fn located(table: &ExternalTable) -> Dsn {
         .chain(options)
         .fold(dsn, |dsn, (name, value)| dsn.with_param(name, Some(value)))
         .literal()
+}
+
+/// A text of the file as a parameter of an address that is expanded: `$$` stands for `$` there.
+fn plain(text: &str) -> String {
+    text.replace("$$", "$$$$")
+}
+
+/// The file of rejects that are logged under a name, in the present folder whatever the name is; one that another statement
+/// has is not written over.
+fn log_file(name: &str, taken: &mut Vec<String>) -> String {
+    let stem: String =
+        name.chars().map(|c| if c.is_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' }).collect();
+    let mut file = format!("{stem}.jsonl");
+    let mut number = 1;
+    while taken.contains(&file) {
+        number += 1;
+        file = format!("{stem}-{number}.jsonl");
+    }
+    taken.push(file.clone());
+    file
 }
 
 /// Schema, where there is one, and table.

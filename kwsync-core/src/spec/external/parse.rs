@@ -40,7 +40,7 @@ pub(super) struct Insert {
 
 #[derive(Debug)]
 pub(super) enum Statement {
-    Create(ExternalTable),
+    Create(Box<ExternalTable>),
     Insert(Insert),
     /// One that is passed over, with the reason.
     Other(String),
@@ -109,11 +109,18 @@ impl Parser<'_> {
             Some(token) => {
                 let place = token.span.start;
                 let shown = match &token.token {
-                    // A location holds the access key.
-                    Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) => {
-                        "a text in '...'".to_owned()
+                    Token::Word(word) if word.quote_style.is_none() => format!("`{}`", word.value),
+                    Token::Number(text, _) => format!("`{text}`"),
+                    Token::LParen
+                    | Token::RParen
+                    | Token::Comma
+                    | Token::SemiColon
+                    | Token::Period
+                    | Token::Mul => {
+                        format!("`{}`", token.token)
                     }
-                    other => format!("`{other}`"),
+                    // However it is quoted, it may be a location, which holds the access key.
+                    _ => "a quoted text or a sign".to_owned(),
                 };
                 let text =
                     format!("line {}, column {}: {shown} where {wanted} belongs", place.line, place.column);
@@ -130,17 +137,17 @@ impl Parser<'_> {
     fn statement(&mut self) -> Result<Statement> {
         let readable = self.take_words(&["CREATE", "READABLE", "EXTERNAL", "TABLE"]);
         if readable || self.take_words(&["CREATE", "EXTERNAL", "TABLE"]) {
-            return self.external(false).map(Statement::Create);
+            return self.external(false).map(|table| Statement::Create(Box::new(table)));
         }
         if self.take_words(&["CREATE", "WRITABLE", "EXTERNAL", "TABLE"]) {
-            return self.external(true).map(Statement::Create);
+            return self.external(true).map(|table| Statement::Create(Box::new(table)));
         }
         if self.take_words(&["INSERT", "INTO"]) {
             return self.insert().map(Statement::Insert);
         }
         let what = if self.take_words(&["CREATE", "TABLE"]) {
-            "CREATE TABLE is not run: a table that is missing is made with the columns of the external table; run the \
-             statement in the database to have it otherwise"
+            "CREATE TABLE is not run: run it in the database, or add create=missing to the database's address to have the \
+             table made with the columns of the external table"
         } else if self.take_words(&["CREATE", "EXTENSION"]) || self.take_words(&["DROP", "EXTENSION"]) {
             "CREATE and DROP EXTENSION mean nothing here: no plug-in is needed"
         } else if self.take_words(&["DROP", "EXTERNAL", "TABLE"]) || self.take_words(&["DROP", "TABLE"]) {

@@ -73,7 +73,9 @@ fn the_examples_of_the_manual() {
         given("columns"),
         "\"date\" text, \"time\" text, \"open\" float, \"high\" float, \"low\" float, \"volume\" int"
     );
-    assert_eq!((given("table"), dsn(&first.to)), ("example", DATABASE.parse().unwrap()));
+    assert_eq!((given("table"), dsn(&first.to).get("create")), ("example", Some("never")));
+    let made_by_us = read("x.sql", EXAMPLES, "adb://me:pw@h:3432/db?create=missing").unwrap();
+    assert_eq!(dsn(&made_by_us.specs[0].to).get("create"), Some("missing"));
     assert_eq!(first.errors, ErrorPolicy::Reject("ossexample.jsonl".into()));
     assert_eq!(first.max_errors, "5".parse().unwrap());
     let from = dsn(&second.from);
@@ -122,6 +124,30 @@ fn options_of_formats() {
     );
     assert_eq!(from.get("query"), Some("SELECT a, b -- two\n        FROM s.t WHERE a > ';'"));
     assert_eq!(from.get("table"), Some("e"));
+}
+
+#[test]
+fn files_of_rejects() {
+    let text =
+        "CREATE EXTERNAL TABLE e (a int) LOCATION ('oss://h prefix=p id=i key=k bucket=b') FORMAT 'CSV'
+        LOG ERRORS INTO \"../../etc/x\"; INSERT INTO t SELECT * FROM e; INSERT INTO u SELECT * FROM e;";
+    let made = read("x.sql", text, DATABASE).unwrap();
+    let files = ["______etc_x.jsonl", "______etc_x-2.jsonl"];
+    for (spec, file) in made.specs.iter().zip(files) {
+        assert_eq!(spec.errors, ErrorPolicy::Reject(file.into()));
+        assert!(made.notes.iter().any(|note| note.ends_with(file)), "{:?}", made.notes);
+    }
+}
+
+#[test]
+fn no_form_of_quotes_shows_a_secret() {
+    for quoted in
+        ["\"oss://h key=hunter2\"", "$$oss://h key=hunter2$$", "N'oss://h key=hunter2'", "U&'key=hunter2'"]
+    {
+        let text = format!("CREATE EXTERNAL TABLE e (a int) LOCATION({quoted}) FORMAT 'CSV'");
+        let error = read("x.sql", &text, DATABASE).unwrap_err();
+        assert!(!format!("{error:?}{}", error.report()).contains("hunter2"), "{error:?}");
+    }
 }
 
 #[test]

@@ -151,6 +151,14 @@ impl ObjectClient {
         fault(&format!("cannot {doing} {}", self.place(key)), &self.options.bucket, error)
     }
 
+    /// What is small comes soon, or never.
+    async fn patient<T>(&self, doing: &str, key: &str, asking: impl Future<Output = T>) -> Result<T> {
+        timeout(PATIENCE, asking).await.map_err(|_| {
+            let text = format!("cannot {doing} {}: no answer within {PATIENCE:?}", self.place(key));
+            Error::new(ErrorKind::Timeout, text)
+        })
+    }
+
     fn path(&self, key: &str) -> Result<Path> {
         Path::parse(key).ok().filter(|path| path.as_ref() == key).ok_or_else(|| {
             let text = format!("{} is no key that can be read or written here", self.place(key));
@@ -164,7 +172,7 @@ impl ObjectClient {
     /// What the service says.
     pub async fn check(&self) -> Result<()> {
         let first = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
-        match self.store.list_paginated(None, first).await {
+        match self.patient("list", "", self.store.list_paginated(None, first)).await? {
             // A key that cannot be named is no fault of the bucket.
             Ok(_) | Err(object_store::Error::InvalidPath { .. }) => Ok(()),
             Err(error) => Err(self.fault("list", "", error)),
@@ -187,10 +195,7 @@ impl ObjectClient {
             };
             let listing =
                 self.store.list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options);
-            let page = timeout(PATIENCE, listing).await.map_err(|_| {
-                let text = format!("cannot list {}: no answer within {PATIENCE:?}", self.place(prefix));
-                Error::new(ErrorKind::Timeout, text)
-            })?;
+            let page = self.patient("list", prefix, listing).await?;
             let page = page.map_err(|error| self.fault("list", prefix, error))?;
             let objects = page.result.objects.into_iter().map(ObjectInfo::of);
             found.extend(objects.filter(|object| object.size > 0 && object.key.starts_with(prefix)));
@@ -206,7 +211,7 @@ impl ObjectClient {
     /// # Errors
     /// What the service says; `Config` for a key that cannot be named.
     pub async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        match self.store.head(&self.path(key)?).await {
+        match self.patient("read", key, self.store.head(&self.path(key)?)).await? {
             Ok(meta) => Ok(Some(ObjectInfo::of(meta))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => {
@@ -271,8 +276,10 @@ impl ObjectClient {
     /// # Errors
     /// What the service says.
     pub async fn read_small(&self, key: &str) -> Result<Option<Bytes>> {
-        match self.store.get(&self.path(key)?).await {
-            Ok(got) => got.bytes().await.map(Some).map_err(|error| self.fault("read", key, error)),
+        let path = self.path(key)?;
+        let reading = async { self.store.get(&path).await?.bytes().await };
+        match self.patient("read", key, reading).await? {
+            Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.fault("read", key, error)),
         }
@@ -283,7 +290,9 @@ impl ObjectClient {
     /// # Errors
     /// What the service says.
     pub async fn write_small(&self, key: &str, bytes: impl Into<Bytes>) -> Result<()> {
-        let written = self.store.put(&self.path(key)?, PutPayload::from(bytes.into())).await;
+        let path = self.path(key)?;
+        let writing = self.store.put(&path, PutPayload::from(bytes.into()));
+        let written = self.patient("write", key, writing).await?;
         written.map(drop).map_err(|error| self.fault("write", key, error))
     }
 
@@ -303,7 +312,8 @@ impl ObjectClient {
     /// # Errors
     /// What the service says.
     pub async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        let id = self.store.create_multipart(&self.path(key)?).await;
+        let path = self.path(key)?;
+        let id = self.patient("write", key, self.store.create_multipart(&path)).await?;
         let id = id.map_err(|error| self.fault("write", key, error))?;
         Ok(Upload { key: key.to_owned(), id })
     }
@@ -329,7 +339,9 @@ impl ObjectClient {
     /// What the service says; `Fenced` if somebody has aborted the upload.
     pub async fn complete_upload(&self, upload: &Upload, parts: Vec<UploadedPart>) -> Result<()> {
         let parts = parts.into_iter().map(|part| PartId { content_id: part.0 }).collect();
-        match self.store.complete_multipart(&self.path(&upload.key)?, &upload.id, parts).await {
+        let path = self.path(&upload.key)?;
+        let completing = self.store.complete_multipart(&path, &upload.id, parts);
+        match self.patient("write", &upload.key, completing).await? {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = self.upload_fault(upload, error);
@@ -348,7 +360,9 @@ impl ObjectClient {
     /// # Errors
     /// What else the service says.
     pub async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        match self.store.abort_multipart(&self.path(&upload.key)?, &upload.id).await {
+        let path = self.path(&upload.key)?;
+        let aborting = self.store.abort_multipart(&path, &upload.id);
+        match self.patient("give up the upload of", &upload.key, aborting).await? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => {
                 let error = self.fault("give up the upload of", &upload.key, error);

@@ -274,7 +274,10 @@ impl Place {
         };
         let endpoint = match (endpoint, service) {
             (None, Service::Oss) => match params.text("region") {
-                Some(region) => Some(format!("https://{region}.aliyuncs.com")),
+                Some(region) => {
+                    let region = region.strip_prefix("oss-").unwrap_or(region);
+                    Some(format!("https://oss-{region}.aliyuncs.com"))
+                }
                 None => {
                     return Err(Error::config("an address of OSS names no endpoint").with_hint(
                         "add endpoint=https://oss-cn-hangzhou.aliyuncs.com, as the bucket's page shows it",
