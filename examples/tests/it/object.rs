@@ -1,7 +1,7 @@
 //! Objects of a bucket, read and written by the command, against s3s-fs.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use kwsync_core::testkit::{PgServer, S3Server};
@@ -41,12 +41,16 @@ fn landed(server: &S3Server) -> Vec<u64> {
     found
 }
 
-/// Files of a folder for each table, put together.
+/// Files of a folder for each table, unpacked and put together.
 fn tables(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> BTreeMap<String, Vec<u8>> {
     let mut tables: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for (path, bytes) in files {
         let folder = path.rsplit('/').nth(1).unwrap().to_owned();
-        tables.entry(folder).or_default().extend(bytes);
+        let table = tables.entry(folder).or_default();
+        match bytes.starts_with(&[0x1f, 0x8b]) {
+            true => drop(flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(table).unwrap()),
+            false => table.extend(bytes),
+        }
     }
     tables
 }
