@@ -6,3 +6,7 @@ pub mod kwdb;
 pub mod made;
 pub mod mysql;
 pub mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod stream;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod tls;

@@ -16,7 +16,6 @@ mod pipeline;
 mod query;
 mod rows;
 mod startup;
-mod stream;
 mod tls;
 
 pub use config::{ConnectConfig, Endpoint, SslMode};
