@@ -200,7 +200,8 @@ fn long_packets_come_in_several_frames() {
         let mut bytes = Vec::new();
         let number = add_packet(&mut bytes, 250, [&packet[..1], &packet[1..]]);
         add_packet(&mut bytes, number, [b"then", &[]]);
-        let mut input = Input { number: 250, ..Input::default() };
+        let mut input = Input::default();
+        input.number = 250;
         let mut read = Vec::new();
         runtime().block_on(async {
             let mut rest = bytes.as_slice();
@@ -214,7 +215,8 @@ fn long_packets_come_in_several_frames() {
         });
         assert!(read == [packet, b"then".to_vec()], "{length}");
     }
-    let mut input = Input { number: 1, ..Input::default() };
+    let mut input = Input::default();
+    input.number = 1;
     runtime().block_on(async {
         let mut bytes: &[u8] = &[0, 0, 0, 2];
         input.fill(&mut bytes).await.unwrap();
