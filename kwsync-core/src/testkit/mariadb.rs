@@ -257,7 +257,9 @@ impl MariaServer {
             "--innodb-log-file-size=64M",
         ]);
         if self.tls {
-            for (option, file) in [("ssl-ca", "ca.crt"), ("ssl-cert", "server.crt"), ("ssl-key", "server.key")] {
+            for (option, file) in
+                [("ssl-ca", "ca.crt"), ("ssl-cert", "server.crt"), ("ssl-key", "server.key")]
+            {
                 keeper.arg(format!("--{option}={}", self.top.join(file).display()));
             }
         }

@@ -18,6 +18,9 @@ use super::config::ZeroDates;
 /// Bytes of a block of text. Left to itself a builder grows them to 2 MiB, of which each column of each batch keeps one alive.
 const BLOCK_BYTES: u32 = 64 << 10;
 
+/// The most days of a time. Servers send up to 34; so many nanoseconds fit into 64 bits.
+pub(super) const MOST_DAYS: u32 = 100_000;
+
 /// Why a value cannot be taken.
 pub(super) struct Fault {
     pub(super) code: &'static str,
@@ -199,38 +202,45 @@ fn decimal128(cell: Cell<'_>, scale: i8) -> Result<i128, Fault> {
     }
 }
 
-/// A plain number of up to 18 digits; the others take the long way, which says what is wrong.
+/// A plain number of up to 38 digits; the others take the long way, which says what is wrong.
 fn quick_decimal(bytes: &[u8], scale: i8) -> Option<i128> {
+    const CHUNK: u32 = 18;
     let (negative, text) = match bytes.split_first() {
         Some((b'-', rest)) => (true, rest),
         _ => (false, bytes),
     };
-    // With a point 19 characters; so many digits never overflow.
-    if text.len() > 19 {
-        return None;
-    }
-    let (mut number, mut digits, mut point) = (0_i64, 0, None);
+    // Digits are gathered by so many as 64 bits hold. What is too long wraps, and is not taken in the end.
+    let (mut number, mut chunk, mut in_chunk, mut digits, mut point) = (0_i128, 0_i64, 0, 0, None);
     for (at, byte) in text.iter().enumerate() {
         match byte {
             b'0'..=b'9' => {
                 digits += 1;
-                number = number.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
+                chunk = chunk * 10 + i64::from(byte - b'0');
+                in_chunk += 1;
+                if in_chunk == CHUNK {
+                    number = number.wrapping_mul(10_i128.pow(CHUNK)).wrapping_add(chunk.into());
+                    (chunk, in_chunk) = (0, 0);
+                }
             }
             b'.' if point.is_none() => point = Some(at),
             _ => return None,
         }
     }
-    if !(1..=18).contains(&digits) {
+    if !(1..=38).contains(&digits) {
         return None;
+    }
+    if digits < CHUNK {
+        number = chunk.into();
+    } else {
+        number = number * 10_i128.pow(in_chunk) + i128::from(chunk);
     }
     let behind = point.map_or(0, |at| text.len() - at - 1);
     let lacking = usize::try_from(scale).ok()?.checked_sub(behind)?;
-    let number = if negative { -number } else { number };
-    match lacking {
-        // As servers send it.
-        0 => Some(number.into()),
-        _ => i128::from(number).checked_mul(10_i128.checked_pow(u32::try_from(lacking).ok()?)?),
+    // Servers send all digits behind the point.
+    if lacking > 0 {
+        number = number.checked_mul(10_i128.checked_pow(u32::try_from(lacking).ok()?)?)?;
     }
+    Some(if negative { -number } else { number })
 }
 
 /// A decimal as an integer of `scale` digits behind the point.
@@ -296,6 +306,9 @@ fn moment(cell: Cell<'_>, zero_dates: ZeroDates) -> Result<Option<(i32, i64)>, F
 /// Microseconds of a time, below zero too.
 fn span(cell: Cell<'_>) -> Result<i64, Fault> {
     let Cell::Time(negative, days, hours, minutes, seconds, micros) = cell else { return Err(bad(cell)) };
+    if days > MOST_DAYS {
+        return Err(bad(cell));
+    }
     let total =
         (i64::from(days) * 24 + i64::from(hours)) * 3600 + i64::from(minutes) * 60 + i64::from(seconds);
     let total = total * 1_000_000 + i64::from(micros);
@@ -459,7 +472,11 @@ mod tests {
         for (text, scale, number) in [
             ("0", 0, 0),
             ("-12.5", 3, -12_500),
-            ("999999999999999999", 2, 99_999_999_999_999_999_900),
+            ("18446744073709551615", 2, 1_844_674_407_370_955_161_500),
+            ("12345678901234567.8", 2, 1_234_567_890_123_456_780),
+            ("123456789012345678", 0, 123_456_789_012_345_678),
+            ("12345678901234567.89", 2, 1_234_567_890_123_456_789),
+            ("-9999999999999999999999999999.9999999999", 10, -(10_i128.pow(38) - 1)),
             ("-9999999999.99999999", 8, -999_999_999_999_999_999),
             ("-0.000001", 6, -1),
             ("7", 30, 7 * 10_i128.pow(30)),
@@ -471,7 +488,11 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["", "-", ".", "1e5", "1.2.3", "1234567890123456789", "123456789.0123456789", "1.234"] {
+        let too_long = ["9".repeat(37), "9".repeat(39), "9".repeat(400)];
+        for text in ["", "-", ".", "1e5", "1.2.3", "1.234", "--1"]
+            .into_iter()
+            .chain(too_long.iter().map(String::as_str))
+        {
             assert_eq!(quick_decimal(text.as_bytes(), 2), None, "{text}");
         }
     }

@@ -10,8 +10,8 @@ use kwsync_core::system::mysql::ddl::{bytes_literal, literal};
 use kwsync_core::system::mysql::session::error;
 use kwsync_core::system::mysql::wire::{self, Cell, Malformed};
 use kwsync_core::{
-    Column, DecodeCounts, Decoded, Error, ErrorKind, Input, Origin, Position, Reader, RecordRef, Reject, Result,
-    Schema, Segment, SourceBatch, SplitPosition, Stage, TableBatch, TableId,
+    Column, DecodeCounts, Decoded, Error, ErrorKind, Input, Origin, Position, Reader, RecordRef, Reject,
+    Result, Schema, Segment, SourceBatch, SplitPosition, Stage, TableBatch, TableId,
 };
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Value};
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::config::ZeroDates;
 use super::cursor::Cursor;
-use super::decode::Columns;
+use super::decode::{Columns, MOST_DAYS};
 use super::source::{Lane, Session, Sessions};
 use crate::relational::{Batches, Follow};
 
@@ -106,7 +106,9 @@ impl Reading {
                 .read(|row| {
                     taken = self.take(row.cells(), &mut making);
                     match &taken {
-                        Ok(()) if !making.is_full(self.batch_rows, self.batch_bytes) => ControlFlow::Continue(()),
+                        Ok(()) if !making.is_full(self.batch_rows, self.batch_bytes) => {
+                            ControlFlow::Continue(())
+                        }
                         _ => ControlFlow::Break(()),
                     }
                 })
@@ -212,7 +214,7 @@ impl Reading {
                 Err(_) => bytes_literal(bytes),
             },
             Value::Float(_) | Value::Double(_) => return Err(no_key(self, "is a float")),
-            other => other.as_sql(false),
+            other => sql(other, false),
         })
     }
 
@@ -264,7 +266,14 @@ impl Making {
         zero_dates: ZeroDates,
     ) -> Result<Self> {
         let columns = Columns::new(schema, zero_dates)?;
-        Ok(Self { columns, schema: Arc::clone(schema), table: table.clone(), input, rejects: Vec::new(), record: 0 })
+        Ok(Self {
+            columns,
+            schema: Arc::clone(schema),
+            table: table.clone(),
+            input,
+            rejects: Vec::new(),
+            record: 0,
+        })
     }
 
     pub(super) fn is_full(&self, rows: usize, bytes: usize) -> bool {
@@ -281,7 +290,7 @@ impl Making {
         let columns = self.schema.columns();
         let text = cells
             .take(columns.len())
-            .map(|cell| cell.map(|cell| Value::from(cell).as_sql(true)))
+            .map(|cell| cell.map(|cell| sql(&cell.into(), true)))
             .collect::<Result<Vec<_>, _>>()?;
         let name = columns.get(at).map(Column::name).unwrap_or_default();
         self.rejects.push(Reject {
@@ -313,6 +322,15 @@ impl Making {
         let base = Position { record: first, ..Position::default() };
         let segment = Segment { input: Arc::clone(&self.input), bytes: None, base };
         Ok(Made { arrays, origin: Origin::new([segment], refs), rejects, rows, bytes })
+    }
+}
+
+/// A value as SQL has it.
+fn sql(value: &Value, no_backslash_escape: bool) -> String {
+    match value {
+        // More than the library can write; no server sends it.
+        Value::Time(_, days, ..) if *days > MOST_DAYS => format!("'{days} days'"),
+        value => value.as_sql(no_backslash_escape),
     }
 }
 

@@ -420,8 +420,11 @@ async fn where_our_client_cannot_sign_in_the_librarys_reads() {
             while let Some(batch) = reader.next().await.unwrap() {
                 let decoded = &batch.decoded;
                 let rows: Vec<_> = decoded.batches.iter().map(TableBatch::rows).collect();
-                let rejects: Vec<_> =
-                    decoded.rejects.iter().map(|reject| (reject.position.record, reject.raw.clone())).collect();
+                let rejects: Vec<_> = decoded
+                    .rejects
+                    .iter()
+                    .map(|reject| (reject.position.record, reject.raw.clone()))
+                    .collect();
                 told.push((batch.position.0.clone(), rows, rejects, batch.bytes));
             }
         }

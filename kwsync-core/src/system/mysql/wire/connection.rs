@@ -72,14 +72,7 @@ impl Connection {
 
     /// A session that signs in.
     pub(super) fn new(stream: Stream, input: Input, capabilities: CapabilityFlags, place: String) -> Self {
-        Self {
-            stream,
-            input,
-            capabilities,
-            place,
-            closing: None,
-            busy: true,
-        }
+        Self { stream, input, capabilities, place, closing: None, busy: true }
     }
 
     /// Whether the session cannot be used any more: an exchange was broken off.

@@ -53,7 +53,9 @@ impl Input {
         }
         loop {
             let come = self.buffer.get(self.taken..self.filled).unwrap_or_default();
-            let Some((&[a, b, c, number], come)) = come.split_first_chunk::<HEADER>() else { return Ok(None) };
+            let Some((&[a, b, c, number], come)) = come.split_first_chunk::<HEADER>() else {
+                return Ok(None);
+            };
             let length = u32::from_le_bytes([a, b, c, 0]) as usize;
             if number != self.number {
                 let text = format!("the server sent packet {number} where {} was due", self.number);

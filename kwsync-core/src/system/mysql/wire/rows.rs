@@ -105,14 +105,14 @@ impl Connection {
     /// What the server says at the end of rows.
     fn end(&self, packet: &[u8]) -> Result<StatusFlags> {
         let mut buffer = ParseBuf(packet);
-        let end: std::io::Result<OkPacket<'_>> =
-            if self.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF) {
-                buffer
-                    .parse::<OkPacketDeserializer<'_, ResultSetTerminator>>(self.capabilities)
-                    .map(Into::into)
-            } else {
-                buffer.parse::<OkPacketDeserializer<'_, OldEofPacket>>(self.capabilities).map(Into::into)
-            };
+        let end: std::io::Result<OkPacket<'_>> = if self
+            .capabilities
+            .contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
+        {
+            buffer.parse::<OkPacketDeserializer<'_, ResultSetTerminator>>(self.capabilities).map(Into::into)
+        } else {
+            buffer.parse::<OkPacketDeserializer<'_, OldEofPacket>>(self.capabilities).map(Into::into)
+        };
         end.map(|end| end.status_flags())
             .map_err(|error| self.not_understood("the end of rows").with_source(error))
     }

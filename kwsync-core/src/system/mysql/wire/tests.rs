@@ -108,7 +108,9 @@ fn every_type_is_read_as_by_mysql_common() {
         value.extend((0..length).map(|byte| byte.wrapping_mul(37).wrapping_add(1)));
         values.push(value);
     }
-    for head in [&[0xfb][..], &[0xff], &[0xfc, 3, 0], &[0xfd, 3, 0, 0], &[0xfe, 3, 0, 0, 0, 0, 0, 0, 0], &[0xfe; 9]] {
+    for head in
+        [&[0xfb][..], &[0xff], &[0xfc, 3, 0], &[0xfd, 3, 0, 0], &[0xfe, 3, 0, 0, 0, 0, 0, 0, 0], &[0xfe; 9]]
+    {
         values.push([head, b"abc"].concat());
     }
     values.push(vec![0xff; 13]);
@@ -302,7 +304,9 @@ async fn listen_to(spoken: Vec<u8>) -> Result<Vec<Vec<Value>>> {
     };
     let client = async {
         let config = ConnectConfig::new("127.0.0.1", address.port(), "me").with_password(Secret::new("pw"));
-        let Connected::Ready(mut session) = Connection::connect(&config).await? else { return Ok(Vec::new()) };
+        let Connected::Ready(mut session) = Connection::connect(&config).await? else {
+            return Ok(Vec::new());
+        };
         let mut read = Vec::new();
         let mut rows = session.select("SELECT id, name FROM t").await?;
         while rows
@@ -320,10 +324,7 @@ async fn listen_to(spoken: Vec<u8>) -> Result<Vec<Vec<Value>>> {
 #[test]
 fn what_the_liars_change_is_a_conversation() {
     let read = runtime().block_on(listen_to(conversation())).unwrap();
-    assert_eq!(read, [
-        vec![Value::Int(1), Value::Bytes(b"a".to_vec())],
-        vec![Value::Int(2), Value::NULL],
-    ]);
+    assert_eq!(read, [vec![Value::Int(1), Value::Bytes(b"a".to_vec())], vec![Value::Int(2), Value::NULL],]);
     // Cut anywhere, it is an error, not an end.
     let whole = conversation();
     for cut in (1..whole.len()).step_by(7) {
@@ -448,7 +449,9 @@ async fn a_session_with_mariadb() {
     session.execute("INSERT INTO t SELECT seq, REPEAT('x', seq) FROM seq_1_to_2000").await.unwrap();
     let all = rows(&mut session, "SELECT id, v FROM t ORDER BY id").await.unwrap();
     assert_eq!(all.len(), 2000);
-    assert!(all.iter().zip(1..).all(|(row, n)| *row == [Value::Int(n), Value::Bytes(vec![b'x'; n as usize])]));
+    assert!(
+        all.iter().zip(1..).all(|(row, n)| *row == [Value::Int(n), Value::Bytes(vec![b'x'; n as usize])])
+    );
     assert!(rows(&mut session, "SELECT id FROM t WHERE id < 0").await.unwrap().is_empty());
     session.ping().await.unwrap();
     // What the server refuses leaves the session as it was: at once, and in the middle of rows.
@@ -496,7 +499,10 @@ async fn a_wrong_way_in_is_told() {
     let nobody = ConnectConfig { hosts: vec![("127.0.0.1".to_owned(), 1)], ..good.clone() };
     assert_eq!(session(&nobody).await.unwrap_err().kind(), ErrorKind::Unavailable);
     // The second host is taken where the first does not answer.
-    let both = ConnectConfig { hosts: vec![("127.0.0.1".to_owned(), 1), ("127.0.0.1".to_owned(), server.port())], ..good };
+    let both = ConnectConfig {
+        hosts: vec![("127.0.0.1".to_owned(), 1), ("127.0.0.1".to_owned(), server.port())],
+        ..good
+    };
     session(&both).await.unwrap();
     let no_tls = ConnectConfig { ssl_mode: SslMode::Required, ..both };
     assert_eq!(session(&no_tls).await.unwrap_err().kind(), ErrorKind::Tls);
@@ -507,7 +513,9 @@ async fn another_way_of_signing_in_is_named() {
     let Some(server) = MariaServer::shared() else { return };
     server.sql("mysql", "INSTALL SONAME 'auth_ed25519'; CREATE USER ed@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('pw')");
     let config = ConnectConfig::new("127.0.0.1", server.port(), "ed").with_password(Secret::new("pw"));
-    let Connected::Unsupported(what) = Connection::connect(&config).await.unwrap() else { panic!("ed25519 is not known") };
+    let Connected::Unsupported(what) = Connection::connect(&config).await.unwrap() else {
+        panic!("ed25519 is not known")
+    };
     assert_eq!(what, "client_ed25519");
 }
 
