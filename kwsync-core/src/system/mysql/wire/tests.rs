@@ -14,7 +14,9 @@ use mysql_common::row::RowDeserializer;
 use mysql_common::scramble::scramble_sha256;
 use mysql_common::value::ServerSide;
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::cell::Kind;
@@ -364,19 +366,39 @@ async fn caching_server(listener: TcpListener, known: bool, switch: bool) -> Opt
     Some(())
 }
 
-async fn say(socket: &mut TcpStream, number: &mut u8, packet: &[u8]) -> Option<()> {
+async fn say(socket: &mut (impl AsyncWrite + Unpin), number: &mut u8, packet: &[u8]) -> Option<()> {
     let mut bytes = Vec::new();
     *number = add_packet(&mut bytes, *number, [packet, &[]]);
     socket.write_all(&bytes).await.ok()
 }
 
-async fn hear(socket: &mut TcpStream, number: &mut u8) -> Option<Vec<u8>> {
+async fn hear(socket: &mut (impl AsyncRead + Unpin), number: &mut u8) -> Option<Vec<u8>> {
     let mut head = [0; 4];
     socket.read_exact(&mut head).await.ok()?;
     let mut packet = vec![0; u32::from_le_bytes([head[0], head[1], head[2], 0]) as usize];
     socket.read_exact(&mut packet).await.ok()?;
     *number = head[3].wrapping_add(1);
     Some(packet)
+}
+
+/// As [`caching_server`], by TLS, with a password that it does not know from an earlier session.
+async fn caching_server_by_tls(listener: TcpListener, config: rustls::ServerConfig) -> Option<()> {
+    let (mut socket, _) = listener.accept().await.ok()?;
+    let mut number = 0;
+    let capabilities = server_capabilities() | CapabilityFlags::CLIENT_SSL;
+    say(&mut socket, &mut number, &greeting("caching_sha2_password", capabilities)).await?;
+    assert_eq!(hear(&mut socket, &mut number).await?.len(), 32, "a request for TLS");
+    let mut socket = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(socket).await.ok()?;
+    hear(&mut socket, &mut number).await?;
+    say(&mut socket, &mut number, &[1, 4]).await?;
+    assert_eq!(hear(&mut socket, &mut number).await?, b"pw\0");
+    say(&mut socket, &mut number, OK).await?;
+    for _ in 0..2 {
+        number = 0;
+        hear(&mut socket, &mut number).await?;
+        say(&mut socket, &mut number, OK).await?;
+    }
+    Some(())
 }
 
 async fn sign_in(known: bool, switch: bool, password: &str) -> Result<Connected> {
@@ -546,6 +568,22 @@ async fn tls_as_asked() {
     for mode in [SslMode::VerifyCa, SslMode::VerifyIdentity] {
         assert_eq!(cipher(with(mode, None)).await.unwrap_err().kind(), ErrorKind::Tls, "{mode:?}");
     }
+    // caching_sha2_password, the server's certificate with a stand-in.
+    let certificate = CertificateDer::from_pem_file(ca.with_file_name("server.crt")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(ca.with_file_name("server.key")).unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut to = ConnectConfig::new("127.0.0.1", listener.local_addr().unwrap().port(), "me")
+        .with_password(Secret::new("pw"));
+    (to.ssl_mode, to.ssl_ca) = (SslMode::VerifyIdentity, Some(ca.clone()));
+    let stand_in = tokio::spawn(caching_server_by_tls(listener, tls));
+    drop(session(&to).await.unwrap());
+    assert_eq!(stand_in.await.unwrap(), Some(()));
     // The certificate is of localhost and 127.0.0.1, and 127.0.0.2 leads there.
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let elsewhere = listener.local_addr().unwrap().port();
