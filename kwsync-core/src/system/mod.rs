@@ -8,3 +8,7 @@ pub mod mysql;
 #[cfg(feature = "object")]
 pub mod object;
 pub mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod stream;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod tls;

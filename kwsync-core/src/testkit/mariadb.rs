@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::postgres::{owner_when_root, run};
+use super::postgres::{make_certificates, owner_when_root, run};
 
 const USER: &str = "kwsync";
 const PASSWORD: &str = "s3cret/:@?";
@@ -47,6 +47,7 @@ pub struct MariaServer {
     as_user: Vec<OsString>,
     keeper: Mutex<Option<Child>>,
     databases: AtomicU32,
+    tls: bool,
 }
 
 impl MariaServer {
@@ -59,21 +60,43 @@ impl MariaServer {
         SHARED.get_or_init(Self::start).as_ref()
     }
 
+    /// As [`start`](Self::start), with TLS; its certificate is for `localhost` and 127.0.0.1. `None`, and said so, also where there
+    /// is no `openssl` to make one.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_tls() -> Option<Self> {
+        if found("openssl").is_none() {
+            writeln!(io::stderr(), "SKIPPED: no openssl here to make certificates").ok();
+            return None;
+        }
+        Self::start_if_there(true)
+    }
+
+    /// The certificate of the authority that signed the server's, where it has TLS.
+    pub fn ca_cert_path(&self) -> PathBuf {
+        self.top.join("ca.crt")
+    }
+
     /// A server for one test. `None`, with a loud `SKIPPED: ...` on standard error, where MariaDB is not installed.
     ///
     /// # Panics
     /// When MariaDB is installed but does not start.
     pub fn start() -> Option<Self> {
+        Self::start_if_there(false)
+    }
+
+    fn start_if_there(tls: bool) -> Option<Self> {
         let programs = [server_program(), found("mariadb-install-db"), found("mariadb")];
         if programs.iter().any(Option::is_none) {
             let mut stderr = io::stderr();
             writeln!(stderr, "SKIPPED: no MariaDB here (mariadbd, mariadb-install-db, mariadb); install it with: apt-get install mariadb-server").ok();
             return None;
         }
-        Some(Self::start_new().unwrap_or_else(|error| panic!("cannot start MariaDB: {error}")))
+        Some(Self::start_new(tls).unwrap_or_else(|error| panic!("cannot start MariaDB: {error}")))
     }
 
-    fn start_new() -> io::Result<Self> {
+    fn start_new(tls: bool) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("kwsync-my-").tempdir()?;
         let top = folder.path().to_owned();
         fs::set_permissions(&top, fs::Permissions::from_mode(0o755))?;
@@ -95,7 +118,14 @@ impl MariaServer {
             as_user,
             keeper: Mutex::new(None),
             databases: AtomicU32::new(0),
+            tls,
         };
+        if tls {
+            make_certificates(&top)?;
+            if let Some((uid, gid)) = owner {
+                chown(top.join("server.key"), Some(uid), Some(gid))?;
+            }
+        }
         let mut install = server.command("mariadb-install-db");
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
         install.args(["--skip-name-resolve", "--innodb-log-file-size=16M"]);
@@ -226,6 +256,13 @@ impl MariaServer {
             "--max-allowed-packet=16M",
             "--innodb-log-file-size=64M",
         ]);
+        if self.tls {
+            for (option, file) in
+                [("ssl-ca", "ca.crt"), ("ssl-cert", "server.crt"), ("ssl-key", "server.key")]
+            {
+                keeper.arg(format!("--{option}={}", self.top.join(file).display()));
+            }
+        }
         keeper.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C in a terminal is for the test process alone; the keeper follows by itself.
         keeper.process_group(0);

@@ -10,7 +10,7 @@ use mysql_async::{Conn, Params, Row, Value};
 use tokio::sync::mpsc;
 
 use super::config::MysqlSourceOptions;
-use super::reader::{Made, Making};
+use super::reader::{Made, Making, cells};
 use super::shape::Shape;
 use super::source::{asked, look};
 use crate::relational::{Clock, CursorTable, Database, Kind, Page, Window};
@@ -227,7 +227,7 @@ impl Database for Cursor {
         let mut done = false;
         while !done {
             match result.next().await.map_err(cannot)? {
-                Some(row) => making.add(&row.unwrap_raw()),
+                Some(row) => making.add(cells(&row.unwrap_raw()))?,
                 None => done = true,
             }
             if !making.is_full(rows, self.options.batch_bytes) && !done {

@@ -1,7 +1,5 @@
 //! Values of the protocol into columns.
 
-use std::sync::Arc;
-
 use arrow_array::builder::{
     ArrayBuilder, BinaryViewBuilder, Date32Builder, Decimal128Builder, Decimal256Builder,
     FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int8Builder, Int16Builder, Int32Builder,
@@ -12,13 +10,16 @@ use arrow_array::builder::{
 use arrow_array::{ArrayRef, BooleanArray};
 use kwsync_core::arrow::buffer::{IntervalMonthDayNano, i256};
 use kwsync_core::arrow::schema::DataType as Arrow;
-use kwsync_core::{DataType, Error, ErrorKind, Result, Schema, TimeUnit};
-use mysql_async::Value;
+use kwsync_core::system::mysql::wire::{Cell, Malformed};
+use kwsync_core::{DataType, Error, ErrorKind, Schema, TimeUnit};
 
 use super::config::ZeroDates;
 
 /// Bytes of a block of text. Left to itself a builder grows them to 2 MiB, of which each column of each batch keeps one alive.
 const BLOCK_BYTES: u32 = 64 << 10;
+
+/// The most days of a time. Servers send up to 34; so many nanoseconds fit into 64 bits.
+pub(super) const MOST_DAYS: u32 = 100_000;
 
 /// Why a value cannot be taken.
 pub(super) struct Fault {
@@ -34,7 +35,6 @@ impl Fault {
 
 /// Columns under construction.
 pub(super) struct Columns {
-    schema: Arc<Schema>,
     columns: Vec<Column>,
     zero_dates: ZeroDates,
     /// Rows that stay.
@@ -98,7 +98,7 @@ macro_rules! each {
 }
 
 impl Columns {
-    pub(super) fn new(schema: &Arc<Schema>, zero_dates: ZeroDates) -> Result<Self> {
+    pub(super) fn new(schema: &Schema, zero_dates: ZeroDates) -> kwsync_core::Result<Self> {
         let columns = schema
             .columns()
             .iter()
@@ -108,8 +108,8 @@ impl Columns {
                     Error::new(ErrorKind::Internal, text)
                 })
             })
-            .collect::<Result<_>>()?;
-        Ok(Self { schema: Arc::clone(schema), columns, zero_dates, good: Vec::new(), bytes: 0 })
+            .collect::<kwsync_core::Result<_>>()?;
+        Ok(Self { columns, zero_dates, good: Vec::new(), bytes: 0 })
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -120,32 +120,33 @@ impl Columns {
         self.bytes
     }
 
-    /// Adds a row, or says which column cannot have its value.
+    /// Adds a row, or says which column, by its place, cannot have its value. What is malformed leaves the columns unfit for use.
     pub(super) fn push<'a>(
         &mut self,
-        values: impl Iterator<Item = &'a Value>,
-    ) -> Result<(), (String, Fault)> {
+        mut cells: impl Iterator<Item = Result<Cell<'a>, Malformed>>,
+    ) -> Result<Option<(usize, Fault)>, Malformed> {
         let mut fault = None;
-        for ((column, own), value) in self.columns.iter_mut().zip(self.schema.columns()).zip(values) {
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            let cell = cells.next().ok_or(Malformed)??;
             if fault.is_some() {
                 column.push_null();
                 continue;
             }
-            self.bytes += match value {
-                Value::Bytes(bytes) => bytes.len() + 4,
+            self.bytes += match cell {
+                Cell::Bytes(bytes) => bytes.len() + 4,
                 _ => 8,
             };
-            if let Err(found) = column.push(value, self.zero_dates) {
+            if let Err(found) = column.push(cell, self.zero_dates) {
                 column.push_null();
-                fault = Some((own.name().to_owned(), found));
+                fault = Some((at, found));
             }
         }
         self.good.push(fault.is_none());
-        fault.map_or(Ok(()), Err)
+        Ok(fault)
     }
 
     /// The good rows.
-    pub(super) fn finish(&mut self) -> Result<Vec<ArrayRef>> {
+    pub(super) fn finish(&mut self) -> kwsync_core::Result<Vec<ArrayRef>> {
         self.bytes = 0;
         let good = std::mem::take(&mut self.good);
         let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect();
@@ -161,70 +162,90 @@ impl Columns {
     }
 }
 
-fn bad(value: &Value) -> Fault {
-    let kind = match value {
-        Value::NULL => "null",
-        Value::Bytes(_) => "text",
-        Value::Int(_) | Value::UInt(_) => "an integer",
-        Value::Float(_) | Value::Double(_) => "a float",
-        Value::Date(..) => "a date",
-        Value::Time(..) => "a time",
+#[cold]
+fn bad(cell: Cell<'_>) -> Fault {
+    let kind = match cell {
+        Cell::Null => "null",
+        Cell::Bytes(_) => "text",
+        Cell::Int(_) | Cell::UInt(_) => "an integer",
+        Cell::Float(_) | Cell::Double(_) => "a float",
+        Cell::Date(..) => "a date",
+        Cell::Time(..) => "a time",
     };
     Fault::new("bad_value", format!("the server sent {kind}, which is no value of the column's type"))
 }
 
-fn int<T: TryFrom<i64> + TryFrom<u64>>(value: &Value) -> Result<T, Fault> {
-    match value {
-        Value::Int(number) => T::try_from(*number).map_err(|_| bad(value)),
-        Value::UInt(number) => T::try_from(*number).map_err(|_| bad(value)),
-        _ => Err(bad(value)),
+fn int<T: TryFrom<i64> + TryFrom<u64>>(cell: Cell<'_>) -> Result<T, Fault> {
+    match cell {
+        Cell::Int(number) => T::try_from(number).map_err(|_| bad(cell)),
+        Cell::UInt(number) => T::try_from(number).map_err(|_| bad(cell)),
+        _ => Err(bad(cell)),
     }
 }
 
-fn text(value: &Value) -> Result<&str, Fault> {
-    match value {
-        Value::Bytes(bytes) => {
-            std::str::from_utf8(bytes).map_err(|_| Fault::new("bad_utf8", "the text is not UTF-8"))
-        }
-        _ => Err(bad(value)),
+fn bytes(cell: Cell<'_>) -> Result<&[u8], Fault> {
+    match cell {
+        Cell::Bytes(bytes) => Ok(bytes),
+        _ => Err(bad(cell)),
     }
+}
+
+fn text(cell: Cell<'_>) -> Result<&str, Fault> {
+    simdutf8::basic::from_utf8(bytes(cell)?).map_err(|_| Fault::new("bad_utf8", "the text is not UTF-8"))
 }
 
 /// As [`decimal`], where the number has no more than 38 digits.
-fn decimal128(value: &Value, scale: i8) -> Result<i128, Fault> {
-    match quick_decimal(value, scale) {
+fn decimal128(cell: Cell<'_>, scale: i8) -> Result<i128, Fault> {
+    match quick_decimal(bytes(cell)?, scale) {
         Some(number) => Ok(number),
-        None => decimal(value, scale)?.to_i128().ok_or_else(|| bad(value)),
+        None => decimal(cell, scale)?.to_i128().ok_or_else(|| bad(cell)),
     }
 }
 
-/// A plain number with room in 128 bits; the others take the long way, which says what is wrong.
-fn quick_decimal(value: &Value, scale: i8) -> Option<i128> {
-    let Value::Bytes(bytes) = value else { return None };
+/// A plain number of up to 38 digits; the others take the long way, which says what is wrong.
+fn quick_decimal(bytes: &[u8], scale: i8) -> Option<i128> {
+    const CHUNK: u32 = 18;
     let (negative, text) = match bytes.split_first() {
         Some((b'-', rest)) => (true, rest),
-        _ => (false, bytes.as_slice()),
+        _ => (false, bytes),
     };
-    let (mut number, mut digits, mut behind) = (0_u64, 0_u32, None);
-    for byte in text {
+    // Digits are gathered by so many as 64 bits hold. What is too long wraps, and is not taken in the end.
+    let (mut number, mut chunk, mut in_chunk, mut digits, mut point) = (0_i128, 0_i64, 0, 0, None);
+    for (at, byte) in text.iter().enumerate() {
         match byte {
             b'0'..=b'9' => {
-                number = number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
                 digits += 1;
-                behind = behind.map(|behind: u32| behind + 1);
+                chunk = chunk * 10 + i64::from(byte - b'0');
+                in_chunk += 1;
+                if in_chunk == CHUNK {
+                    number = number.wrapping_mul(10_i128.pow(CHUNK)).wrapping_add(chunk.into());
+                    (chunk, in_chunk) = (0, 0);
+                }
             }
-            b'.' if behind.is_none() => behind = Some(0),
+            b'.' if point.is_none() => point = Some(at),
             _ => return None,
         }
     }
-    let lacking = u32::try_from(scale).ok()?.checked_sub(behind.unwrap_or(0)).filter(|_| digits > 0)?;
-    let number = i128::from(number).checked_mul(10_i128.checked_pow(lacking)?)?;
+    if !(1..=38).contains(&digits) {
+        return None;
+    }
+    if digits < CHUNK {
+        number = chunk.into();
+    } else {
+        number = number * 10_i128.pow(in_chunk) + i128::from(chunk);
+    }
+    let behind = point.map_or(0, |at| text.len() - at - 1);
+    let lacking = usize::try_from(scale).ok()?.checked_sub(behind)?;
+    // Servers send all digits behind the point.
+    if lacking > 0 {
+        number = number.checked_mul(10_i128.checked_pow(u32::try_from(lacking).ok()?)?)?;
+    }
     Some(if negative { -number } else { number })
 }
 
 /// A decimal as an integer of `scale` digits behind the point.
-fn decimal(value: &Value, scale: i8) -> Result<i256, Fault> {
-    let text = text(value)?;
+fn decimal(cell: Cell<'_>, scale: i8) -> Result<i256, Fault> {
+    let text = text(cell)?;
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let scale = usize::from(scale.unsigned_abs());
     if part.len() > scale {
@@ -233,7 +254,18 @@ fn decimal(value: &Value, scale: i8) -> Result<i256, Fault> {
             format!("{text} has more than {scale} digits behind the point"),
         ));
     }
-    i256::from_string(&format!("{whole}{part:0<scale$}")).ok_or_else(|| bad(value))
+    i256::from_string(&format!("{whole}{part:0<scale$}")).ok_or_else(|| bad(cell))
+}
+
+/// A UUID by its 32 hexadecimal digits, whatever hyphens stand among them.
+fn uuid(text: &[u8]) -> Option<[u8; 16]> {
+    let (mut number, mut digits) = (0_u128, 0);
+    for byte in text.iter().filter(|byte| **byte != b'-') {
+        let digit = char::from(*byte).to_digit(16)?;
+        number = number << 4 | u128::from(digit);
+        digits += 1;
+    }
+    (digits == 32).then(|| number.to_be_bytes())
 }
 
 /// Days since 1970-01-01; none for a date that the calendar does not have.
@@ -258,8 +290,8 @@ fn days(year: u16, month: u8, day: u8) -> Option<i32> {
 }
 
 /// Days and microseconds of a date; `Ok(None)` for one that becomes null.
-fn moment(value: &Value, zero_dates: ZeroDates) -> Result<Option<(i32, i64)>, Fault> {
-    let Value::Date(year, month, day, hour, minute, second, micros) = *value else { return Err(bad(value)) };
+fn moment(cell: Cell<'_>, zero_dates: ZeroDates) -> Result<Option<(i32, i64)>, Fault> {
+    let Cell::Date(year, month, day, hour, minute, second, micros) = cell else { return Err(bad(cell)) };
     let Some(days) = days(year, month, day) else {
         if zero_dates == ZeroDates::Null {
             return Ok(None);
@@ -272,8 +304,11 @@ fn moment(value: &Value, zero_dates: ZeroDates) -> Result<Option<(i32, i64)>, Fa
 }
 
 /// Microseconds of a time, below zero too.
-fn span(value: &Value) -> Result<i64, Fault> {
-    let Value::Time(negative, days, hours, minutes, seconds, micros) = *value else { return Err(bad(value)) };
+fn span(cell: Cell<'_>) -> Result<i64, Fault> {
+    let Cell::Time(negative, days, hours, minutes, seconds, micros) = cell else { return Err(bad(cell)) };
+    if days > MOST_DAYS {
+        return Err(bad(cell));
+    }
     let total =
         (i64::from(days) * 24 + i64::from(hours)) * 3600 + i64::from(minutes) * 60 + i64::from(seconds);
     let total = total * 1_000_000 + i64::from(micros);
@@ -340,37 +375,37 @@ impl Column {
     }
 
     /// Adds a value; after a fault nothing has been added.
-    fn push(&mut self, value: &Value, zero_dates: ZeroDates) -> Result<(), Fault> {
-        if *value == Value::NULL {
+    fn push(&mut self, cell: Cell<'_>, zero_dates: ZeroDates) -> Result<(), Fault> {
+        if matches!(cell, Cell::Null) {
             self.push_null();
             return Ok(());
         }
         match self {
-            Self::I8(to) => to.append_value(int(value)?),
-            Self::I16(to) => to.append_value(int(value)?),
-            Self::I32(to) => to.append_value(int(value)?),
-            Self::I64(to) => to.append_value(int(value)?),
-            Self::U8(to) => to.append_value(int(value)?),
-            Self::U16(to) => to.append_value(int(value)?),
-            Self::U32(to) => to.append_value(int(value)?),
-            Self::U64(to) => to.append_value(int(value)?),
-            Self::F32(to) => match value {
-                Value::Float(number) => to.append_value(*number),
-                _ => return Err(bad(value)),
+            Self::I8(to) => to.append_value(int(cell)?),
+            Self::I16(to) => to.append_value(int(cell)?),
+            Self::I32(to) => to.append_value(int(cell)?),
+            Self::I64(to) => to.append_value(int(cell)?),
+            Self::U8(to) => to.append_value(int(cell)?),
+            Self::U16(to) => to.append_value(int(cell)?),
+            Self::U32(to) => to.append_value(int(cell)?),
+            Self::U64(to) => to.append_value(int(cell)?),
+            Self::F32(to) => match cell {
+                Cell::Float(number) => to.append_value(number),
+                _ => return Err(bad(cell)),
             },
-            Self::F64(to) => match value {
-                Value::Double(number) => to.append_value(*number),
-                Value::Float(number) => to.append_value((*number).into()),
-                _ => return Err(bad(value)),
+            Self::F64(to) => match cell {
+                Cell::Double(number) => to.append_value(number),
+                Cell::Float(number) => to.append_value(number.into()),
+                _ => return Err(bad(cell)),
             },
-            Self::Decimal128(to, scale) => to.append_value(decimal128(value, *scale)?),
-            Self::Decimal256(to, scale) => to.append_value(decimal(value, *scale)?),
-            Self::Text(to) => match value {
-                Value::Time(..) => to.append_value(span_text(span(value)?)),
-                _ => to.append_value(text(value)?),
+            Self::Decimal128(to, scale) => to.append_value(decimal128(cell, *scale)?),
+            Self::Decimal256(to, scale) => to.append_value(decimal(cell, *scale)?),
+            Self::Text(to) => match cell {
+                Cell::Time(..) => to.append_value(span_text(span(cell)?)),
+                _ => to.append_value(text(cell)?),
             },
             Self::Bits(to, count) => {
-                let Value::Bytes(bytes) = value else { return Err(bad(value)) };
+                let bytes = bytes(cell)?;
                 let all = bytes.len() * 8;
                 let bit = |at: usize| match bytes.get(at / 8) {
                     Some(byte) if byte & (0x80 >> (at % 8)) != 0 => '1',
@@ -379,22 +414,17 @@ impl Column {
                 let bits: String = (all.saturating_sub(*count)..all).map(bit).collect();
                 to.append_value(bits);
             }
-            Self::Bytes(to) => match value {
-                Value::Bytes(bytes) => to.append_value(bytes),
-                _ => return Err(bad(value)),
-            },
+            Self::Bytes(to) => to.append_value(bytes(cell)?),
             Self::Uuid(to) => {
-                let digits: String = text(value)?.chars().filter(|c| *c != '-').collect();
-                let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
-                let bytes = number.ok_or_else(|| bad(value))?.to_be_bytes();
-                to.append_value(bytes).map_err(|_| bad(value))?;
+                let found = uuid(bytes(cell)?).ok_or_else(|| bad(cell))?;
+                to.append_value(found).map_err(|_| bad(cell))?;
             }
-            Self::Date(to) => match moment(value, zero_dates)? {
+            Self::Date(to) => match moment(cell, zero_dates)? {
                 Some((days, _)) => to.append_value(days),
                 None => to.append_null(),
             },
             Self::Time(to) => {
-                let micros = span(value)?;
+                let micros = span(cell)?;
                 if !(0..86_400_000_000).contains(&micros) {
                     let text =
                         format!("{} is no time of day; time_as=interval or text reads it", span_text(micros));
@@ -402,16 +432,16 @@ impl Column {
                 }
                 to.append_value(micros);
             }
-            Self::Interval(to) => to.append_value(IntervalMonthDayNano::new(0, 0, span(value)? * 1_000)),
-            Self::Seconds(to) => match moment(value, zero_dates)? {
+            Self::Interval(to) => to.append_value(IntervalMonthDayNano::new(0, 0, span(cell)? * 1_000)),
+            Self::Seconds(to) => match moment(cell, zero_dates)? {
                 Some((days, micros)) => to.append_value(i64::from(days) * 86_400 + micros / 1_000_000),
                 None => to.append_null(),
             },
-            Self::Millis(to) => match moment(value, zero_dates)? {
+            Self::Millis(to) => match moment(cell, zero_dates)? {
                 Some((days, micros)) => to.append_value(i64::from(days) * 86_400_000 + micros / 1_000),
                 None => to.append_null(),
             },
-            Self::Micros(to) => match moment(value, zero_dates)? {
+            Self::Micros(to) => match moment(cell, zero_dates)? {
                 Some((days, micros)) => to.append_value(i64::from(days) * 86_400_000_000 + micros),
                 None => to.append_null(),
             },
@@ -439,23 +469,31 @@ mod tests {
 
     #[test]
     fn the_short_way_to_a_decimal_ends_where_the_long_one_does() {
-        let of = |text: &str| Value::Bytes(text.as_bytes().to_vec());
         for (text, scale, number) in [
             ("0", 0, 0),
             ("-12.5", 3, -12_500),
             ("18446744073709551615", 2, 1_844_674_407_370_955_161_500),
+            ("12345678901234567.8", 2, 1_234_567_890_123_456_780),
+            ("123456789012345678", 0, 123_456_789_012_345_678),
+            ("12345678901234567.89", 2, 1_234_567_890_123_456_789),
+            ("-9999999999999999999999999999.9999999999", 10, -(10_i128.pow(38) - 1)),
+            ("-9999999999.99999999", 8, -999_999_999_999_999_999),
             ("-0.000001", 6, -1),
             ("7", 30, 7 * 10_i128.pow(30)),
         ] {
-            assert_eq!(quick_decimal(&of(text), scale), Some(number), "{text}");
+            assert_eq!(quick_decimal(text.as_bytes(), scale), Some(number), "{text}");
             assert_eq!(
-                decimal(&of(text), scale).ok().and_then(|long| long.to_i128()),
+                decimal(Cell::Bytes(text.as_bytes()), scale).ok().and_then(|long| long.to_i128()),
                 Some(number),
                 "{text}"
             );
         }
-        for text in ["", "-", ".", "1e5", "1.2.3", "18446744073709551616", "1.234"] {
-            assert_eq!(quick_decimal(&of(text), 2), None, "{text}");
+        let too_long = ["9".repeat(37), "9".repeat(39), "9".repeat(400)];
+        for text in ["", "-", ".", "1e5", "1.2.3", "1.234", "--1"]
+            .into_iter()
+            .chain(too_long.iter().map(String::as_str))
+        {
+            assert_eq!(quick_decimal(text.as_bytes(), 2), None, "{text}");
         }
     }
 }

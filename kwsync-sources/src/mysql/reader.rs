@@ -1,24 +1,26 @@
 //! Reads one split: a task drives the statement and decodes its rows.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use bytes::Bytes;
 use kwsync_core::system::mysql::ddl::{bytes_literal, literal};
 use kwsync_core::system::mysql::session::error;
+use kwsync_core::system::mysql::wire::{self, Cell, Malformed};
 use kwsync_core::{
-    DecodeCounts, Decoded, Error, ErrorKind, Input, Origin, Position, Reader, RecordRef, Reject, Result,
-    Schema, Segment, SourceBatch, SplitPosition, Stage, TableBatch, TableId,
+    Column, DecodeCounts, Decoded, Error, ErrorKind, Input, Origin, Position, Reader, RecordRef, Reject,
+    Result, Schema, Segment, SourceBatch, SplitPosition, Stage, TableBatch, TableId,
 };
 use mysql_async::prelude::Queryable;
-use mysql_async::{Params, Value};
+use mysql_async::{Conn, Params, Value};
 use tokio::sync::mpsc;
 
 use super::config::ZeroDates;
 use super::cursor::Cursor;
-use super::decode::Columns;
-use super::source::{Lane, Sessions};
+use super::decode::{Columns, MOST_DAYS};
+use super::source::{Lane, Session, Sessions};
 use crate::relational::{Batches, Follow};
 
 /// Reads one split of a [`MysqlSource`](super::MysqlSource).
@@ -42,7 +44,7 @@ pub(super) struct Reading {
     /// The last key, each part as SQL has it.
     pub(super) after: Option<Vec<String>>,
     /// The key of the last row, as it came; empty before the first.
-    pub(super) last: Vec<Option<Value>>,
+    pub(super) last: Vec<Value>,
     pub(super) zero_dates: ZeroDates,
     pub(super) batch_rows: usize,
     pub(super) batch_bytes: usize,
@@ -71,83 +73,154 @@ impl Reader for MysqlReader {
 
 impl Reading {
     async fn run(mut self, mut lane: Lane, sender: &mpsc::Sender<Result<SourceBatch>>) -> Result<()> {
-        let name = self.input.name().to_owned();
-        let cannot = |found| error(found).context(format!("cannot read {name}"));
-        let mut making = Making::new(&self.schema, &self.table, Arc::clone(&self.input), self.zero_dates)?;
-        let mut empty = true;
-        {
-            let sql = std::mem::take(&mut self.sql);
-            let mut result = lane.connection.exec_iter(sql, Params::Empty).await.map_err(cannot)?;
-            let mut done = false;
-            while !done {
-                match result.next().await.map_err(cannot)? {
-                    Some(row) => self.take(&row.unwrap_raw(), &mut making)?,
-                    None => done = true,
-                }
-                if !making.is_full(self.batch_rows, self.batch_bytes) && !done {
-                    continue;
-                }
-                if making.columns.rows() == 0 && !empty {
-                    continue;
-                }
-                empty = false;
-                let batch = self.batch(making.finish()?)?;
-                if sender.send(Ok(batch)).await.is_err() {
-                    return Ok(());
-                }
-            }
+        let sql = std::mem::take(&mut self.sql);
+        let to_the_end = match &mut lane.session {
+            Session::Wire(session) => self.by_wire(session, &sql, sender).await?,
+            Session::Client(session) => self.by_client(session, sql, sender).await?,
+        };
+        if to_the_end {
+            self.sessions.give_back(lane);
         }
-        self.sessions.give_back(lane);
         Ok(())
     }
 
-    fn take(&mut self, values: &[Option<Value>], making: &mut Making) -> Result<()> {
-        let lacks = || Error::new(ErrorKind::Protocol, format!("{}: a row lacks columns", self.input.name()));
-        let own = values.get(..self.schema.columns().len()).ok_or_else(lacks)?;
+    fn making(&self) -> Result<Making> {
+        Making::new(&self.schema, &self.table, Arc::clone(&self.input), self.zero_dates)
+    }
+
+    /// Reads the rows from their packets. False when nobody takes them any more.
+    async fn by_wire(
+        &mut self,
+        session: &mut wire::Connection,
+        sql: &str,
+        sender: &mpsc::Sender<Result<SourceBatch>>,
+    ) -> Result<bool> {
+        let name = self.input.name().to_owned();
+        let cannot = |error: Error| error.context(format!("cannot read {name}"));
+        let mut making = self.making()?;
+        let mut rows = session.select(sql).await.map_err(cannot)?;
+        let mut empty = true;
+        loop {
+            let mut taken = Ok(());
+            let more = rows
+                .read(|row| {
+                    taken = self.take(row.cells(), &mut making);
+                    match &taken {
+                        Ok(()) if !making.is_full(self.batch_rows, self.batch_bytes) => {
+                            ControlFlow::Continue(())
+                        }
+                        _ => ControlFlow::Break(()),
+                    }
+                })
+                .await
+                .map_err(cannot)?;
+            taken?;
+            if !self.pass_on(&mut making, !more, &mut empty, sender).await? {
+                return Ok(false);
+            }
+            if !more {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The same by the client of a library, for servers that want to be signed in to in a way that only it knows.
+    async fn by_client(
+        &mut self,
+        session: &mut Conn,
+        sql: String,
+        sender: &mpsc::Sender<Result<SourceBatch>>,
+    ) -> Result<bool> {
+        let name = self.input.name().to_owned();
+        let cannot = |found| error(found).context(format!("cannot read {name}"));
+        let mut making = self.making()?;
+        let mut result = session.exec_iter(sql, Params::Empty).await.map_err(cannot)?;
+        let mut empty = true;
+        loop {
+            let row = result.next().await.map_err(cannot)?;
+            let more = row.is_some();
+            if let Some(row) = row {
+                self.take(cells(&row.unwrap_raw()), &mut making)?;
+            }
+            if !self.pass_on(&mut making, !more, &mut empty, sender).await? {
+                return Ok(false);
+            }
+            if !more {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Passes on a batch that is full, or the last one. False when nobody takes it.
+    async fn pass_on(
+        &mut self,
+        making: &mut Making,
+        done: bool,
+        empty: &mut bool,
+        sender: &mpsc::Sender<Result<SourceBatch>>,
+    ) -> Result<bool> {
+        if !making.is_full(self.batch_rows, self.batch_bytes) && !done {
+            return Ok(true);
+        }
+        // A table without rows is one batch without rows.
+        if making.columns.rows() == 0 && !*empty {
+            return Ok(true);
+        }
+        *empty = false;
+        let batch = self.batch(making.finish()?)?;
+        Ok(sender.send(Ok(batch)).await.is_ok())
+    }
+
+    fn take<'a>(
+        &mut self,
+        cells: impl Iterator<Item = Result<Cell<'a>, Malformed>> + Clone,
+        making: &mut Making,
+    ) -> Result<()> {
         let mut twice = !self.last.is_empty();
         for (nth, at) in self.key_at.iter().enumerate() {
-            let value = values.get(*at).ok_or_else(lacks)?;
-            if !matches!(
-                value,
-                Some(Value::Bytes(_) | Value::Int(_) | Value::UInt(_) | Value::Date(..) | Value::Time(..))
-            ) {
-                self.part(value.as_ref())?;
+            let cell = cells.clone().nth(*at).ok_or(Malformed)??;
+            if matches!(cell, Cell::Null | Cell::Float(_) | Cell::Double(_)) {
+                self.part(&cell.into())?;
             }
             // As SQL has it only the last one of a batch is needed.
             match self.last.get_mut(nth) {
-                Some(last) if last == value => {}
+                Some(last) if Cell::from(&*last) == cell => {}
                 Some(last) => {
                     twice = false;
-                    last.clone_from(value);
+                    match (last, cell) {
+                        (Value::Bytes(last), Cell::Bytes(bytes)) => {
+                            last.clear();
+                            last.extend_from_slice(bytes);
+                        }
+                        (last, cell) => *last = cell.into(),
+                    }
                 }
-                None => self.last.push(value.clone()),
+                None => self.last.push(cell.into()),
             }
         }
         if twice && !self.unique {
-            let parts =
-                self.last.iter().map(|value| self.part(value.as_ref())).collect::<Result<Vec<_>>>()?;
+            let parts = self.last.iter().map(|value| self.part(value)).collect::<Result<Vec<_>>>()?;
             return Err(no_key(self, &format!("has a value twice: {}", parts.join(", "))));
         }
-        making.add(own);
-        Ok(())
+        making.add(cells)
     }
 
     /// A part of a key as SQL has it.
-    fn part(&self, value: Option<&Value>) -> Result<String> {
+    fn part(&self, value: &Value) -> Result<String> {
         Ok(match value {
-            None | Some(Value::NULL) => return Err(no_key(self, "is null in some rows")),
-            Some(Value::Bytes(bytes)) => match std::str::from_utf8(bytes) {
+            Value::NULL => return Err(no_key(self, "is null in some rows")),
+            Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => literal(text),
                 Err(_) => bytes_literal(bytes),
             },
-            Some(Value::Float(_) | Value::Double(_)) => return Err(no_key(self, "is a float")),
-            Some(other) => other.as_sql(false),
+            Value::Float(_) | Value::Double(_) => return Err(no_key(self, "is a float")),
+            other => sql(other, false),
         })
     }
 
     fn batch(&mut self, made: Made) -> Result<SourceBatch> {
         if !self.last.is_empty() {
-            let parts = self.last.iter().map(|value| self.part(value.as_ref()));
+            let parts = self.last.iter().map(|value| self.part(value));
             self.after = Some(parts.collect::<Result<_>>()?);
         }
         let Made { arrays, origin, rejects, rows, bytes } = made;
@@ -168,6 +241,7 @@ impl Reading {
 /// Rows on their way into a batch.
 pub(super) struct Making {
     columns: Columns,
+    schema: Arc<Schema>,
     table: TableId,
     input: Arc<Input>,
     rejects: Vec<Reject>,
@@ -192,31 +266,46 @@ impl Making {
         zero_dates: ZeroDates,
     ) -> Result<Self> {
         let columns = Columns::new(schema, zero_dates)?;
-        Ok(Self { columns, table: table.clone(), input, rejects: Vec::new(), record: 0 })
+        Ok(Self {
+            columns,
+            schema: Arc::clone(schema),
+            table: table.clone(),
+            input,
+            rejects: Vec::new(),
+            record: 0,
+        })
     }
 
     pub(super) fn is_full(&self, rows: usize, bytes: usize) -> bool {
         self.columns.rows() >= rows || self.columns.bytes() >= bytes
     }
 
-    pub(super) fn add(&mut self, values: &[Option<Value>]) {
+    /// Adds a row; one that cannot be taken becomes a reject.
+    pub(super) fn add<'a>(
+        &mut self,
+        cells: impl Iterator<Item = Result<Cell<'a>, Malformed>> + Clone,
+    ) -> Result<()> {
         self.record += 1;
-        let all = || values.iter().map(|value| value.as_ref().unwrap_or(&Value::NULL));
-        if let Err((column, fault)) = self.columns.push(all()) {
-            let text: Vec<String> = all().map(|value| value.as_sql(true)).collect();
-            self.rejects.push(Reject {
-                position: Position { record: self.record, ..Position::default() },
-                split: self.input.split().to_owned(),
-                stage: Stage::Decode,
-                format: "mysql".to_owned(),
-                table: Some(self.table.clone()),
-                code: fault.code.to_owned(),
-                reason: format!("column {column:?}: {}", fault.reason),
-                raw: Bytes::from(text.join(", ")),
-                message: None,
-                at: None,
-            });
-        }
+        let Some((at, fault)) = self.columns.push(cells.clone())? else { return Ok(()) };
+        let columns = self.schema.columns();
+        let text = cells
+            .take(columns.len())
+            .map(|cell| cell.map(|cell| sql(&cell.into(), true)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let name = columns.get(at).map(Column::name).unwrap_or_default();
+        self.rejects.push(Reject {
+            position: Position { record: self.record, ..Position::default() },
+            split: self.input.split().to_owned(),
+            stage: Stage::Decode,
+            format: "mysql".to_owned(),
+            table: Some(self.table.clone()),
+            code: fault.code.to_owned(),
+            reason: format!("column {name:?}: {}", fault.reason),
+            raw: Bytes::from(text.join(", ")),
+            message: None,
+            at: None,
+        });
+        Ok(())
     }
 
     pub(super) fn finish(&mut self) -> Result<Made> {
@@ -234,6 +323,22 @@ impl Making {
         let segment = Segment { input: Arc::clone(&self.input), bytes: None, base };
         Ok(Made { arrays, origin: Origin::new([segment], refs), rejects, rows, bytes })
     }
+}
+
+/// A value as SQL has it.
+fn sql(value: &Value, no_backslash_escape: bool) -> String {
+    match value {
+        // More than the library can write; no server sends it.
+        Value::Time(_, days, ..) if *days > MOST_DAYS => format!("'{days} days'"),
+        value => value.as_sql(no_backslash_escape),
+    }
+}
+
+/// The values of a row of the library's client.
+pub(super) fn cells(
+    values: &[Option<Value>],
+) -> impl Iterator<Item = Result<Cell<'_>, Malformed>> + Clone + '_ {
+    values.iter().map(|value| Ok(value.as_ref().map_or(Cell::Null, Cell::from)))
 }
 
 fn no_key(reading: &Reading, what: &str) -> Error {

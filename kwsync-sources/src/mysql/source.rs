@@ -1,11 +1,13 @@
 //! Splits of tables, sessions, and readers.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::system::mysql::catalog::{self, CatalogTable};
 use kwsync_core::system::mysql::keys;
 use kwsync_core::system::mysql::session::error;
+use kwsync_core::system::mysql::wire::{self, Connected};
 use kwsync_core::{Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -18,10 +20,35 @@ use super::shape::{Shape, Table};
 use crate::relational::ranged::{Range, Spec, What, after};
 use crate::relational::{self, Follow};
 
-/// A session in which splits are read.
+/// A session in which splits are read, its transaction begun.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) connection: Conn,
+    pub(super) session: Session,
+}
+
+/// Whose it is.
+#[derive(Debug)]
+pub(super) enum Session {
+    /// Our own, which hands rows out in their packets.
+    Wire(Box<wire::Connection>),
+    /// The library's, where the server wants to be signed in to in a way that only it knows.
+    Client(Conn),
+}
+
+impl Session {
+    async fn execute(&mut self, sql: &str) -> Result<()> {
+        match self {
+            Self::Wire(session) => session.execute(sql).await,
+            Self::Client(session) => session.query_drop(sql).await.map_err(error),
+        }
+    }
+
+    async fn is_alive(&mut self) -> bool {
+        match self {
+            Self::Wire(session) => session.ping().await.is_ok(),
+            Self::Client(session) => session.ping().await.is_ok(),
+        }
+    }
 }
 
 /// The sessions of all lanes.
@@ -31,6 +58,8 @@ pub(super) struct Sessions {
     idle: Mutex<Vec<Lane>>,
     /// Whether all were to be of one moment.
     shared: Mutex<bool>,
+    /// Whether the server is known to need the library's client.
+    by_client: AtomicBool,
 }
 
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
@@ -38,7 +67,7 @@ const LEVEL: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
 impl Sessions {
     fn new(options: Arc<MysqlSourceOptions>) -> Self {
-        Self { options, idle: Mutex::default(), shared: Mutex::new(false) }
+        Self { options, idle: Mutex::default(), shared: Mutex::new(false), by_client: AtomicBool::new(false) }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
@@ -46,10 +75,25 @@ impl Sessions {
     }
 
     async fn open(&self) -> Result<Lane> {
-        let mut connection = self.options.connect.connect().await?;
-        connection.query_drop(LEVEL).await.map_err(error)?;
-        connection.query_drop(BEGIN).await.map_err(error)?;
-        Ok(Lane { connection })
+        let mut session = self.session().await?;
+        session.execute(LEVEL).await?;
+        session.execute(BEGIN).await?;
+        Ok(Lane { session })
+    }
+
+    async fn session(&self) -> Result<Session> {
+        let connect = &self.options.connect;
+        // Signing in and breaking off counts as a failure with some servers: it is tried once.
+        if !self.by_client.load(Ordering::Relaxed) {
+            match wire::Connection::connect(connect).await? {
+                Connected::Ready(session) => return Ok(Session::Wire(session)),
+                Connected::Unsupported(what) => {
+                    tracing::debug!(%what, "rows are read by mysql_async");
+                    self.by_client.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        Ok(Session::Client(connect.connect().await?))
     }
 
     /// Opens the sessions of `lanes`, all at one moment where that may be. Returns what to say of it.
@@ -85,8 +129,7 @@ impl Sessions {
         }
         if let Some(mut holder) = holder {
             holder.query_drop("UNLOCK TABLES").await.map_err(error)?;
-            // The socket is closed in any case.
-            drop(holder.disconnect().await);
+            good_bye(holder).await;
         }
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = note.is_none();
         Ok(note)
@@ -95,7 +138,7 @@ impl Sessions {
     /// A session to read in.
     async fn lane(&self) -> Result<Lane> {
         while let Some(mut lane) = { self.idle().pop() } {
-            if lane.connection.ping().await.is_ok() {
+            if lane.session.is_alive().await {
                 return Ok(lane);
             }
         }
@@ -113,6 +156,11 @@ impl Sessions {
             self.idle().push(lane);
         }
     }
+}
+
+/// Ends a session. The socket is closed in any case.
+async fn good_bye(session: Conn) {
+    drop(session.disconnect().await);
 }
 
 /// Tables and queries of a MySQL or MariaDB server.
@@ -178,9 +226,24 @@ impl MysqlSource {
         }
     }
 
+    /// As [`shape`](Self::shape), by a session of its own where it is not known yet.
+    async fn shape_of(&self, asked: Option<&TableId>) -> Result<Arc<Shape>> {
+        if let Some(shape) = self.known_shape(asked).await {
+            return Ok(shape);
+        }
+        let mut planner = self.options.connect.connect().await?;
+        let shape = self.shape(&mut planner, asked).await?;
+        good_bye(planner).await;
+        Ok(shape)
+    }
+
+    async fn known_shape(&self, asked: Option<&TableId>) -> Option<Arc<Shape>> {
+        self.shapes.lock().await.get(&asked.cloned()).map(Arc::clone)
+    }
+
     async fn shape(&self, connection: &mut Conn, asked: Option<&TableId>) -> Result<Arc<Shape>> {
-        if let Some(shape) = self.shapes.lock().await.get(&asked.cloned()) {
-            return Ok(Arc::clone(shape));
+        if let Some(shape) = self.known_shape(asked).await {
+            return Ok(shape);
         }
         let shape = match asked {
             Some(id) => {
@@ -385,17 +448,19 @@ impl Source for MysqlSource {
         }
         let specs =
             known.iter().map(|split| Spec::of(split, "MySQL", &self.what())).collect::<Result<Vec<_>>>()?;
+        let mut splits = known.to_vec();
+        if self.options.query.is_none() || known.is_empty() {
+            // Looked at before the lanes' moment, which is as good: pieces are open at both ends.
+            let mut planner = self.options.connect.connect().await?;
+            splits.extend(match &self.options.query {
+                Some(_) => self.query_splits(&mut planner).await?,
+                None => self.table_splits(&mut planner, lanes, &specs).await?,
+            });
+            good_bye(planner).await;
+        }
         if let Some(note) = self.sessions.open_all(lanes).await? {
             self.note(note);
         }
-        let mut splits = known.to_vec();
-        let mut lane = self.sessions.lane().await?;
-        match &self.options.query {
-            Some(_) if !known.is_empty() => {}
-            Some(_) => splits.extend(self.query_splits(&mut lane.connection).await?),
-            None => splits.extend(self.table_splits(&mut lane.connection, lanes, &specs).await?),
-        }
-        self.sessions.give_back(lane);
         Ok(splits)
     }
 
@@ -417,8 +482,8 @@ impl Source for MysqlSource {
                 "empty the target and begin anew with --restart; a primary key would have made it possible",
             ));
         }
-        let mut lane = self.sessions.lane().await?;
-        let shape = self.shape(&mut lane.connection, spec.asked.as_ref()).await?;
+        let shape = self.shape_of(spec.asked.as_ref()).await?;
+        let lane = self.sessions.lane().await?;
         let (sql, key_at) = shape.statement(&spec, self.options.condition.as_deref(), after.as_deref())?;
         tracing::debug!(split = %split.id, %sql, "reading");
         let name = spec.asked.as_ref().map_or_else(|| "the query".to_owned(), TableId::to_string);

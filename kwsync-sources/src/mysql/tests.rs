@@ -1,10 +1,14 @@
 //! Against a real MariaDB.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kwsync_core::config::{OpenOptions, Registry};
 use kwsync_core::testkit::MariaServer;
 use kwsync_core::{DynSource, Error, ErrorKind, Reject, Result, Split, SplitPosition, TableBatch};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
@@ -353,4 +357,101 @@ async fn a_server_that_is_restarted_is_read_on() {
     let rest = read_from(source.as_ref(), &splits[0], Some(&first.position), usize::MAX).await.unwrap();
     all.batches.extend(rest.batches);
     assert_eq!(all.sorted("id"), (1..=20000).collect::<Vec<i64>>());
+}
+
+/// A way to `server` that asks our own client to sign in by a plugin that it does not know; the library's client goes through, and
+/// so asks for files. Returns its port, and counts those it has sent away.
+async fn picky(server: &MariaServer) -> (u16, Arc<AtomicUsize>) {
+    const LOCAL_FILES: u8 = 0x80;
+    async fn pass(mut client: TcpStream, port: u16, sent_away: &AtomicUsize) -> std::io::Result<()> {
+        let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+        client.write_all(&packet(&mut server).await?).await?;
+        let response = packet(&mut client).await?;
+        if response[4] & LOCAL_FILES == 0 {
+            sent_away.fetch_add(1, Ordering::Relaxed);
+            let asks = b"\xfedialog\0password?";
+            client.write_all(&[&[asks.len() as u8, 0, 0, 2], &asks[..]].concat()).await?;
+            client.read_to_end(&mut Vec::new()).await?;
+            return Ok(());
+        }
+        server.write_all(&response).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+        Ok(())
+    }
+    async fn packet(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+        let mut packet = vec![0; 4];
+        socket.read_exact(&mut packet).await?;
+        let length = u32::from_le_bytes([packet[0], packet[1], packet[2], 0]) as usize;
+        packet.resize(4 + length, 0);
+        socket.read_exact(&mut packet[4..]).await?;
+        Ok(packet)
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (to, sent_away) = (server.port(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&sent_away);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move { pass(client, to, &counted).await.ok() });
+        }
+    });
+    (port, sent_away)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_our_client_cannot_sign_in_the_librarys_reads() {
+    let Some(server) = MariaServer::shared() else { return };
+    let db = server.create_database();
+    server.sql(&db, "SET sql_mode = ''; CREATE TABLE t (id int PRIMARY KEY, d date, v text); INSERT INTO t SELECT seq, IF(seq = 7, 0, '2024-01-01'), REPEAT('x', seq % 50) FROM seq_1_to_5000; CREATE TABLE empty (id int PRIMARY KEY)");
+    let (port, sent_away) = picky(server).await;
+    let direct = server.dsn(&db);
+    let around = direct.replace(&format!(":{}/", server.port()), &format!(":{port}/"));
+    let mut all = Vec::new();
+    for address in [direct, around] {
+        let source = source_at(&format!("{address}?tables=*&splits=3&batch_rows=700")).unwrap();
+        let splits = source.splits(3, &[]).await.unwrap();
+        let mut readers = Vec::new();
+        for split in &splits {
+            readers.push(source.open(split, None).await.unwrap());
+        }
+        let mut told = Vec::new();
+        for reader in &mut readers {
+            while let Some(batch) = reader.next().await.unwrap() {
+                let decoded = &batch.decoded;
+                let rows: Vec<_> = decoded.batches.iter().map(TableBatch::rows).collect();
+                let rejects: Vec<_> = decoded
+                    .rejects
+                    .iter()
+                    .map(|reject| (reject.position.record, reject.raw.clone()))
+                    .collect();
+                told.push((batch.position.0.clone(), rows, rejects, batch.bytes));
+            }
+        }
+        all.push(told);
+    }
+    assert_eq!(all[0], all[1]);
+    assert_eq!(all[0].iter().flat_map(|(_, rows, ..)| rows).sum::<usize>(), 4999);
+    assert!(all[0].iter().any(|(_, _, rejects, _)| rejects.len() == 1 && rejects[0].1.starts_with(b"7, ")));
+    assert_eq!(sent_away.load(Ordering::Relaxed), 1, "it is tried once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_is_given_up_is_begun_anew() {
+    let Some(server) = MariaServer::shared() else { return };
+    let db = server.create_database();
+    server.sql(&db, "CREATE TABLE t (id int PRIMARY KEY, v text) ENGINE=InnoDB; INSERT INTO t SELECT seq, REPEAT('x', 2000) FROM seq_1_to_20000");
+    let source = source(server, &db, "table=t&batch_rows=1000").unwrap();
+    let splits = source.splits(1, &[]).await.unwrap();
+    for _ in 0..3 {
+        let mut reader = source.open(&splits[0], None).await.unwrap();
+        assert!(reader.next().await.unwrap().is_some());
+        // In the middle of the rows, and of the wait for more.
+        drop(reader);
+    }
+    let read = read_all(source.as_ref(), &splits).await.unwrap();
+    assert_eq!(read.sorted("id"), (1..=20000).collect::<Vec<i64>>());
+    // A session that has read to the end is used again.
+    let again = read_all(source.as_ref(), &splits).await.unwrap();
+    assert_eq!(again.rows(), 20000);
 }

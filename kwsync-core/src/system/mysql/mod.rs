@@ -9,3 +9,5 @@ pub mod keys;
 #[cfg(feature = "mysql")]
 pub mod session;
 pub mod types;
+#[cfg(feature = "mysql")]
+pub mod wire;

@@ -11,6 +11,14 @@ use crate::{Error, ErrorKind, Result, Retry};
 /// Where MySQL listens unless the address says otherwise.
 pub const DEFAULT_PORT: u16 = 3306;
 
+/// How every session begins. One zone and one character set, whatever the server has: what comes is exact, and what is refused
+/// is said.
+pub(super) const INIT: [&str; 2] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION time_zone = '+00:00', SESSION wait_timeout = 28800, SESSION net_read_timeout = 3600, \
+     SESSION net_write_timeout = 3600, SESSION group_concat_max_len = 1048576",
+];
+
 /// When TLS is used, and what is checked; the words are MySQL's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SslMode {
@@ -136,12 +144,7 @@ impl ConnectConfig {
             .db_name(self.database.clone())
             .prefer_socket(Some(false))
             .ssl_opts(ssl)
-            // One zone and one character set, whatever the server has: what comes is exact, and what is refused is said.
-            .init(vec![
-                "SET NAMES utf8mb4",
-                "SET SESSION time_zone = '+00:00', SESSION wait_timeout = 28800, SESSION net_read_timeout = 3600, \
-                 SESSION net_write_timeout = 3600, SESSION group_concat_max_len = 1048576",
-            ])
+            .init(INIT.to_vec())
             .into()
     }
 
@@ -174,16 +177,10 @@ impl ConnectConfig {
                             tls = false;
                             continue;
                         }
-                        Error::new(ErrorKind::Tls, format!("{place} does not offer TLS")).with_hint(
-                            "enable it there, or use ssl_mode=preferred where the network can be trusted",
-                        )
+                        no_tls(&place)
                     }
                     Ok(Err(found)) => error(found).context(format!("cannot connect to {place}")),
-                    Err(_) => {
-                        let seconds = self.connect_timeout.as_secs();
-                        Error::new(ErrorKind::Timeout, format!("no answer from {place} in {seconds} s"))
-                            .with_hint("check host and port, and whether a firewall stands between")
-                    }
+                    Err(_) => no_answer(&place, self.connect_timeout),
                 };
                 if found.kind() == ErrorKind::Auth {
                     return Err(found);
@@ -204,9 +201,7 @@ pub fn error(error: mysql_async::Error) -> Error {
         E::Io(mysql_async::IoError::Tls(tls)) => {
             Error::new(ErrorKind::Tls, "TLS could not be agreed on").with_source(tls)
         }
-        E::Io(io) => Error::new(ErrorKind::Unavailable, "lost the connection to the server")
-            .with_source(io)
-            .with_hint("the server went away or was restarted; its log may say why"),
+        E::Io(io) => lost(io),
         E::Driver(mysql_async::DriverError::PacketTooLarge) => {
             Error::new(ErrorKind::Limit, "a value is larger than a packet may be")
                 .with_hint("raise max_allowed_packet at the server")
@@ -214,7 +209,7 @@ pub fn error(error: mysql_async::Error) -> Error {
         E::Driver(
             driver
             @ (mysql_async::DriverError::ConnectionClosed | mysql_async::DriverError::PoolDisconnected),
-        ) => Error::new(ErrorKind::Unavailable, "the server closed the connection").with_source(driver),
+        ) => closed(driver),
         other => {
             let text = "the server's answer was not understood";
             Error::new(ErrorKind::Protocol, text).with_source(other)
@@ -222,8 +217,32 @@ pub fn error(error: mysql_async::Error) -> Error {
     }
 }
 
+/// A server that does not have the TLS that was asked for.
+pub(super) fn no_tls(place: &str) -> Error {
+    Error::new(ErrorKind::Tls, format!("{place} does not offer TLS"))
+        .with_hint("enable it there, or use ssl_mode=preferred where the network can be trusted")
+}
+
+/// A server that does not answer in time.
+pub(super) fn no_answer(place: &str, timeout: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no answer from {place} in {} s", timeout.as_secs()))
+        .with_hint("check host and port, and whether a firewall stands between")
+}
+
+/// A socket that failed.
+pub(super) fn lost(io: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Unavailable, "lost the connection to the server")
+        .with_source(io)
+        .with_hint("the server went away or was restarted; its log may say why")
+}
+
+/// A socket that the server has closed.
+pub(super) fn closed(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Unavailable, "the server closed the connection").with_source(source)
+}
+
 /// Whose fault an error number tells of; an unknown one is the system's, so that no row is thrown away for it.
-fn of_server(server: mysql_async::ServerError) -> Error {
+pub(super) fn of_server(server: mysql_async::ServerError) -> Error {
     use ErrorKind as K;
     let (kind, hint) = match server.code {
         1045 | 1698 | 3118 | 1820 => {

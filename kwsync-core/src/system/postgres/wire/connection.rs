@@ -15,7 +15,7 @@ use super::config::{ConnectConfig, Endpoint};
 use super::error::ServerError;
 use super::pipeline::Pipe;
 use super::startup;
-use super::stream::Stream;
+use crate::system::stream::Stream;
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes asked of the socket at a time.

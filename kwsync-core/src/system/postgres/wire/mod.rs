@@ -17,7 +17,6 @@ mod pipeline;
 mod query;
 mod rows;
 mod startup;
-mod stream;
 mod tls;
 
 pub use both::CopyBoth;

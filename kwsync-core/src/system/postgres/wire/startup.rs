@@ -17,8 +17,8 @@ use fallible_iterator::FallibleIterator;
 use super::config::{ConnectConfig, Endpoint, SslMode};
 use super::connection::{Connection, protocol};
 use super::error::ServerError;
-use super::stream::{Socket, Stream};
 use super::tls;
+use crate::system::stream::{Socket, Stream};
 use crate::{Error, ErrorKind, Result};
 
 /// The socket, with TLS as asked.

@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "MySQL is reached by TCP alone"))]
     Unix(UnixStream),
 }
 
