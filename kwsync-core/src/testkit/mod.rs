@@ -2,6 +2,7 @@
 //! test process. Behind the feature `testkit`; no part of the stable API.
 
 mod influx;
+mod iotdb;
 mod kafka;
 #[cfg(feature = "testkit-kwdb")]
 pub mod kwdb;
@@ -10,6 +11,7 @@ mod mosquitto;
 mod postgres;
 
 pub use influx::InfluxServer;
+pub use iotdb::IotdbServer;
 pub use kafka::KafkaServer;
 pub use mariadb::MariaServer;
 pub use mosquitto::Mosquitto;

@@ -15,7 +15,7 @@ use crate::{DataType, TimeUnit};
 /// | BLOB | `bytes` | bytes |
 /// | DATE | `date` | `date` |
 /// | TIMESTAMP | `timestamptz` in the server's precision | `timestamp`, `timestamptz` |
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SeriesType {
     /// True or false.
     Boolean,
