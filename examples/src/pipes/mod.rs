@@ -294,7 +294,8 @@ fn iotdb(name: &str, kind: ConnectorKind, dsn: &Dsn) -> Result<()> {
         Some("legacy") => "iotdb-legacy-pipe-sink",
         Some("air-gap") => "iotdb-air-gap-sink",
         _ => {
-            let nowhere = dsn.hosts().iter().all(|host| host.name().is_empty()) && dsn.get("node-urls").is_none();
+            let nowhere =
+                dsn.hosts().iter().all(|host| host.name().is_empty()) && dsn.get("node-urls").is_none();
             if !nowhere {
                 return Ok(());
             }

@@ -15,7 +15,8 @@ const RELEASE: &str = "2.0.1-beta";
 /// `root:root`, as HTTP wants it.
 const BASIC: &str = "cm9vdDpyb290";
 /// What the data node reaches into.
-const OPENED: [&str; 6] = ["java.util.concurrent", "java.lang", "java.util", "java.nio", "java.io", "java.net"];
+const OPENED: [&str; 6] =
+    ["java.util.concurrent", "java.lang", "java.util", "java.nio", "java.io", "java.net"];
 
 /// A server with user and password `root`, times in milliseconds, and the REST service, by which a test looks without us.
 #[derive(Debug)]
@@ -50,7 +51,9 @@ impl IotdbServer {
         let jars = std::env::var_os("KWSYNC_IOTDB").map_or(usual, PathBuf::from);
         let java = Command::new("java").arg("-version").stderr(Stdio::null()).status().is_ok();
         if !java || !jars.join(format!("iotdb-server-{RELEASE}.jar")).exists() {
-            println!("SKIPPED: Apache IoTDB is not installed (dev/setup fetches it; it needs Java and Maven)");
+            println!(
+                "SKIPPED: Apache IoTDB is not installed (dev/setup fetches it; it needs Java and Maven)"
+            );
             return None;
         }
         match Self::try_start(jars) {
@@ -107,7 +110,8 @@ impl IotdbServer {
     }
 
     fn run(&self, node: usize, options: &[String], class: &str) -> io::Result<()> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path(["config.log", "log"][node]))?;
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(self.path(["config.log", "log"][node]))?;
         let top = self.dir.path().display();
         let mut keeper = Command::new("/bin/sh");
         keeper.args(["-c", KEEPER, "kwsync-iotdb-keeper", "java"]).args(options);

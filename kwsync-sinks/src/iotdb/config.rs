@@ -119,8 +119,10 @@ impl IotdbOptions {
     /// # Errors
     /// `Config` for an address without a host, a database that is no path, or a template that is none.
     pub fn from_dsn(dsn: &Dsn, params: &Params) -> Result<Self> {
-        let database = dsn.object().map(|object| object.trim_matches('/')).filter(|object| !object.is_empty());
-        let mut options = Self::new(ConnectConfig::from_params(dsn, params)?, database.map(database_of).transpose()?);
+        let database =
+            dsn.object().map(|object| object.trim_matches('/')).filter(|object| !object.is_empty());
+        let mut options =
+            Self::new(ConnectConfig::from_params(dsn, params)?, database.map(database_of).transpose()?);
         if let Some(template) = params.text("device") {
             options.device = template.parse()?;
         }
@@ -156,7 +158,8 @@ pub(super) fn database_of(text: &str) -> Result<Path> {
         false => format!("root.{text}").parse()?,
     };
     match path.nodes().len() {
-        1 => Err(Error::config("root is no database").with_hint("write iotdb://HOST:6667/NAME, for the database root.NAME")),
+        1 => Err(Error::config("root is no database")
+            .with_hint("write iotdb://HOST:6667/NAME, for the database root.NAME")),
         _ => Ok(path),
     }
 }

@@ -69,13 +69,17 @@ impl FromStr for Template {
                     behind.get(1..).unwrap_or_default()
                 }
                 Some(behind) => {
-                    let (name, behind) = behind.split_once('}').ok_or_else(|| wrong("a brace is not closed"))?;
-                    push(&mut nodes, match name {
-                        "" => return Err(wrong("{} names no tag")),
-                        "table" => Piece::Table,
-                        "tags" => Piece::Tags,
-                        name => Piece::Tag(name.to_owned()),
-                    });
+                    let (name, behind) =
+                        behind.split_once('}').ok_or_else(|| wrong("a brace is not closed"))?;
+                    push(
+                        &mut nodes,
+                        match name {
+                            "" => return Err(wrong("{} names no tag")),
+                            "table" => Piece::Table,
+                            "tags" => Piece::Tags,
+                            name => Piece::Tag(name.to_owned()),
+                        },
+                    );
                     behind
                 }
             };
@@ -113,7 +117,12 @@ impl Naming {
     ///
     /// # Errors
     /// `Config` for a template that names a tag which the rows lack, or that leaves one out: two series would become one.
-    pub(super) fn of(table: &TableId, schema: &Schema, template: &Template, device_column: &str) -> Result<Self> {
+    pub(super) fn of(
+        table: &TableId,
+        schema: &Schema,
+        template: &Template,
+        device_column: &str,
+    ) -> Result<Self> {
         let columns = schema.columns();
         let whole = columns
             .iter()
@@ -124,7 +133,9 @@ impl Naming {
         let is_tag = |column: &Column| matches!(column.role(), Role::Tag | Role::PrimaryTag);
         let tags: Vec<usize> = (0..columns.len()).filter(|at| columns.get(*at).is_some_and(is_tag)).collect();
         let named = |piece: &Piece| match piece {
-            Piece::Tag(name) => tags.iter().copied().find(|at| columns.get(*at).is_some_and(|c| c.name() == name)),
+            Piece::Tag(name) => {
+                tags.iter().copied().find(|at| columns.get(*at).is_some_and(|c| c.name() == name))
+            }
             _ => None,
         };
         let pieces = || template.nodes.iter().flatten();
@@ -132,8 +143,13 @@ impl Naming {
             tags.iter().copied().filter(|tag| !pieces().any(|piece| named(piece) == Some(*tag))).collect();
         if let Some(left) = rest.first().filter(|_| !pieces().any(|piece| *piece == Piece::Tags)) {
             let name = columns.get(*left).map_or("", Column::name);
-            return Err(Error::config(format!("device={} leaves out the tag {name:?} of {table}: its series would become one", template.text))
-                .with_hint(format!("add {{{name}}} or {{tags}} to it, or drop the tag: -T drop-columns:{name}")));
+            return Err(Error::config(format!(
+                "device={} leaves out the tag {name:?} of {table}: its series would become one",
+                template.text
+            ))
+            .with_hint(format!(
+                "add {{{name}}} or {{tags}} to it, or drop the tag: -T drop-columns:{name}"
+            )));
         }
         let mut nodes = Vec::new();
         for node in &template.nodes {
@@ -147,8 +163,11 @@ impl Naming {
                     Piece::Text(text) => Part::Text(text.clone()),
                     Piece::Table => Part::Text(table.name().to_owned()),
                     piece => Part::Column(named(piece).ok_or_else(|| {
-                        Error::config(format!("device={} asks for a tag that {table} does not have", template.text))
-                            .with_hint("a column becomes a tag by -T tags:NAME")
+                        Error::config(format!(
+                            "device={} asks for a tag that {table} does not have",
+                            template.text
+                        ))
+                        .with_hint("a column becomes a tag by -T tags:NAME")
                     })?),
                 });
             }
@@ -176,6 +195,19 @@ impl Naming {
     /// # Errors
     /// `Data` for values that name none.
     pub(super) fn device(&self, database: Option<&Path>, batch: &TableBatch, row: usize) -> Result<Path> {
+        let path = self.path(database, batch, row)?;
+        let reserved =
+            |node: &&String| ["time", "timestamp"].iter().any(|word| node.eq_ignore_ascii_case(word));
+        match path.nodes().iter().find(reserved) {
+            None => Ok(path),
+            Some(node) => {
+                let text = format!("IoTDB takes no path with a node called {node:?}");
+                Err(Error::new(ErrorKind::Data, text).with_code("no_path_node"))
+            }
+        }
+    }
+
+    fn path(&self, database: Option<&Path>, batch: &TableBatch, row: usize) -> Result<Path> {
         let row = batch.row(row);
         match self {
             Self::Whole { column, home } => {
@@ -185,7 +217,8 @@ impl Naming {
                     _ => None,
                 };
                 let no_device = || {
-                    Error::new(ErrorKind::Data, format!("{value} is no path of a device")).with_code("no_device")
+                    Error::new(ErrorKind::Data, format!("{value} is no path of a device"))
+                        .with_code("no_device")
                 };
                 let path = path.ok_or_else(no_device)?;
                 let Some(database) = database else { return Ok(path) };
@@ -226,7 +259,8 @@ pub(super) fn home_of(table: &TableId) -> Path {
 }
 
 pub(super) fn no_database() -> Error {
-    Error::config("the address names no database").with_hint("write iotdb://HOST:6667/NAME, for the database root.NAME")
+    Error::config("the address names no database")
+        .with_hint("write iotdb://HOST:6667/NAME, for the database root.NAME")
 }
 
 /// Rows of a batch by the device that they belong to.

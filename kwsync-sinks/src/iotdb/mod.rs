@@ -21,9 +21,10 @@ use kwsync_core::config::{ConnectorInfo, Registry};
 
 /// Adds the sink `iotdb` to `registry`.
 pub fn register(registry: &mut Registry) {
-    let info = ConnectorInfo::sink("iotdb", "Apache IoTDB: tables and tags as devices, fields as measurements")
-        .with_aliases(&["iotdb+thrift", "iotdb+thrift-async", "iotdb+thrift-sync"])
-        .with_params(PARAMS);
+    let info =
+        ConnectorInfo::sink("iotdb", "Apache IoTDB: tables and tags as devices, fields as measurements")
+            .with_aliases(&["iotdb+thrift", "iotdb+thrift-async", "iotdb+thrift-sync"])
+            .with_params(PARAMS);
     registry.register_sink(info, |request| {
         let options = IotdbOptions::from_dsn(request.dsn, request.params)?;
         Ok(Box::new(IotdbSink::new(options)))

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kwsync_core::system::iotdb::{ALIGNED_DEVICE, Path, SeriesType, Session, quoted};
 use kwsync_core::{
-    Backoff, Capabilities, Cast, DataType, Delivery, Error, ErrorKind, Lane, Location, Plan, Result, Retry, Role, Schema,
-    Sink, TableId,
+    Backoff, Capabilities, Cast, DataType, Delivery, Error, ErrorKind, Lane, Location, Plan, Result, Retry,
+    Role, Schema, Sink, TableId,
 };
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -101,7 +101,8 @@ impl Shared {
             return Err(no_database());
         }
         let columns = schema.columns();
-        let is_time = |data_type: &DataType| matches!(data_type, DataType::Timestamp(_) | DataType::TimestampTz(_));
+        let is_time =
+            |data_type: &DataType| matches!(data_type, DataType::Timestamp(_) | DataType::TimestampTz(_));
         let time = columns
             .iter()
             .position(|column| column.role() == Role::Timestamp && is_time(column.data_type()))
@@ -112,7 +113,8 @@ impl Shared {
             })
             .ok_or_else(|| {
                 let text = format!("{table} has no time, and each value of a series has one");
-                at(Error::new(ErrorKind::Schema, text).with_hint("name a column of type timestamp: time_column=NAME"))
+                at(Error::new(ErrorKind::Schema, text)
+                    .with_hint("name a column of type timestamp: time_column=NAME"))
             })?;
         let mut fields = Vec::new();
         for (column, about) in columns.iter().enumerate() {
@@ -171,19 +173,23 @@ impl Shared {
             return Ok(Vec::new());
         }
         let known = session.show("SHOW DATABASES").await?;
-        let known: Vec<Path> =
-            known.iter().filter_map(|row| row.first()?.as_deref()?.parse().ok()).collect();
+        let known: Vec<Path> = known.iter().filter_map(|row| row.first()?.as_deref()?.parse().ok()).collect();
         // One above it holds it; below it there may be others, which must not lie within one.
         if known.iter().any(|other| database.behind(other).is_some()) {
             return Ok(Vec::new());
         }
         if !self.options.create {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no database {database} at {}", session.place()))
-                .with_hint("create it, or let it be created: create=missing"));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no database {database} at {}", session.place()),
+            )
+            .with_hint("create it, or let it be created: create=missing"));
         }
         if let Some(below) = known.iter().find(|other| other.behind(database).is_some()) {
             let text = format!("{database} cannot be a database: {below} lies within it, and is one");
-            return Err(Error::new(ErrorKind::Schema, text).with_hint("name that, or another, in the address"));
+            return Err(
+                Error::new(ErrorKind::Schema, text).with_hint("name that, or another, in the address")
+            );
         }
         Ok(vec![format!("CREATE DATABASE {database}")])
     }
@@ -215,7 +221,10 @@ async fn all_series(
         let path: Path = text(0).parse()?;
         let Some((name, device)) = path.nodes().split_last() else { continue };
         let series = SeriesType::from_name(text(3)).ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, format!("{place} has a series of type {}, which is unknown here", text(3)))
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("{place} has a series of type {}, which is unknown here", text(3)),
+            )
         })?;
         let device: Vec<_> = device.iter().map(|node| quoted(node)).collect();
         found.push(((device.join("."), name.clone()), series));
@@ -264,7 +273,8 @@ impl Sink for IotdbSink {
         let layout = self.shared.layout(session, table, schema)?;
         let database = self.shared.database(table);
         let kind = if layout.aligned { "aligned devices" } else { "devices" };
-        let strategy = format!("tablets of {kind} in {database}, up to {} rows each", self.shared.options.tablet_rows);
+        let strategy =
+            format!("tablets of {kind} in {database}, up to {} rows each", self.shared.options.tablet_rows);
         let mut plan = Plan::new(table.to_string(), strategy, Delivery::Idempotent);
         plan.statements = self.shared.statements(session, &database).await?;
         for field in &layout.fields {
@@ -277,7 +287,9 @@ impl Sink for IotdbSink {
             });
         }
         let unit = session.unit().as_str();
-        plan.notes.push(format!("times are {unit} at the server; finer ones are rejected, if timestamp_ns=truncate is not given"));
+        plan.notes.push(format!(
+            "times are {unit} at the server; finer ones are rejected, if timestamp_ns=truncate is not given"
+        ));
         plan.notes.push("a row replaces the values that its device has at its time; a row without a value is none, and is ignored".to_owned());
         if !schema.key().is_empty() {
             plan.left_out.push("the primary key: a row is told by its device and its time".to_owned());
@@ -357,6 +369,13 @@ async fn connected<'c>(shared: &Shared, control: &'c mut Option<Session>) -> Res
 fn is_text(data_type: &DataType) -> bool {
     matches!(
         data_type,
-        DataType::Text | DataType::Char(_) | DataType::VarChar(_) | DataType::NChar(_) | DataType::NVarChar(_) | DataType::Json | DataType::Jsonb | DataType::Xml
+        DataType::Text
+            | DataType::Char(_)
+            | DataType::VarChar(_)
+            | DataType::NChar(_)
+            | DataType::NVarChar(_)
+            | DataType::Json
+            | DataType::Jsonb
+            | DataType::Xml
     )
 }

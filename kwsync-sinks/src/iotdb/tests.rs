@@ -22,7 +22,9 @@ fn schema() -> Arc<Schema> {
 
 #[test]
 fn rows_find_their_device() {
-    let row = |host: Value<'static>, rack| vec![Value::Timestamp(1, TimeUnit::Millisecond, true), host, rack, Value::Float64(1.0)];
+    let row = |host: Value<'static>, rack| {
+        vec![Value::Timestamp(1, TimeUnit::Millisecond, true), host, rack, Value::Float64(1.0)]
+    };
     let rows = [
         row(Value::Text("a.b c".into()), Value::Int(7)),
         row(Value::Null, Value::Null),
@@ -34,14 +36,19 @@ fn rows_find_their_device() {
     let database: Path = "root.plant".parse().unwrap();
     let device = |template: &str, row: usize| {
         let template: Template = template.parse().unwrap();
-        let naming = Naming::of(&table, batch.schema(), &template, "device").map_err(|error| error.report())?;
-        naming.device(Some(&database), &batch, row).map(|path| path.to_string()).map_err(|error| error.report())
+        let naming =
+            Naming::of(&table, batch.schema(), &template, "device").map_err(|error| error.report())?;
+        naming
+            .device(Some(&database), &batch, row)
+            .map(|path| path.to_string())
+            .map_err(|error| error.report())
     };
     assert_eq!(device("{table}.{tags}", 0).unwrap(), "root.plant.`cpu 1`.`a.b c`.`7`");
     assert_eq!(device("{table}.{tags}", 1).unwrap(), "root.plant.`cpu 1`.__null__.__null__");
     assert_eq!(device("{rack}.x_{host}", 0).unwrap(), "root.plant.`7`.`x_a.b c`");
     assert_eq!(device("{host}.{tags}", 0).unwrap(), "root.plant.`a.b c`.`7`");
     assert!(device("{table}.{tags}", 2).unwrap_err().contains("stands for none"));
+    assert!(device("{table}.time.{tags}", 0).unwrap_err().contains("no path with a node called \"time\""));
     assert!(device("{table}.{tags}", 3).unwrap_err().contains("cannot be empty"));
     assert!(device("{table}.{host}", 0).unwrap_err().contains("leaves out the tag \"rack\""));
     assert!(device("{tags}.{hots}", 0).unwrap_err().contains("asks for a tag"));
@@ -62,7 +69,8 @@ fn rows_of_iotdb_keep_their_path() {
         vec![Value::Timestamp(1, TimeUnit::Millisecond, true), Value::Text(device.into()), Value::Null]
     };
     let batch =
-        TableBatch::from_rows("ln.a", schema, &[row("root.ln.a.`x y`.d"), row("root.other.d"), row("d1")]).unwrap();
+        TableBatch::from_rows("ln.a", schema, &[row("root.ln.a.`x y`.d"), row("root.other.d"), row("d1")])
+            .unwrap();
     let naming = Naming::of(batch.table(), batch.schema(), &Template::default(), "device").unwrap();
     let device = |database: Option<&str>, row: usize| {
         let database = database.map(|text| database_of(text).unwrap());

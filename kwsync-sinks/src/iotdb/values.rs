@@ -25,11 +25,18 @@ impl Times {
         let step = i128::from(self.unit.nanos());
         let cut = nanos.rem_euclid(step) != 0;
         if cut && !self.truncate {
-            let text = format!("the time is finer than the server's {}; timestamp_ns=truncate cuts it off", self.unit.as_str());
+            let text = format!(
+                "the time is finer than the server's {}; timestamp_ns=truncate cuts it off",
+                self.unit.as_str()
+            );
             return Err(("timestamp_too_fine", text));
         }
-        let value = i64::try_from(nanos.div_euclid(step))
-            .map_err(|_| ("timestamp_out_of_range", format!("the time does not fit into 64 bits of {}", self.unit.as_str())))?;
+        let value = i64::try_from(nanos.div_euclid(step)).map_err(|_| {
+            (
+                "timestamp_out_of_range",
+                format!("the time does not fit into 64 bits of {}", self.unit.as_str()),
+            )
+        })?;
         Ok((value, cut))
     }
 }
@@ -108,7 +115,8 @@ fn plain(array: &ArrayRef, rows: &[usize], series: SeriesType, bytes: &mut Vec<u
 }
 
 fn sized(bytes: &[u8], out: &mut Vec<u8>) -> Result<bool, Fault> {
-    let length = i32::try_from(bytes.len()).map_err(|_| ("value_too_long", "a value has more than 2 GiB".to_owned()))?;
+    let length = i32::try_from(bytes.len())
+        .map_err(|_| ("value_too_long", "a value has more than 2 GiB".to_owned()))?;
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(bytes);
     Ok(false)

@@ -55,7 +55,13 @@ impl Work<'_> {
     }
 
     /// The tablet of `rows`; rows that cannot be written exactly are rejects, and `None` is returned if none is left.
-    fn fill(&mut self, device: &Arc<str>, known: &Device, mut rows: Vec<usize>, create: bool) -> Option<Filled> {
+    fn fill(
+        &mut self,
+        device: &Arc<str>,
+        known: &Device,
+        mut rows: Vec<usize>,
+        create: bool,
+    ) -> Option<Filled> {
         loop {
             let mut tablet = Tablet::new(&**device);
             let (mut nulls, mut faults, mut cut): (_, Vec<(usize, Fault)>, _) = (Vec::new(), Vec::new(), 0);
@@ -67,7 +73,8 @@ impl Work<'_> {
                     continue;
                 }
                 if there.is_none() && !create {
-                    let text = format!("there is no series {device}.{}, and create=never", quoted(&field.name));
+                    let text =
+                        format!("there is no series {device}.{}, and create=never", quoted(&field.name));
                     let lacking = rows.iter().enumerate().filter(|(_, row)| !array.is_null(**row));
                     faults.extend(lacking.map(|(at, _)| (at, ("no_series", text.clone()))));
                     continue;
@@ -128,7 +135,7 @@ impl IotdbWriter {
         let mut by_key: HashMap<String, Option<usize>> = HashMap::new();
         let mut by_path: HashMap<Arc<str>, usize> = HashMap::new();
         let (mut times, mut ignored) = (vec![0_i64; batch.rows()], 0);
-        for row in 0..batch.rows() {
+        for (row, moment) in times.iter_mut().enumerate() {
             if may_be_empty && fields.iter().all(|field| batch.batch().column(field.column).is_null(row)) {
                 ignored += 1;
                 continue;
@@ -136,7 +143,7 @@ impl IotdbWriter {
             match Value::of(time.as_ref(), row)? {
                 Value::Timestamp(value, unit, _) => match work.unit.exact(value, unit) {
                     Ok((value, cut)) => {
-                        times[row] = value;
+                        *moment = value;
                         work.settled.coerced += u64::from(cut);
                     }
                     Err((code, reason)) => {
@@ -145,7 +152,11 @@ impl IotdbWriter {
                     }
                 },
                 _ => {
-                    work.refuse(row, "missing_timestamp", "the row has no time, and each value of a series has one");
+                    work.refuse(
+                        row,
+                        "missing_timestamp",
+                        "the row has no time, and each value of a series has one",
+                    );
                     continue;
                 }
             }
@@ -228,7 +239,10 @@ impl IotdbWriter {
 
     async fn write_batch(&mut self, batch: &TableBatch) -> Result<Settled> {
         let Some(complete) = self.shared.ready(batch.table()) else {
-            return Err(Error::new(ErrorKind::Internal, format!("table {} has not been prepared", batch.table())));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("table {} has not been prepared", batch.table()),
+            ));
         };
         let session = self.session().await?;
         let (unit, most_bytes) = (session.unit(), session.most_bytes());
@@ -250,7 +264,11 @@ impl IotdbWriter {
             let known = self.device(&group.device, complete).await?;
             let aligned = known.aligned.unwrap_or(layout.aligned);
             for rows in group.rows.chunks(self.shared.options.tablet_rows) {
-                let Some(filled) = work.fill(&group.device, &known, rows.to_vec(), self.shared.options.create) else { continue };
+                let Some(filled) =
+                    work.fill(&group.device, &known, rows.to_vec(), self.shared.options.create)
+                else {
+                    continue;
+                };
                 let bytes = filled.tablet.bytes();
                 let (requests, held) = &mut waiting[usize::from(aligned)];
                 if *held + bytes > most_bytes || requests.len() >= DEVICES_AT_ONCE {
@@ -270,14 +288,22 @@ impl IotdbWriter {
     }
 
     /// Sends tablets together; where the server refuses something, each by itself.
-    async fn send(&mut self, work: &mut Work<'_>, all: Vec<Filled>, aligned: bool, most_bytes: usize) -> Result<()> {
+    async fn send(
+        &mut self,
+        work: &mut Work<'_>,
+        all: Vec<Filled>,
+        aligned: bool,
+        most_bytes: usize,
+    ) -> Result<()> {
         if all.is_empty() {
             return Ok(());
         }
         let fits = all.len() > 1 || all.iter().all(|filled| filled.tablet.bytes() <= most_bytes);
         if fits {
-            let (tablets, rest): (Vec<Tablet>, Vec<_>) =
-                all.into_iter().map(|filled| (filled.tablet, (filled.device, filled.rows, filled.cut))).unzip();
+            let (tablets, rest): (Vec<Tablet>, Vec<_>) = all
+                .into_iter()
+                .map(|filled| (filled.tablet, (filled.device, filled.rows, filled.cut)))
+                .unzip();
             let status = self.insert(&tablets, aligned).await?;
             let all: Vec<Filled> = tablets
                 .into_iter()
@@ -310,7 +336,11 @@ impl IotdbWriter {
         let known = self.shared.device(&filled.device);
         let all = || filled.tablet.measurements.iter().zip(&filled.tablet.types);
         let name_of = |quoted_name: &str| {
-            work.layout.fields.iter().find(|field| quoted(&field.name) == quoted_name).map(|field| field.name.clone())
+            work.layout
+                .fields
+                .iter()
+                .find(|field| quoted(&field.name) == quoted_name)
+                .map(|field| field.name.clone())
         };
         let knows = |known: &Arc<Device>| {
             known.aligned.is_some()
@@ -331,7 +361,13 @@ impl IotdbWriter {
 
     /// Sends the rows of one device until every one is written or refused: what the server has is looked up again, what is missing
     /// is made, and a row that is refused is found by halves.
-    async fn alone(&mut self, work: &mut Work<'_>, filled: Filled, mut aligned: bool, most_bytes: usize) -> Result<()> {
+    async fn alone(
+        &mut self,
+        work: &mut Work<'_>,
+        filled: Filled,
+        mut aligned: bool,
+        most_bytes: usize,
+    ) -> Result<()> {
         let device = Arc::clone(&filled.device);
         let create = self.shared.options.create;
         let mut known = self.shared.device(&device).unwrap_or_default();
@@ -341,7 +377,11 @@ impl IotdbWriter {
             let Some(filled) = work.fill(&device, &known, rows, create) else { continue };
             if filled.tablet.bytes() > most_bytes {
                 match filled.rows.as_slice() {
-                    [row] => work.refuse(*row, "row_too_large", "the row is larger than what the server takes at once"),
+                    [row] => work.refuse(
+                        *row,
+                        "row_too_large",
+                        "the row is larger than what the server takes at once",
+                    ),
                     rows => halve(rows, &mut open),
                 }
                 continue;
@@ -376,7 +416,13 @@ impl IotdbWriter {
     }
 
     /// Makes the series that a device lacks, where the server does not by itself; false where it lacks none.
-    async fn make(&mut self, work: &Work<'_>, filled: &Filled, known: &Device, aligned: bool) -> Result<bool> {
+    async fn make(
+        &mut self,
+        work: &Work<'_>,
+        filled: &Filled,
+        known: &Device,
+        aligned: bool,
+    ) -> Result<bool> {
         let lacking: Vec<_> = work
             .layout
             .fields
@@ -389,11 +435,15 @@ impl IotdbWriter {
         }
         let mut session = self.session().await?;
         let statements: Vec<String> = if aligned {
-            let series: Vec<_> =
-                lacking.iter().map(|field| format!("{} {}", quoted(&field.name), field.series.name())).collect();
+            let series: Vec<_> = lacking
+                .iter()
+                .map(|field| format!("{} {}", quoted(&field.name), field.series.name()))
+                .collect();
             vec![format!("CREATE ALIGNED TIMESERIES {}({})", filled.device, series.join(", "))]
         } else {
-            let one = |name: &str, series: &str| format!("CREATE TIMESERIES {}.{} {series}", filled.device, quoted(name));
+            let one = |name: &str, series: &str| {
+                format!("CREATE TIMESERIES {}.{} {series}", filled.device, quoted(name))
+            };
             lacking.iter().map(|field| one(&field.name, field.series.name())).collect()
         };
         for statement in &statements {
@@ -429,7 +479,9 @@ impl IotdbWriter {
                 Err(error) if error.retry() == Retry::Never => return Err(error),
                 Err(error) => error,
             };
-            let Some(wait) = backoff.next_wait() else { return Err(error.with_delivered(Delivered::InDoubt)) };
+            let Some(wait) = backoff.next_wait() else {
+                return Err(error.with_delivered(Delivered::InDoubt));
+            };
             tracing::warn!(%error, "the rows are sent again");
             if error.code() == Some("iotdb_802") {
                 // The server was restarted, and does not know the session.
@@ -468,4 +520,3 @@ impl Writer for IotdbWriter {
         Ok(Settled::default())
     }
 }
-

@@ -66,8 +66,11 @@ pub(super) async fn devices(session: &mut Session, options: &IotdbOptions) -> Re
         }
         let path: Path = name.parse()?;
         let series = SeriesType::from_name(text(3)).ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, format!("{name} is of type {}, which is unknown here", text(3)))
-                .with_hint("leave it out with pattern=")
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("{name} is of type {}, which is unknown here", text(3)),
+            )
+            .with_hint("leave it out with pattern=")
         })?;
         let Some((measurement, device)) = path.nodes().split_last() else { continue };
         let device: Path = joined(device)?;
@@ -117,23 +120,36 @@ fn device(
     if aligned {
         device = device.with_comment(ALIGNED_DEVICE);
     }
-    let time = Column::new("time", DataType::TimestampTz(unit)).with_role(Role::Timestamp).with_nullable(false);
+    let time =
+        Column::new("time", DataType::TimestampTz(unit)).with_role(Role::Timestamp).with_nullable(false);
     let mut columns = vec![time, device];
     for (name, series) in series {
         if *name == options.device_column || name == "time" {
-            let text = format!("{path} has a measurement {name:?}, and the column of this name holds something else here");
+            let text = format!(
+                "{path} has a measurement {name:?}, and the column of this name holds something else here"
+            );
             return Err(Error::new(ErrorKind::Schema, text)
                 .with_location(Location::new().with_table(table.as_str()).with_column(name.as_str()))
-                .with_hint("give that column another name with device_column=, at the source and at a sink of IoTDB"));
+                .with_hint(
+                    "give that column another name with device_column=, at the source and at a sink of IoTDB",
+                ));
         }
         columns.push(Column::new(name.as_str(), series.data_type(unit)));
     }
     let measurements = series.iter().map(|(name, _)| quoted(name).into_owned()).collect();
-    Ok(Device { path, table: TableId::from(table.as_str()), schema: Arc::new(Schema::new(columns)?), measurements })
+    Ok(Device {
+        path,
+        table: TableId::from(table.as_str()),
+        schema: Arc::new(Schema::new(columns)?),
+        measurements,
+    })
 }
 
+/// Tables, and what a person should know of them.
+pub(super) type Known = (Vec<(TableId, Arc<Schema>)>, Vec<String>);
+
 /// The tables that devices make up, with all columns of theirs; of two types of a column the first.
-pub(super) fn tables(devices: &[Device]) -> Result<(Vec<(TableId, Arc<Schema>)>, Vec<String>)> {
+pub(super) fn tables(devices: &[Device]) -> Result<Known> {
     let mut found: BTreeMap<&TableId, Vec<Column>> = BTreeMap::new();
     let mut notes = Vec::new();
     for device in devices {
@@ -153,7 +169,8 @@ pub(super) fn tables(devices: &[Device]) -> Result<(Vec<(TableId, Arc<Schema>)>,
             }
         }
     }
-    let tables = found.into_iter().map(|(table, columns)| Ok((table.clone(), Arc::new(Schema::new(columns)?))));
+    let tables =
+        found.into_iter().map(|(table, columns)| Ok((table.clone(), Arc::new(Schema::new(columns)?))));
     Ok((tables.collect::<Result<_>>()?, notes))
 }
 

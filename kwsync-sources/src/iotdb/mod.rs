@@ -20,7 +20,8 @@ use kwsync_core::config::{ConnectorInfo, Registry};
 
 /// Adds the source `iotdb` to `registry`.
 pub fn register(registry: &mut Registry) {
-    let info = ConnectorInfo::source("iotdb", "devices of Apache IoTDB, once or without an end").with_params(PARAMS);
+    let info =
+        ConnectorInfo::source("iotdb", "devices of Apache IoTDB, once or without an end").with_params(PARAMS);
     registry.register_source(info, |request| {
         let options = IotdbOptions::from_dsn(request.dsn, request.params)?;
         Ok(Box::new(IotdbSource::new(options)))

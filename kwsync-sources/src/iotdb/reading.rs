@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_array::{ArrayRef, StringArray};
 use kwsync_core::system::iotdb::Session;
-use kwsync_core::{Error, ErrorKind, Location, Origin, Result, SourceBatch, SplitPosition, TableBatch, TimeUnit};
+use kwsync_core::{
+    Error, ErrorKind, Location, Origin, Result, SourceBatch, SplitPosition, TableBatch, TimeUnit,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -58,9 +60,9 @@ impl Place {
     }
 
     fn position(&self) -> Result<SplitPosition> {
-        serde_json::to_value(self)
-            .map(SplitPosition)
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("cannot write down a position: {error}")))
+        serde_json::to_value(self).map(SplitPosition).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("cannot write down a position: {error}"))
+        })
     }
 }
 
@@ -76,7 +78,15 @@ pub(super) async fn run(
     let last = options.range_in(unit).1;
     let mut place = match &at {
         Some(position) => Place::of(position)?,
-        None => first_window(&options, unit),
+        None => {
+            let place = first_window(&options, unit);
+            // Where "now" was is written down first: a job that is killed soon would else begin later.
+            let begun = SourceBatch::new(Vec::new(), place.position()?);
+            if options.follow && sender.send(Ok(begun)).await.is_err() {
+                return Ok(());
+            }
+            place
+        }
     };
     loop {
         if !place.done {
@@ -118,7 +128,8 @@ fn first_window(options: &IotdbOptions, unit: TimeUnit) -> Place {
 
 fn behind_clock(unit: TimeUnit, lag: Duration) -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let nanos = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - i128::try_from(lag.as_nanos()).unwrap_or(0);
+    let nanos =
+        i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - i128::try_from(lag.as_nanos()).unwrap_or(0);
     i64::try_from(nanos.div_euclid(i128::from(unit.nanos()))).unwrap_or(i64::MAX)
 }
 
@@ -161,7 +172,8 @@ async fn read(
             Some(_) => error,
             None => error.with_location(Location::new().with_table(path.as_str())),
         };
-        let mut query = session.query(&device.statement(from, last), options.fetch_rows).await.map_err(in_device)?;
+        let mut query =
+            session.query(&device.statement(from, last), options.fetch_rows).await.map_err(in_device)?;
         while let Some((times, columns)) = session.next(&mut query).await.map_err(in_device)? {
             let rows = times.len();
             place.device = Some(path.clone());
@@ -193,8 +205,12 @@ fn moments(times: &arrow_array::Int64Array, unit: TimeUnit) -> ArrayRef {
     use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
     let zone = "UTC";
     match unit {
-        TimeUnit::Nanosecond => Arc::new(times.reinterpret_cast::<TimestampNanosecondType>().with_timezone(zone)),
-        TimeUnit::Microsecond => Arc::new(times.reinterpret_cast::<TimestampMicrosecondType>().with_timezone(zone)),
+        TimeUnit::Nanosecond => {
+            Arc::new(times.reinterpret_cast::<TimestampNanosecondType>().with_timezone(zone))
+        }
+        TimeUnit::Microsecond => {
+            Arc::new(times.reinterpret_cast::<TimestampMicrosecondType>().with_timezone(zone))
+        }
         _ => Arc::new(times.reinterpret_cast::<TimestampMillisecondType>().with_timezone(zone)),
     }
 }

@@ -3,11 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::system::iotdb::Session;
-use kwsync_core::{
-    Error, Reader, Result, Schema, Source, SourceBatch, Split, SplitPosition, TableId,
-};
+use kwsync_core::{Error, Reader, Result, Schema, Source, SourceBatch, Split, SplitPosition, TableId};
 
-use super::catalog::{devices, tables};
+use super::catalog::{Known, devices, tables};
 use super::config::IotdbOptions;
 use super::reading::{Share, run};
 use crate::relational::Batches;
@@ -38,7 +36,7 @@ use crate::relational::Batches;
 #[derive(Debug)]
 pub struct IotdbSource {
     options: Arc<IotdbOptions>,
-    known: Mutex<(Vec<(TableId, Arc<Schema>)>, Vec<String>)>,
+    known: Mutex<Known>,
 }
 
 /// Reads one split of an [`IotdbSource`].
@@ -107,8 +105,9 @@ impl IotdbSource {
             of => format!("devices {}/{of}", share.share + 1),
         };
         let mut split = Split::whole(id);
-        split.spec = serde_json::to_value(share)
-            .map_err(|error| Error::new(kwsync_core::ErrorKind::Internal, format!("cannot write down a split: {error}")))?;
+        split.spec = serde_json::to_value(share).map_err(|error| {
+            Error::new(kwsync_core::ErrorKind::Internal, format!("cannot write down a split: {error}"))
+        })?;
         split.continues = self.options.follow;
         Ok(split)
     }

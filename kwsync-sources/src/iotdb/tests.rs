@@ -22,7 +22,9 @@ fn a_pattern_is_a_prefix_of_text() {
 #[test]
 fn times_are_inclusive_whatever_the_precision() {
     let of = |dsn: &str| options(dsn).unwrap();
-    let all = of("iotdb://h?start-time=1970.01.01T01:00:00.0005%2B01:00&end-time=1970-01-01T00:00:01.9999&history.start-time=7");
+    let all = of(
+        "iotdb://h?start-time=1970.01.01T01:00:00.0005%2B01:00&end-time=1970-01-01T00:00:01.9999&history.start-time=7",
+    );
     assert_eq!(all.range.0, Some(Moment::Nanos(500_000)));
     // The range puts history's own aside.
     assert_eq!(all.history_in(TimeUnit::Millisecond), (1, 1_999));

@@ -19,7 +19,8 @@ struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or_else(|| protocol("a block of a result ends too soon"))?;
+        let (taken, rest) =
+            self.0.split_at_checked(count).ok_or_else(|| protocol("a block of a result ends too soon"))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -34,7 +35,8 @@ impl<'a> Input<'a> {
     }
 
     fn length(&mut self) -> Result<usize> {
-        usize::try_from(i32::from_be_bytes(self.fixed()?)).map_err(|_| protocol("a block of a result has a negative length"))
+        usize::try_from(i32::from_be_bytes(self.fixed()?))
+            .map_err(|_| protocol("a block of a result has a negative length"))
     }
 
     /// As many bits as `rows`, the highest of each byte first.
@@ -87,7 +89,13 @@ pub(super) fn read(bytes: &[u8], types: &[Option<SeriesType>], unit: TimeUnit) -
     Ok(Block { times: times.ok_or_else(|| protocol("a block of a result has no times"))?, columns })
 }
 
-fn column(input: &mut Input<'_>, encoding: u8, series: SeriesType, rows: usize, unit: TimeUnit) -> Result<ArrayRef> {
+fn column(
+    input: &mut Input<'_>,
+    encoding: u8,
+    series: SeriesType,
+    rows: usize,
+    unit: TimeUnit,
+) -> Result<ArrayRef> {
     match encoding {
         0 => {
             let nulls = input.nulls(rows)?;
@@ -104,9 +112,13 @@ fn column(input: &mut Input<'_>, encoding: u8, series: SeriesType, rows: usize, 
             _ => fixed::<Int32Type, 4>(input, rows, |bytes| Ok(i32::from_be_bytes(bytes))),
         },
         2 => match (series, unit) {
-            (SeriesType::Double, _) => fixed::<Float64Type, 8>(input, rows, |bytes| Ok(f64::from_be_bytes(bytes))),
+            (SeriesType::Double, _) => {
+                fixed::<Float64Type, 8>(input, rows, |bytes| Ok(f64::from_be_bytes(bytes)))
+            }
             (SeriesType::Timestamp, TimeUnit::Nanosecond) => moments::<TimestampNanosecondType>(input, rows),
-            (SeriesType::Timestamp, TimeUnit::Microsecond) => moments::<TimestampMicrosecondType>(input, rows),
+            (SeriesType::Timestamp, TimeUnit::Microsecond) => {
+                moments::<TimestampMicrosecondType>(input, rows)
+            }
             (SeriesType::Timestamp, _) => moments::<TimestampMillisecondType>(input, rows),
             _ => fixed::<Int64Type, 8>(input, rows, |bytes| Ok(i64::from_be_bytes(bytes))),
         },

@@ -84,7 +84,8 @@ impl std::str::FromStr for Path {
                     None => (rest.to_owned(), None),
                 },
                 Some(quoted) => {
-                    let (node, behind) = unquoted(quoted).ok_or_else(|| wrong("a backquote is not closed"))?;
+                    let (node, behind) =
+                        unquoted(quoted).ok_or_else(|| wrong("a backquote is not closed"))?;
                     match behind.strip_prefix('.') {
                         Some(behind) => (node, Some(behind)),
                         None if behind.is_empty() => (node, None),

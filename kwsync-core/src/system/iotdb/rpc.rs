@@ -1,10 +1,10 @@
 //! Requests and answers of `IClientRPCService`, by Thrift's binary protocol.
 
 use thrift::protocol::{
-    TBinaryInputProtocol, TBinaryOutputProtocol, TFieldIdentifier, TInputProtocol, TListIdentifier, TMessageIdentifier,
-    TMessageType, TOutputProtocol, TStructIdentifier, TType,
+    TBinaryInputProtocol, TBinaryOutputProtocol, TFieldIdentifier, TInputProtocol, TListIdentifier,
+    TMessageIdentifier, TMessageType, TOutputProtocol, TStructIdentifier, TType,
 };
-use thrift::{TConfiguration, Result as Thrift};
+use thrift::{Result as Thrift, TConfiguration};
 
 use super::status::protocol;
 use super::{SeriesType, Tablet};
@@ -90,7 +90,11 @@ fn write_list<T>(
 /// A call of `name`, framed; `arguments` writes the fields of the one structure that every call takes.
 fn call(name: &str, arguments: impl FnOnce(&mut Request) -> Thrift<()>) -> Result<Vec<u8>> {
     framed(name, |request| {
-        request.out.write_field_begin(&TFieldIdentifier { name: None, field_type: TType::Struct, id: Some(1) })?;
+        request.out.write_field_begin(&TFieldIdentifier {
+            name: None,
+            field_type: TType::Struct,
+            id: Some(1),
+        })?;
         arguments(request)?;
         request.out.write_field_stop()?;
         request.out.write_field_end()
@@ -105,13 +109,15 @@ fn framed(name: &str, arguments: impl FnOnce(&mut Request) -> Thrift<()>) -> Res
         request.out.write_struct_begin(&TStructIdentifier::new(name))?;
         Thrift::Ok(())
     };
-    let fault = |error: thrift::Error| Error::new(ErrorKind::Internal, format!("cannot write {name}: {error}"));
+    let fault =
+        |error: thrift::Error| Error::new(ErrorKind::Internal, format!("cannot write {name}: {error}"));
     write().map_err(fault)?;
     arguments(&mut request).map_err(fault)?;
     request.out.write_field_stop().map_err(fault)?;
     let mut frame = request.out.transport;
-    let length = u32::try_from(frame.len() - FRAME)
-        .map_err(|_| Error::new(ErrorKind::Limit, format!("a request of {} bytes is too large", frame.len())))?;
+    let length = u32::try_from(frame.len() - FRAME).map_err(|_| {
+        Error::new(ErrorKind::Limit, format!("a request of {} bytes is too large", frame.len()))
+    })?;
     if let Some(start) = frame.first_chunk_mut::<FRAME>() {
         *start = length.to_be_bytes();
     }
@@ -140,7 +146,13 @@ pub(super) fn request_statement(session: i64) -> Result<Vec<u8>> {
     framed("requestStatementId", |request| request.i64(1, session))
 }
 
-pub(super) fn execute(name: &str, ids: (i64, i64), statement: &str, rows: i32, timeout_ms: i64) -> Result<Vec<u8>> {
+pub(super) fn execute(
+    name: &str,
+    ids: (i64, i64),
+    statement: &str,
+    rows: i32,
+    timeout_ms: i64,
+) -> Result<Vec<u8>> {
     call(name, |request| {
         request.i64(1, ids.0)?;
         request.text(2, statement)?;
@@ -151,7 +163,13 @@ pub(super) fn execute(name: &str, ids: (i64, i64), statement: &str, rows: i32, t
     })
 }
 
-pub(super) fn fetch(ids: (i64, i64), query: i64, statement: &str, rows: i32, timeout_ms: i64) -> Result<Vec<u8>> {
+pub(super) fn fetch(
+    ids: (i64, i64),
+    query: i64,
+    statement: &str,
+    rows: i32,
+    timeout_ms: i64,
+) -> Result<Vec<u8>> {
     call("fetchResultsV2", |request| {
         request.i64(1, ids.0)?;
         request.text(2, statement)?;

@@ -60,7 +60,8 @@ impl ConnectConfig {
         for node in params.list("node-urls") {
             let (host, port) = node.rsplit_once(':').unwrap_or((node, "6667"));
             let port = port.parse().map_err(|_| {
-                Error::config(format!("node-urls: {node:?} is no HOST:PORT")).with_hint("as in node-urls=h1:6667,h2:6667")
+                Error::config(format!("node-urls: {node:?} is no HOST:PORT"))
+                    .with_hint("as in node-urls=h1:6667,h2:6667")
             })?;
             hosts.push((host.to_owned(), port));
         }
@@ -162,7 +163,10 @@ impl Session {
         let request = rpc::open_session(&config.user, config.password.expose(), "UTC")?;
         let (status, session) = rpc::opened(&self.call(&request).await?)?;
         if !status.is_success() {
-            return Err(error_of(&status, &format!("IoTDB at {} opens no session for {}", self.place, config.user)));
+            return Err(error_of(
+                &status,
+                &format!("IoTDB at {} opens no session for {}", self.place, config.user),
+            ));
         }
         self.session = session;
         self.statement = rpc::number(&self.call(&rpc::request_statement(session)?).await?)?;
@@ -173,7 +177,9 @@ impl Session {
             _ => TimeUnit::Millisecond,
         };
         self.version = found.version;
-        if let Some(most) = found.most_bytes.and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 1 << 16) {
+        if let Some(most) =
+            found.most_bytes.and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 1 << 16)
+        {
             self.most_bytes = self.most_bytes.min(most - (1 << 14));
         }
         Ok(())
@@ -213,7 +219,10 @@ impl Session {
 
     async fn call(&mut self, request: &[u8]) -> Result<Vec<u8>> {
         if self.broken {
-            return Err(Error::new(ErrorKind::Unavailable, format!("the session with IoTDB at {} is over", self.place)));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the session with IoTDB at {} is over", self.place),
+            ));
         }
         self.broken = true;
         let exchange = async {
@@ -223,10 +232,14 @@ impl Session {
             self.stream.read_exact(&mut head).await.map_err(fault)?;
             let length = u32::from_be_bytes(head) as usize;
             if length > MOST_ANSWER {
-                return Err(protocol(format!("what listens at {} does not speak IoTDB's protocol", self.place)));
+                return Err(protocol(format!(
+                    "what listens at {} does not speak IoTDB's protocol",
+                    self.place
+                )));
             }
             let mut answer = Vec::new();
-            let read = (&mut self.stream).take(length as u64).read_to_end(&mut answer).await.map_err(fault)?;
+            let read =
+                (&mut self.stream).take(length as u64).read_to_end(&mut answer).await.map_err(fault)?;
             if read < length {
                 return Err(fault(std::io::ErrorKind::UnexpectedEof.into()));
             }
@@ -270,7 +283,8 @@ impl Session {
     /// As [`execute`](Self::execute).
     pub async fn query(&mut self, statement: &str, rows: usize) -> Result<Query> {
         let rows = i32::try_from(rows).unwrap_or(i32::MAX);
-        let request = rpc::execute("executeQueryStatementV2", self.ids(), statement, rows, self.timeout_ms())?;
+        let request =
+            rpc::execute("executeQueryStatementV2", self.ids(), statement, rows, self.timeout_ms())?;
         let found = rpc::executed(&self.call(&request).await?)?;
         if !found.status.is_success() {
             return Err(error_of(&found.status, statement));
@@ -278,7 +292,9 @@ impl Session {
         let mut types = Vec::with_capacity(found.types.len());
         for name in &found.types {
             let known = SeriesType::from_name(name);
-            types.push(known.ok_or_else(|| Error::new(ErrorKind::Unsupported, format!("IoTDB has a type {name}, which is unknown here")))?);
+            types.push(known.ok_or_else(|| {
+                Error::new(ErrorKind::Unsupported, format!("IoTDB has a type {name}, which is unknown here"))
+            })?);
         }
         let places = (0..found.columns.len())
             .map(|at| {
@@ -377,7 +393,8 @@ impl Session {
             [one] => rpc::insert_tablet(self.session, one, aligned)?,
             many => rpc::insert_tablets(self.session, many, aligned)?,
         };
-        let answer = self.call(&request).await.map_err(|error| error.with_delivered(crate::Delivered::InDoubt))?;
+        let answer =
+            self.call(&request).await.map_err(|error| error.with_delivered(crate::Delivered::InDoubt))?;
         rpc::status(&answer)
     }
 

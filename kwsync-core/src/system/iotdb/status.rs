@@ -22,13 +22,21 @@ fn classified(status: &Status) -> (ErrorKind, Option<&'static str>) {
     match status.code {
         800 | 801 | 804 => (ErrorKind::Auth, Some("check user and password; a new server has root and root")),
         802 => (ErrorKind::Unavailable, None),
-        803 | 811 | 817 => (ErrorKind::Permission, Some("GRANT the user what it needs: WRITE_DATA and WRITE_SCHEMA to write, READ_DATA to read")),
-        201 => (ErrorKind::Unsupported, Some("the client protocol is version 3, which servers from 1.0 on speak")),
+        803 | 811 | 817 => (
+            ErrorKind::Permission,
+            Some("GRANT the user what it needs: WRITE_DATA and WRITE_SCHEMA to write, READ_DATA to read"),
+        ),
+        201 => (
+            ErrorKind::Unsupported,
+            Some("the client protocol is version 3, which servers from 1.0 on speak"),
+        ),
         500 | 508 | 550 => (ErrorKind::NotFound, None),
         507 | 509 | 529 | 530 | 608 | 609 | 614 | 701 => (ErrorKind::Schema, None),
         600 => (
             ErrorKind::Unavailable,
-            Some("the server only reads now, often because its disk is full; once mended, SET SYSTEM TO RUNNING lets it write"),
+            Some(
+                "the server only reads now, often because its disk is full; once mended, SET SYSTEM TO RUNNING lets it write",
+            ),
         ),
         611 | 525 | 526 => (ErrorKind::DiskFull, None),
         606 | 709 | 717 | 719 => (ErrorKind::Unavailable, None),
@@ -43,7 +51,8 @@ fn classified(status: &Status) -> (ErrorKind, Option<&'static str>) {
 
 /// What went wrong with bytes that the server sent.
 pub(super) fn protocol(what: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Protocol, what.into()).with_hint("is this the RPC port of IoTDB (dn_rpc_port, usually 6667)?")
+    Error::new(ErrorKind::Protocol, what.into())
+        .with_hint("is this the RPC port of IoTDB (dn_rpc_port, usually 6667)?")
 }
 
 /// The error of a connection that was lost.

@@ -56,6 +56,9 @@ impl Tablet {
 
     /// About how many bytes it takes to send.
     pub fn bytes(&self) -> usize {
-        self.values.len() + self.times.len() + self.device.len() + self.measurements.iter().map(String::len).sum::<usize>()
+        self.values.len()
+            + self.times.len()
+            + self.device.len()
+            + self.measurements.iter().map(String::len).sum::<usize>()
     }
 }

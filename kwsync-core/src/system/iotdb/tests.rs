@@ -79,13 +79,22 @@ fn blocks_are_read() {
     assert_eq!(column(3), ["Date(19782)", "Date(0)", "Date(-1)"]);
     // Cut off anywhere, it is an error and no panic.
     for end in 0..bytes.len() {
-        assert_eq!(block::read(&bytes[..end], &[], TimeUnit::Millisecond).unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(
+            block::read(&bytes[..end], &[], TimeUnit::Millisecond).unwrap_err().kind(),
+            ErrorKind::Protocol
+        );
     }
 }
 
 #[test]
 fn dates_go_there_and_back() {
-    for (days, number) in [(0, 19_700_101), (-1, 19_691_231), (19_782, 20_240_229), (11_016, 20_000_229), (-354_285, 10_000_101)] {
+    for (days, number) in [
+        (0, 19_700_101),
+        (-1, 19_691_231),
+        (19_782, 20_240_229),
+        (11_016, 20_000_229),
+        (-354_285, 10_000_101),
+    ] {
         assert_eq!(date_number(days), Some(number));
     }
     assert_eq!(date_number(-354_286), None);

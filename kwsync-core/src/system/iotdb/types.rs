@@ -99,7 +99,9 @@ impl SeriesType {
     pub fn of(data_type: &DataType, recent: bool) -> Option<Self> {
         let wanted = match data_type {
             DataType::Bool => Self::Boolean,
-            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => Self::Int32,
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
+                Self::Int32
+            }
             DataType::Int64 | DataType::UInt32 | DataType::UInt64 => Self::Int64,
             DataType::Float32 => Self::Float,
             DataType::Float64 => Self::Double,
