@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `file` | directories of Parquet files, JSON lines and other formats | yes |
 //! | `discard` | counts rows and drops them | yes |
+//! | `iotdb` | Apache IoTDB: devices and measurements, by tablets | in `full` |
 //! | `kafka` | topics of Kafka | in `full` |
 //! | `postgres` | PostgreSQL, by COPY BINARY | in `full` |
 //! | `kwdb` | KWDB: time series by INSERT of literals, relational databases as `postgres` | in `full` |
@@ -17,6 +18,8 @@
 pub mod discard;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "iotdb")]
+pub mod iotdb;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "kwdb")]
@@ -36,6 +39,8 @@ pub fn register(registry: &mut Registry) {
     discard::register(registry);
     #[cfg(feature = "file")]
     file::register(registry);
+    #[cfg(feature = "iotdb")]
+    iotdb::register(registry);
     #[cfg(feature = "kafka")]
     kafka::register(registry);
     #[cfg(feature = "kwdb")]
@@ -49,6 +54,7 @@ pub fn register(registry: &mut Registry) {
     #[cfg(not(any(
         feature = "discard",
         feature = "file",
+        feature = "iotdb",
         feature = "kafka",
         feature = "mysql",
         feature = "postgres"

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
 //! | `influxdb` | measurements of InfluxDB 1 and 2 | |
+//! | `iotdb` | devices of Apache IoTDB | |
 //! | `ipc` | Arrow IPC files and streams, by the source `file` | yes |
 //! | `kafka` | messages of Kafka | |
 //! | `kwdb` | time series, relational tables and queries of KWDB | |
@@ -22,6 +23,8 @@
 pub mod file;
 #[cfg(feature = "influxdb")]
 pub mod influxdb;
+#[cfg(feature = "iotdb")]
+pub mod iotdb;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "kwdb")]
@@ -42,6 +45,7 @@ pub mod opentsdb;
 pub mod postgres;
 #[cfg(any(
     feature = "influxdb",
+    feature = "iotdb",
     feature = "mysql",
     feature = "odbc",
     feature = "opentsdb",
@@ -74,6 +78,8 @@ pub fn register(registry: &mut Registry) {
     file::register(registry);
     #[cfg(feature = "influxdb")]
     influxdb::register(registry);
+    #[cfg(feature = "iotdb")]
+    iotdb::register(registry);
     #[cfg(feature = "kafka")]
     kafka::register(registry);
     #[cfg(feature = "kwdb")]
@@ -95,6 +101,7 @@ pub fn register(registry: &mut Registry) {
     #[cfg(not(any(
         feature = "file",
         feature = "influxdb",
+        feature = "iotdb",
         feature = "kafka",
         feature = "listen",
         feature = "mqtt",

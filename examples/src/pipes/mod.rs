@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kwsync_core::config::{ConnectorKind, Expand, Registry, did_you_mean};
+use kwsync_core::config::{ConnectorKind, Dsn, Expand, Registry, did_you_mean};
 use kwsync_core::spec::{Attributes, PipeDefinition, PipePlan, PipeSettings, PipeStatement, TransformSpec};
 use kwsync_core::{Error, ErrorKind, Result, TimeUnit, Transform, Value};
 
@@ -173,11 +173,7 @@ impl Pipes {
         {
             let dsn = address.dsn()?;
             if dsn.driver() == "iotdb" {
-                let text =
-                    format!("pipe {name} cannot run: this build has no {kind} for IoTDB ({})", dsn.scheme());
-                return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
-                    "SHOW PIPEPLUGINS lists what there is; 'source'='file' or 'sink'='postgres' would do",
-                ));
+                iotdb(name, kind, &dsn)?;
             }
             let dsn = dsn.expand(&Expand::from_environment())?;
             self.registry
@@ -290,4 +286,26 @@ fn status(record: &Record) -> PipeStatus {
         sink: definition.sink.to_string(),
         exception: record.exception.clone().unwrap_or_else(|| "{}".to_owned()),
     }
+}
+
+/// What of IoTDB's own plugins cannot run here, by name; and that its own source has to be told where it is.
+fn iotdb(name: &str, kind: ConnectorKind, dsn: &Dsn) -> Result<()> {
+    let plugin = match dsn.protocol() {
+        Some("legacy") => "iotdb-legacy-pipe-sink",
+        Some("air-gap") => "iotdb-air-gap-sink",
+        _ => {
+            let nowhere =
+                dsn.hosts().iter().all(|host| host.name().is_empty()) && dsn.get("node-urls").is_none();
+            if !nowhere {
+                return Ok(());
+            }
+            let word = kind.to_string();
+            return Err(Error::config(format!("the {kind} of pipe {name} is not told where IoTDB is")).with_hint(format!(
+                "kwsync does not run inside of IoTDB: add '{word}.ip'='HOST', '{word}.port'='6667', or '{word}.node-urls'"
+            )));
+        }
+    };
+    let text = format!("pipe {name} cannot run: {plugin} is not in this build");
+    Err(Error::new(ErrorKind::Unsupported, text)
+        .with_hint("'sink'='iotdb-thrift-sink' writes to every server from 1.2 on; over a gap, write files: 'sink'='file'"))
 }

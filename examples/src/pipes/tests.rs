@@ -67,8 +67,9 @@ fn what_cannot_run_is_not_made() {
         ("WITH SOURCE ('source'='file','path'='in.lp','precison'='s') WITH SINK ('sink'='discard')".into(), "did you mean `precision`?"),
         ("WITH SOURCE ('source'='file','path'='in.xyz') WITH SINK ('sink'='discard')".into(), "format"),
         (format!("{file} WITH PROCESSOR ('processor'='fliter','value'='n > 1') WITH SINK ('sink'='discard')"), "did you mean `filter`?"),
-        ("WITH SINK ('sink'='iotdb-thrift-sink','ip'='127.0.0.1','port'='6668')".into(), "this build has no source for IoTDB"),
-        (format!("{file} WITH SINK ('sink'='iotdb-thrift-sink','ip'='127.0.0.1','port'='6668')"), "this build has no sink for IoTDB"),
+        ("WITH SINK ('sink'='iotdb-thrift-sink','ip'='127.0.0.1','port'='6668')".into(), "not told where IoTDB is"),
+        (format!("{file} WITH SINK ('sink'='iotdb-air-gap-sink','ip'='127.0.0.1','port'='6668')"), "iotdb-thrift-sink"),
+        (format!("{file} WITH SINK ('sink'='iotdb-legacy-pipe-sink','ip'='127.0.0.1','port'='6668')"), "iotdb-legacy-pipe-sink is not in this build"),
         (
             "WITH SOURCE ('source'='file','dsn'='x/out?format=json') WITH SINK ('sink'='file','dsn'='file:./x/out/?format=json')".into(),
             "would read what it writes",

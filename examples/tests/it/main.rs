@@ -14,6 +14,7 @@ mod faults;
 mod follow;
 mod forms;
 mod influx;
+mod iotdb;
 mod json;
 mod kafka;
 mod keys;

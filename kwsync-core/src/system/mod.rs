@@ -1,5 +1,7 @@
 //! What a source and a sink of one system share: types and DDL as data, and behind the system's feature its client.
 
+#[cfg(feature = "iotdb")]
+pub mod iotdb;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod kwdb;

@@ -2,6 +2,7 @@
 //! test process. Behind the feature `testkit`; no part of the stable API.
 
 mod influx;
+mod iotdb;
 mod kafka;
 #[cfg(feature = "testkit-kwdb")]
 pub mod kwdb;
@@ -11,6 +12,7 @@ mod postgres;
 mod s3;
 
 pub use influx::InfluxServer;
+pub use iotdb::IotdbServer;
 pub use kafka::KafkaServer;
 pub use mariadb::MariaServer;
 pub use mosquitto::Mosquitto;

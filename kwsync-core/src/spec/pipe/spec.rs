@@ -54,6 +54,7 @@ impl PipeDefinition {
             address("source", &self.source, Some("iotdb-source"), &["jobs", "parser", "realtime.interval"])
                 .map_err(in_part("source"))?;
         let to = address("sink", &self.sink, None, &[]).map_err(in_part("sink"))?;
+        let from = following(from);
         let mut spec = PipelineSpec::new(from.to_string_with_secrets(), to.to_string_with_secrets());
         if let Some(jobs) = self.source.get("jobs") {
             spec.jobs = jobs.parse().ok().filter(|jobs| *jobs > 0).ok_or_else(|| {
@@ -188,6 +189,12 @@ fn address(part: &str, attributes: &Attributes, default: Option<&str>, own: &[&s
         dsn = dsn.with_param(key, Some(value.to_owned()));
     }
     Ok(dsn)
+}
+
+/// IoTDB's own source goes on with what comes later, if `realtime.enable` does not say otherwise.
+fn following(from: Dsn) -> Dsn {
+    let told = ["follow", "realtime.enable"].iter().any(|name| from.has(name));
+    if from.driver() == "iotdb" && !told { from.with_param("follow", Some("true".to_owned())) } else { from }
 }
 
 fn interval(text: &str) -> Result<Duration> {

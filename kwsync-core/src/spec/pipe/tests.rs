@@ -22,7 +22,10 @@ fn planned(text: &str) -> (String, String, Vec<String>) {
 fn what_the_documentation_shows() {
     let a2b = "create pipe a2b\nwith sink (\n'sink'='iotdb-thrift-sink',\n'sink.ip'='127.0.0.1',\n'sink.port'='6668'\n)";
     let unprefixed = a2b.replace("'sink.", "'");
-    assert_eq!(planned(a2b), ("iotdb:".into(), "iotdb+thrift-async://127.0.0.1:6668".into(), vec![]));
+    assert_eq!(
+        planned(a2b),
+        ("iotdb:?follow=true".into(), "iotdb+thrift-async://127.0.0.1:6668".into(), vec![])
+    );
     assert_eq!(create(a2b), create(&unprefixed));
     let air_gap = a2b.replace("thrift-sink", "air-gap-sink");
     assert_eq!(planned(&air_gap).1, "iotdb+air-gap://127.0.0.1:6668");
@@ -48,7 +51,7 @@ fn what_the_documentation_shows() {
     let (from, to, transforms) = planned(full);
     assert_eq!(
         from,
-        "iotdb:?historical.end-time=2022.12.03T10:15:30+01:00&historical.start-time=2011.12.03T10:15:30+01:00&pattern=root.timecho"
+        "iotdb:?historical.end-time=2022.12.03T10:15:30+01:00&historical.start-time=2011.12.03T10:15:30+01:00&pattern=root.timecho&follow=true"
     );
     assert_eq!((to.as_str(), transforms.len()), ("iotdb+thrift-async://127.0.0.1:6667", 0));
 
