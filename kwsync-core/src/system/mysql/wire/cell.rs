@@ -9,7 +9,9 @@ use mysql_common::packets::Column;
 use crate::{Error, ErrorKind, Result};
 
 /// A value: what [`Value`] owns, borrowed.
+// Whole words: left to itself the compiler packs the parts of dates behind the tag, and copies every cell in pieces that overlap.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u64)]
 pub enum Cell<'a> {
     /// None.
     Null,
