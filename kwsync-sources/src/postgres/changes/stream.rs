@@ -251,12 +251,12 @@ async fn still_the_same(session: &mut Connection, followed: &[Followed]) -> Resu
             }
             (Some(_), None) => format!("the table {asked} was dropped and made anew since the job began"),
         };
-        Some(Error::new(ErrorKind::Conflict, text).with_retry(Retry::Never).with_hint(
+        Some(Error::new(ErrorKind::Conflict, text).with_hint(
             "the changes of what has this name now are not followed: begin anew with --restart, which copies the tables again (with mode=truncate \
              for the target, what is there goes first)",
         ))
     });
-    Error::all(faults)
+    Error::all(faults).map_err(|error| error.with_retry(Retry::Never))
 }
 
 /// Starts the stream.
