@@ -139,7 +139,11 @@ struct Status {
 }
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS db_sync_status (job text PRIMARY KEY, full_s_start timestamptz NOT NULL, \
-                      full_s_end timestamptz, state text NOT NULL); ALTER TABLE db_sync_status ADD COLUMN IF NOT EXISTS increment_s_start timestamptz";
+                      full_s_end timestamptz, state text NOT NULL, increment_s_start timestamptz)";
+/// A table of an earlier version lacks it; not every server knows IF NOT EXISTS here.
+const HAS_INCREMENT: &str = "SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = 'db_sync_status'::regclass \
+                             AND attname = 'increment_s_start' AND NOT attisdropped";
+const ADD_INCREMENT: &str = "ALTER TABLE db_sync_status ADD COLUMN increment_s_start timestamptz";
 /// One that was broken off goes on; one that was done begins anew.
 const AGAIN: &str = "UPDATE db_sync_status SET full_s_start = CASE WHEN full_s_end IS NULL OR state IN ('failed', 'interrupted') \
                      THEN full_s_start ELSE now() END, full_s_end = NULL, state = 'running' WHERE job = $1";
@@ -168,6 +172,9 @@ impl Status {
     async fn begin(&self, restart: bool) -> Result<()> {
         let mut connection = Connection::connect(&self.config).await?;
         connection.simple_query(CREATE).await?;
+        if self.incremental && connection.query(HAS_INCREMENT, &[]).await?.rows.is_empty() {
+            connection.simple_query(ADD_INCREMENT).await?;
+        }
         let again = match (self.incremental, restart) {
             (false, _) => AGAIN,
             (true, false) => ON,

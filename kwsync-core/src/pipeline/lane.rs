@@ -130,6 +130,10 @@ async fn attempt(shared: &Arc<Shared>, index: usize, taken: &Taken, writing: &mu
     read.map_err(|fault| Error::new(ErrorKind::Internal, "a reading task broke off").with_source(fault))??;
     if writing.unfinished {
         // What the source's own transaction has not ended is not committed: the writer goes as after a fault.
+        if !shared.stop.is_cancelled() {
+            let text = "the source ended within a transaction of its own; what came of it is not written";
+            return Err(Error::new(ErrorKind::Internal, text));
+        }
         return Ok(());
     }
     let closed = writer.close().await?;

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::did_you_mean;
-use crate::{Column, TableBatch, TableId};
+use crate::{Change, Column, TableBatch, TableId};
 
 /// As many warnings as a person would read.
 const MAX_WARNINGS: usize = 100;
@@ -22,6 +22,10 @@ impl Lacking {
         columns: impl Iterator<Item = &'a str>,
         batch: &TableBatch,
     ) {
+        // Of rows that are gone the key alone is told, and of updates what has changed.
+        if matches!(batch.change(), Change::Delete | Change::Update) {
+            return;
+        }
         for column in columns.filter(|name| batch.schema().index_of(name).is_none()) {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() < MAX_WARNINGS && known.insert((batch.table().clone(), column.into())) {

@@ -454,15 +454,15 @@ impl PostgresOptions {
         }
     }
 
-    /// The strategy, chosen where none is forced.
-    ///
-    /// # Errors
-    /// `Config` when the server cannot do what was asked for.
     /// The options under which changes of rows are applied, whatever is said of rows.
     pub(super) fn for_changes(&self) -> Self {
         self.clone().with_mode(Mode::Upsert).with_strategy(Strategy::Auto)
     }
 
+    /// The strategy, chosen where none is forced.
+    ///
+    /// # Errors
+    /// `Config` when the server cannot do what was asked for.
     pub(super) fn chosen_strategy(&self, profile: &Profile) -> Result<Strategy> {
         let merging = matches!(self.mode, Mode::InsertIgnore | Mode::Upsert | Mode::Update);
         let chosen = match (self.strategy, merging) {

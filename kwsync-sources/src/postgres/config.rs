@@ -198,6 +198,7 @@ impl PostgresSourceOptions {
         options.cursor = CursorOptions::from_params(params, !changes)?;
         if changes {
             options.changes = Some(ChangesOptions {
+                as_text: Default::default(),
                 extent: match options.cursor.mode {
                     Mode::History => Extent::CaughtUp,
                     Mode::Realtime => Extent::Realtime,

@@ -306,13 +306,7 @@ fn place(text: &str) -> Option<i64> {
 }
 
 /// Refuses to go on by place where rows may have moved since.
-/// With `changes` rows may have, if their file is the same: those that have are followed.
-pub(super) async fn unmoved(
-    lane: &mut Lane,
-    stored: &TableId,
-    taken: &super::spec::Taken,
-    changes: bool,
-) -> Result<()> {
+pub(super) async fn unmoved(lane: &mut Lane, stored: &TableId, taken: &super::spec::Taken) -> Result<()> {
     let name = table_name(stored, None)?;
     let moved = |why: &str| {
         let text = format!("{stored} {why} since the job began to read it by the places of its rows");
@@ -332,7 +326,6 @@ pub(super) async fn unmoved(
             ));
         }
         Some(file) if file != taken.file => return moved("was written anew"),
-        Some(_) if changes => return Ok(()),
         Some(_) => {}
     }
     let sql = format!("SELECT EXISTS (SELECT 1 FROM ONLY {name} WHERE age(xmin) <= age($1::xid))");

@@ -181,16 +181,25 @@ impl PostgresSource {
             splits = self.table_splits(lanes, &[]).await?;
             // The session of the copy holds the snapshot now.
             drop(session);
+            for split in &splits {
+                let asked = Spec::of(split, &self.options)?.asked;
+                if let Some(asked) = asked.filter(|asked| !begun.spec.has(asked)) {
+                    let text =
+                        format!("the table {asked} was made while the job began, and would not be followed");
+                    return Err(Error::new(ErrorKind::Conflict, text)
+                        .with_hint("run the job again: nothing was copied yet"));
+                }
+            }
         }
         begun.notes.into_iter().for_each(|note| self.note(note));
         splits.push(begun.spec.into_split()?);
         Ok(splits)
     }
 
-    /// Whether changes of a table are told by a key.
-    fn has_key(&self, asked: Option<&TableId>) -> bool {
+    /// The key by which changes of a table are told.
+    fn followed_key(&self, asked: Option<&TableId>) -> Vec<String> {
         let following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
-        following.as_ref().is_some_and(|spec| spec.has_key(asked))
+        following.as_ref().map_or_else(Vec::new, |spec| spec.key(asked).to_vec())
     }
 
     /// A table as it is read.
@@ -399,7 +408,7 @@ impl Source for PostgresSource {
             return Ok(PostgresReader::stream(spec?.open(&self.options, at)?));
         }
         let spec = Spec::of(split, &self.options)?;
-        let after = after(at)?;
+        let mut after = after(at)?;
         if spec.order == Order::None && after.is_some() {
             let text = format!("`{}` cannot be read on from the middle", split.id);
             return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
@@ -409,14 +418,25 @@ impl Source for PostgresSource {
         let mut lane = self.sessions.lane().await?;
         let by_place = spec.order == Order::Ctid;
         let late = self.options.changes.is_some() && !lane.snapshot.is(&spec.taken);
-        if late && !self.has_key(spec.asked.as_ref()) {
-            return Err(again(&split.id));
+        let mut by_what_changes = by_place && !lane.snapshot.is(&spec.taken);
+        if late {
+            let key = self.followed_key(spec.asked.as_ref());
+            if key.is_empty() {
+                return Err(again(&split.id));
+            }
+            // By its key a row that moves is deleted and comes whole. Otherwise it might be where the copy has been, and the
+            // stream need not tell all of it.
+            by_what_changes = !matches!(&spec.order, Order::Key { column, .. } if key.contains(column));
+            if by_what_changes && spec.range.is_none() {
+                // Its rows are upserted: all of it may be read again.
+                (after, by_what_changes) = (None, false);
+            }
         }
-        if let (true, Some(stored)) = (by_place && !lane.snapshot.is(&spec.taken), &spec.stored) {
+        if let (true, Some(stored)) = (by_what_changes, &spec.stored) {
             let checked = (lane.snapshot.number, stored.clone());
             let known = self.unmoved.lock().unwrap_or_else(PoisonError::into_inner).contains(&checked);
             if !known {
-                unmoved(&mut lane, stored, &spec.taken, late).await?;
+                unmoved(&mut lane, stored, &spec.taken).await?;
                 self.unmoved.lock().unwrap_or_else(PoisonError::into_inner).insert(checked);
             }
         }

@@ -182,3 +182,98 @@ fn changes_that_are_refused_say_what_they_were() {
     assert!(reject["reason"].as_str().unwrap().starts_with("upsert: "), "{reject}");
     following.forget();
 }
+
+/// A publication that was given is taken as it is where it has all that is followed, and refused where it would leave something out.
+#[test]
+fn changes_by_a_given_publication() {
+    let Some(server) = PgServer::shared() else { return };
+    let mut following = Following::new(
+        server,
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO a VALUES (1);
+         CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+         CREATE PUBLICATION given FOR TABLE a WITH (publish = 'insert')",
+    );
+    following.more = "&publication=given";
+    let said = following.catch_up(2).err();
+    for words in [
+        "does not publish update, delete, truncate",
+        "the publication \"given\" does not have public.b",
+        "publishes the partitions of public.p each under its own name",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    following.sql(
+        "ALTER PUBLICATION given SET TABLE a WHERE (id < 5), b (id), p;
+         ALTER PUBLICATION given SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);
+         ALTER TABLE b ADD v int",
+    );
+    let said = following.catch_up(2).err();
+    for words in ["only the rows WHERE", "leaves out columns of public.b that the copy has: v"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("does not have") && !said.contains("does not publish"), "{said}");
+    assert_eq!(following.slots(), "0\n", "nothing was made");
+    following.sql("ALTER PUBLICATION given SET TABLE a, b, p");
+    following.catch_up(0);
+    following.sql(
+        "DELETE FROM a; INSERT INTO a VALUES (2); INSERT INTO b VALUES (1, 2); INSERT INTO p VALUES (3)",
+    );
+    following.catch_up(0);
+    for table in ["a", "b", "p"] {
+        assert!(following.is_equal(table), "{table}");
+    }
+    following.sql(&format!(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{}'",
+        following.from
+    ));
+}
+
+/// A slot that was given, without a publication: the server would never find the one that is made later.
+#[test]
+fn changes_by_a_slot_that_is_older_than_its_publication() {
+    let Some(server) = PgServer::shared() else { return };
+    let mut following = Following::new(server, "CREATE TABLE t (id int PRIMARY KEY)");
+    let slot = format!("older_{}", following.from);
+    following.sql(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"));
+    following.more = Box::leak(format!("&slot={slot}").into_boxed_str());
+    let arguments = following.arguments("realtime");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let said = following.place.run(&arguments).expect(2).err();
+    assert!(said.contains(&slot) && said.contains("older than the publication"), "{said}");
+    assert_eq!(server.psql(&following.from, "SELECT count(*) FROM pg_publication"), "0\n");
+    following.sql(&format!("SELECT pg_drop_replication_slot('{slot}')"));
+}
+
+/// What has a table's name now need not be the table: its changes would not come, and the job says so. So does it of another identity.
+#[test]
+fn changes_of_a_table_that_is_another_are_told() {
+    let Some(server) = PgServer::shared() else { return };
+    let following = Following::new(
+        server,
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE r (id int PRIMARY KEY); CREATE TABLE g (id int PRIMARY KEY);
+         CREATE TABLE i (id int PRIMARY KEY, code int NOT NULL UNIQUE)",
+    );
+    following.catch_up(0);
+    // One that is gone has nothing to tell.
+    following.sql("DROP TABLE g");
+    following.catch_up(0);
+    following.sql("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); ALTER TABLE r RENAME TO s");
+    let said = following.catch_up(1).err();
+    assert!(
+        said.contains("public.t was dropped and made anew")
+            && said.contains("public.r is called public.s now")
+            && said.contains("--restart"),
+        "{said}"
+    );
+    let arguments = following.arguments("history");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--restart", "--quiet"]).collect();
+    following.place.run(&arguments).expect(0);
+    assert!(following.is_equal("t") && following.is_equal("s"));
+    following.sql("ALTER TABLE i REPLICA IDENTITY USING INDEX i_code_key; INSERT INTO i VALUES (1, 1); UPDATE i SET id = 2");
+    let said = following.catch_up(1).err();
+    assert!(
+        said.contains("public.i") && said.contains("replica identity") && said.contains("--restart"),
+        "{said}"
+    );
+    following.forget();
+}

@@ -54,6 +54,10 @@ impl PostgresWriter {
         // Rows that wait are of the old columns.
         if self.encodings.contains_key(&place) {
             self.drain_all().await?;
+            // Its place is taken: sets of columns that take turns must not leave a table each.
+            if let Some(Way::Merge { stage, .. }) = self.encodings.remove(&place).map(|known| known.way) {
+                self.session().await?.simple_query(&format!("DROP TABLE IF EXISTS {stage}")).await?;
+            }
         }
         let schema = Arc::clone(batch.schema());
         let (options, profile) = (self.shared.options.for_changes(), &self.profile);
@@ -95,6 +99,10 @@ impl PostgresWriter {
         }
         let names = std::mem::take(&mut self.emptied).join(", ");
         let sql = match std::mem::replace(&mut self.begun, true) {
+            // What is deferred and waits for the commit would keep the server from it.
+            true if self.profile.deferrable => format!(
+                "SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE {names}; SET CONSTRAINTS ALL DEFERRED; RELEASE SAVEPOINT kwsync; SAVEPOINT kwsync"
+            ),
             true => format!("TRUNCATE {names}; RELEASE SAVEPOINT kwsync; SAVEPOINT kwsync"),
             false => format!("BEGIN; TRUNCATE {names}; SAVEPOINT kwsync"),
         };

@@ -1,5 +1,8 @@
 //! How changes are followed.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 /// Whether values come in binary form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in super::super) enum Wire {
@@ -45,4 +48,6 @@ pub(in super::super) struct ChangesOptions {
     pub(in super::super) keyless: bool,
     pub(in super::super) wire: Wire,
     pub(in super::super) order: Order,
+    /// Whether a stream of this process has met values that come as text alone: the next fetches all so.
+    pub(in super::super) as_text: Arc<AtomicBool>,
 }

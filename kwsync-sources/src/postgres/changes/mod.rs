@@ -104,9 +104,15 @@ impl ChangesSpec {
         Ok(Split { spec, continues: true, after_others: true, ..Split::whole(SPLIT) })
     }
 
-    /// Whether rows of a table can be told apart.
-    pub(super) fn has_key(&self, asked: Option<&TableId>) -> bool {
-        self.tables.iter().any(|table| Some(&table.asked) == asked && !table.key.is_empty())
+    /// The columns by which the rows of a table are told apart; none where they are not.
+    pub(super) fn key(&self, asked: Option<&TableId>) -> &[String] {
+        let table = self.tables.iter().find(|table| Some(&table.asked) == asked);
+        table.map_or(&[], |table| table.key.as_slice())
+    }
+
+    /// Whether a table is followed.
+    pub(super) fn has(&self, asked: &TableId) -> bool {
+        self.tables.iter().any(|table| table.asked == *asked)
     }
 
     /// Begins to read the stream.
@@ -143,6 +149,7 @@ async fn looked(
 ) -> Result<(Names, Vec<Asked>, Profile)> {
     let profile = Profile::probe(connection).await?;
     super::session::refuse(&profile)?;
+    precheck::able(&profile)?;
     let mut tables = Vec::new();
     for relation in super::relation::asked(connection, options, true).await? {
         tables.push(Asked::look(connection, relation).await?.with_identity(connection).await?);

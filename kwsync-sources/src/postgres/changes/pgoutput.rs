@@ -47,6 +47,8 @@ pub(super) struct Relation<'a> {
 
 #[derive(Debug, PartialEq)]
 pub(super) struct RelationColumn<'a> {
+    /// Whether it is of the replica identity; each is where that is FULL.
+    pub(super) key: bool,
     pub(super) name: &'a str,
     pub(super) type_oid: u32,
     pub(super) modifier: i32,
@@ -151,10 +153,10 @@ impl<'a> Message<'a> {
                 let count = bytes.short()?;
                 let mut columns = Vec::with_capacity(count);
                 for _ in 0..count {
-                    // Whether it is of the key, which the job knows since its beginning.
-                    bytes.byte()?;
+                    let key = bytes.byte()? & 1 == 1;
                     let name = bytes.text()?;
                     columns.push(RelationColumn {
+                        key,
                         name,
                         type_oid: bytes.word()?,
                         modifier: bytes.word()? as i32,

@@ -1,5 +1,6 @@
 //! What a server and its tables need to have for changes to be followed: all that is missing is told at once.
 
+use kwsync_core::system::postgres::ddl::quote;
 use kwsync_core::system::postgres::profile::{Profile, Server};
 use kwsync_core::system::postgres::relations::RelationKind;
 use kwsync_core::system::postgres::wire::Connection;
@@ -27,26 +28,33 @@ pub(super) async fn check(
     names: &Names,
     tables: &[Asked],
 ) -> Result<()> {
-    if profile.server != Server::PostgreSql {
-        let text = format!("changes are followed by logical replication, which {} has not", profile.server);
-        return Err(Error::new(ErrorKind::Unsupported, text)
-            .with_hint("read by a cursor instead: cursor=COLUMN&mode=all"));
-    }
     let mut faults = Vec::new();
-    if profile.version < FIRST {
-        faults.push(missing(
-            format!("the server is version {}.{}", profile.version.0, profile.version.1),
-            "its plugin pgoutput, by which changes are read, came with version 10 (logical replication as such with 9.4): upgrade the server, or read by a \
-             cursor",
-        ));
-        return Error::all(faults);
-    }
     server(connection, names, &mut faults).await?;
     for table in tables {
         faults.extend(of_table(connection, profile, options, table).await?);
     }
     publication(connection, names, tables, &mut faults).await?;
     Error::all(faults)
+}
+
+/// Whether the server's kind and version follow changes at all: before anything is asked that others do not know.
+///
+/// # Errors
+/// `Unsupported` for another server, `Config` for one that is too old.
+pub(super) fn able(profile: &Profile) -> Result<()> {
+    if profile.server != Server::PostgreSql {
+        let text = format!("changes are followed by logical replication, which {} has not", profile.server);
+        return Err(Error::new(ErrorKind::Unsupported, text)
+            .with_hint("read by a cursor instead: cursor=COLUMN&mode=all"));
+    }
+    if profile.version < FIRST {
+        return Err(missing(
+            format!("the server is version {}.{}", profile.version.0, profile.version.1),
+            "its plugin pgoutput, by which changes are read, came with version 10 (logical replication as such with 9.4): upgrade the server, or read by a \
+             cursor",
+        ));
+    }
+    Ok(())
 }
 
 async fn server(connection: &mut Connection, names: &Names, faults: &mut Vec<Error>) -> Result<()> {
@@ -71,6 +79,22 @@ async fn server(connection: &mut Connection, names: &Names, faults: &mut Vec<Err
             format!("all {} replication slots are taken", number(1)),
             "raise max_replication_slots and restart the server, or drop a slot that nobody uses: SELECT slot_name, active FROM pg_replication_slots",
         ));
+    }
+    if names.slot_given
+        && let Some(there) = &there
+    {
+        if let Some(why) = &there.fault {
+            faults.push(missing(
+                format!("the slot {:?} cannot be read: {why}", names.slot),
+                "name another with slot=, or drop it and let the job make one",
+            ));
+        } else if !slot::published(connection, &names.publication).await? {
+            faults.push(missing(
+                format!("the slot {:?} is older than the publication that would be made", names.slot),
+                "the server looks for the publication as of the time of each change: name one with publication= that was there before the slot was made, \
+                 or have the job make the slot, too",
+            ));
+        }
     }
     if number(4) >= number(3) {
         faults.push(missing(
@@ -138,29 +162,8 @@ async fn publication(
     tables: &[Asked],
     faults: &mut Vec<Error>,
 ) -> Result<()> {
-    if slot::published(connection, &names.publication).await? && names.publication_given {
-        let sql = "SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname = $1";
-        let rows = connection.query(sql, &[Some(&names.publication)]).await?.rows;
-        for table in tables {
-            let all = std::iter::once(&table.relation).chain(&table.stored);
-            let mut all = all.map(|relation| (relation.schema.as_str(), relation.name.as_str()));
-            let there = (0..rows.len()).any(|row| {
-                let (schema, name) =
-                    (rows.get(row, 0).unwrap_or_default(), rows.get(row, 1).unwrap_or_default());
-                all.any(|own| own == (schema, name))
-            });
-            if !there {
-                faults.push(missing(
-                    format!(
-                        "the publication {:?} does not have {}",
-                        names.publication,
-                        table.relation.to_string_id()
-                    ),
-                    "add it: ALTER PUBLICATION ... ADD TABLE ...",
-                ));
-            }
-        }
-        return Ok(());
+    if names.publication_given && slot::published(connection, &names.publication).await? {
+        return given(connection, names, tables, faults).await;
     }
     let sql = "SELECT pg_catalog.has_database_privilege(current_database(), 'CREATE'), current_database(), current_user";
     let rows = connection.query(sql, &[]).await?.rows;
@@ -189,6 +192,85 @@ async fn publication(
                 format!("the user may not read {name}"),
                 format!("GRANT SELECT ON {name} TO the user"),
             ));
+        }
+    }
+    Ok(())
+}
+
+/// What a publication that was given leaves out: each would be changes that are lost without a word.
+async fn given(
+    connection: &mut Connection,
+    names: &Names,
+    tables: &[Asked],
+    faults: &mut Vec<Error>,
+) -> Result<()> {
+    let name = &names.publication;
+    let quoted = quote(name)?;
+    // By way of JSON, since what there is differs by version: TRUNCATE since 11, partitions as one table since 13.
+    let sql = "SELECT to_jsonb(p) ->> 'pubinsert', to_jsonb(p) ->> 'pubupdate', to_jsonb(p) ->> 'pubdelete', \
+               coalesce(to_jsonb(p) ->> 'pubtruncate', 'true'), coalesce(to_jsonb(p) ->> 'pubviaroot', 'false') \
+               FROM pg_catalog.pg_publication p WHERE pubname = $1";
+    let rows = connection.query(sql, &[Some(name)]).await?.rows;
+    let publishes = |column| rows.get(0, column) == Some("true");
+    let via_root = publishes(4);
+    let keyed = tables.iter().any(|table| !table.identity().is_empty());
+    let wanted = [("insert", true), ("update", keyed), ("delete", keyed), ("truncate", true)];
+    let lacking = wanted.iter().enumerate().filter(|(at, (_, wanted))| *wanted && !publishes(*at));
+    let lacking: Vec<_> = lacking.map(|(_, (operation, _))| *operation).collect();
+    if !lacking.is_empty() {
+        faults.push(missing(
+            format!("the publication {name:?} does not publish {}", lacking.join(", ")),
+            format!("ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, truncate')"),
+        ));
+    }
+    // Row filters and lists of columns came with version 15.
+    let sql = "SELECT t.schemaname, t.tablename, to_jsonb(t) ->> 'rowfilter', \
+               CASE WHEN to_jsonb(t) ->> 'attnames' IS NULL THEN NULL ELSE \
+               (SELECT string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
+               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+               AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' \
+               AND NOT jsonb_exists(to_jsonb(t) -> 'attnames', a.attname::text)) END \
+               FROM pg_catalog.pg_publication_tables t \
+               JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname \
+               JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename WHERE t.pubname = $1";
+    let rows = connection.query(sql, &[Some(name)]).await?.rows;
+    for table in tables {
+        let partitioned = table.relation.kind == RelationKind::Partitioned;
+        if partitioned && !via_root {
+            faults.push(missing(
+                format!(
+                    "the publication {name:?} publishes the partitions of {} each under its own name, and those that are made later would not be followed",
+                    table.relation.to_string_id()
+                ),
+                format!("ALTER PUBLICATION {quoted} SET (publish_via_partition_root = true)"),
+            ));
+            continue;
+        }
+        let stored = table.stored.iter().filter(|stored| !partitioned && stored.oid != table.relation.oid);
+        for relation in std::iter::once(&table.relation).chain(stored) {
+            let own = (Some(relation.schema.as_str()), Some(relation.name.as_str()));
+            let shown = relation.to_string_id();
+            let Some(row) = (0..rows.len()).find(|row| (rows.get(*row, 0), rows.get(*row, 1)) == own) else {
+                faults.push(missing(
+                    format!("the publication {name:?} does not have {shown}"),
+                    format!("add it: ALTER PUBLICATION {quoted} ADD TABLE ..."),
+                ));
+                continue;
+            };
+            if let Some(filter) = rows.get(row, 2) {
+                faults.push(missing(
+                    format!("the publication {name:?} has of {shown} only the rows WHERE {filter}, and the copy has all"),
+                    "publish it without a row filter, or leave it out with exclude=",
+                ));
+            }
+            if let Some(columns) = rows.get(row, 3) {
+                faults.push(missing(
+                    format!(
+                        "the publication {name:?} leaves out columns of {shown} that the copy has: {columns}"
+                    ),
+                    "publish it without a list of columns, or leave it out with exclude=",
+                ));
+            }
         }
     }
     Ok(())

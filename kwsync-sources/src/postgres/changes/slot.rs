@@ -213,6 +213,12 @@ pub(super) async fn forget(connection: &mut Connection, names: &Names) -> Result
         for name in [&names.publication, &names.inserts()] {
             connection.simple_query(&format!("DROP PUBLICATION IF EXISTS {}", quote(name)?)).await?;
         }
+    } else {
+        for name in [names.publication.clone(), names.inserts()] {
+            if published(connection, &name).await? {
+                tracing::warn!(publication = name, "the publication has a name that was given, and is kept");
+            }
+        }
     }
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kwsync_core::system::postgres::ddl::{literal, quote};
 use kwsync_core::system::postgres::wire::{Connection, CopyBoth};
 use kwsync_core::{
-    Change, Error, ErrorKind, Input, Position, Result, Schema, SourceBatch, TableBatch, TableId,
+    Change, Error, ErrorKind, Input, Position, Result, Retry, Schema, SourceBatch, TableBatch, TableId,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -32,6 +33,8 @@ const COMMITS: usize = 2;
 const STATUS: Duration = Duration::from_secs(10);
 /// How often it is asked whether there is more, by one who is to end.
 const ASK: Duration = Duration::from_millis(100);
+/// How often it is looked whether the tables are those that they were.
+const LOOK: Duration = Duration::from_secs(10);
 /// How often the position is moved on where nothing of ours comes.
 const IDLE: Duration = Duration::from_secs(10);
 /// How often the server may ask to have it moved on sooner, as it does when it goes down.
@@ -56,6 +59,7 @@ struct Stream {
     copy: CopyBoth,
     told: watch::Receiver<Told>,
     input: Arc<Input>,
+    tables: Vec<Followed>,
     followed: HashMap<u32, Arc<Followed>>,
     /// The tables as the server has told them, and in which words.
     relations: HashMap<u32, (Vec<u8>, Option<Arc<Known>>)>,
@@ -99,9 +103,20 @@ impl Streaming {
             }
             Some(_) => {}
         }
+        // A row that security hides would be taken for one that is gone.
+        session.simple_query("SET row_security = off").await?;
+        let ends: Lsn = first(&mut session, "SELECT pg_catalog.pg_current_wal_flush_lsn()").await?.parse()?;
+        if at > ends {
+            let why = format!(
+                "the server's log ends at {ends}: it is another server, or was restored from a backup"
+            );
+            return Err(slot::lost(&spec.slot, at, &why));
+        }
         let mut binary = options.changes.as_ref().is_some_and(|changes| changes.wire == Wire::Auto)
-            && version(&session) >= 14;
+            && version(&session) >= 14
+            && !is_text(&options);
         let mut followed = HashMap::new();
+        still_the_same(&mut session, &spec.tables).await?;
         for table in &spec.tables {
             let table = Arc::new(table.clone());
             let Some(schema) = now(&mut session, &options, &table).await? else {
@@ -120,9 +135,7 @@ impl Streaming {
             table.oids.iter().for_each(|oid| drop(followed.insert(*oid, Arc::clone(&table))));
         }
         let until = match options.changes.as_ref().map(|changes| changes.extent) {
-            Some(Extent::CaughtUp) => {
-                Some(first(&mut session, "SELECT pg_catalog.pg_current_wal_flush_lsn()").await?.parse()?)
-            }
+            Some(Extent::CaughtUp) => Some(ends),
             _ => None,
         };
         let timeout = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
@@ -136,6 +149,7 @@ impl Streaming {
             copy,
             told,
             input,
+            tables: spec.tables,
             followed,
             relations: HashMap::new(),
             gathered: Gathered::default(),
@@ -157,6 +171,21 @@ impl Streaming {
     }
 }
 
+/// Whether a stream of this process has met values that come as text alone.
+fn is_text(options: &PostgresSourceOptions) -> bool {
+    options.changes.as_ref().is_some_and(|changes| changes.as_text.load(Ordering::Relaxed))
+}
+
+/// What tells of a row that cannot be found.
+fn key_not_sent(table: &Known) -> Error {
+    let text = format!(
+        "a row of {} was updated, and the server did not send its key, which is a long value",
+        table.followed.asked
+    );
+    Error::new(ErrorKind::Unsupported, text)
+        .with_hint("the latest minor version of the server sends it; or follow the table by a shorter key, and begin anew with --restart")
+}
+
 fn version(connection: &Connection) -> u32 {
     let told = connection.parameter("server_version").unwrap_or_default();
     told.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok()).unwrap_or(10)
@@ -176,6 +205,58 @@ async fn now(
     let stored = asked.stored.first().cloned().unwrap_or_else(|| asked.relation.clone());
     let shape = Shape::of_table(session, options, &asked, &stored).await?;
     Ok(Some(shape.schema))
+}
+
+/// Makes sure that each table is the one that it was when the job began, or gone: changes come by object ids, and those of a table
+/// that was made anew would not be followed, nor be told of.
+///
+/// # Errors
+/// `Conflict` for a table under another name, or another table under its name.
+async fn still_the_same(session: &mut Connection, followed: &[Followed]) -> Result<()> {
+    let own = |table: &Followed| table.oids.first().copied().unwrap_or_default();
+    let oids: Vec<String> = followed.iter().map(|table| own(table).to_string()).collect();
+    if followed.is_empty() {
+        return Ok(());
+    }
+    let of = |table: &Followed| {
+        format!("({}, {})", literal(table.asked.schema().unwrap_or_default()), literal(table.asked.name()))
+    };
+    let names: Vec<String> = followed.iter().map(of).collect();
+    let sql = format!(
+        "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.oid IN ({}) OR (n.nspname, c.relname) IN ({})",
+        oids.join(", "),
+        names.join(", ")
+    );
+    let rows = session.query(&sql, &[]).await?.rows;
+    let mut by_name = HashMap::new();
+    let mut by_oid = HashMap::new();
+    for row in 0..rows.len() {
+        let (Some(oid), Some(schema), Some(name)) = (rows.get(row, 0), rows.get(row, 1), rows.get(row, 2))
+        else {
+            continue;
+        };
+        let oid: u32 = oid.parse().unwrap_or_default();
+        by_name.insert((schema, name), oid);
+        by_oid.insert(oid, (schema, name));
+    }
+    let faults = followed.iter().filter_map(|table| {
+        let asked = &table.asked;
+        let name = (asked.schema().unwrap_or_default(), asked.name());
+        let text = match (by_name.get(&name), by_oid.get(&own(table))) {
+            (Some(oid), _) if *oid == own(table) => return None,
+            (None, None) => return None,
+            (_, Some((schema, name))) => {
+                format!("the table {asked} is called {} now", TableId::with_schema(*schema, *name))
+            }
+            (Some(_), None) => format!("the table {asked} was dropped and made anew since the job began"),
+        };
+        Some(Error::new(ErrorKind::Conflict, text).with_hint(
+            "the changes of what has this name now are not followed: begin anew with --restart, which copies the tables again (with mode=truncate \
+             for the target, what is there goes first)",
+        ))
+    });
+    Error::all(faults).map_err(|error| error.with_retry(Retry::Never))
 }
 
 /// Starts the stream.
@@ -211,6 +292,7 @@ async fn begin(
 impl Stream {
     async fn run(mut self, sender: &mpsc::Sender<Result<SourceBatch>>, interval: Duration) -> Result<()> {
         let mut next = Instant::now();
+        let mut looked = Instant::now();
         loop {
             // What is here already is gathered first: the more there is, the fewer commits.
             self.look_for_the_end();
@@ -223,6 +305,13 @@ impl Stream {
             }
             let due = self.is_due();
             if self.reached && !due && self.under_way.is_empty() {
+                // Nothing is read behind the place where the job is to end; so nothing can be waiting.
+                if self.within || self.torn || !self.gathered.is_empty() {
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "the stream of changes ends before all was passed on",
+                    ));
+                }
                 return self.end().await;
             }
             tokio::select! {
@@ -236,6 +325,10 @@ impl Stream {
                     self.report(false).await?;
                 }
                 () = tokio::time::sleep_until(next) => {
+                    if looked.elapsed() >= LOOK {
+                        still_the_same(&mut self.session, &self.tables).await?;
+                        looked = Instant::now();
+                    }
                     self.report(self.until.is_some() && !self.reached).await?;
                     next = Instant::now() + if self.until.is_some() && !self.reached { ASK } else { interval };
                 }
@@ -421,7 +514,9 @@ impl Stream {
             tracing::info!(table = %known.followed.asked, columns = known.schema().columns().len(), "the table has other columns");
         }
         if self.binary && !known.is_binary() {
-            // Whoever reads next looks at the types again.
+            if let Some(changes) = &self.options.changes {
+                changes.as_text.store(true, Ordering::Relaxed);
+            }
             let text = format!("{} has a column now that comes as text alone", known.followed.asked);
             return Err(Error::new(ErrorKind::Conflict, text).with_hint("the stream is read again, as text"));
         }
@@ -435,12 +530,17 @@ impl Stream {
         }
         let mut values = table.values(new)?;
         let Some(old) = old else {
+            if table.lacks_key(&values) {
+                return Err(key_not_sent(table));
+            }
             self.gathered.update(table, values);
             return Ok(());
         };
-        let mut before = table.values(&old.values)?;
-        if old.whole {
-            Known::fill(&mut values, &before);
+        let before = table.values(&old.values)?;
+        let mut before = if old.whole { before } else { table.key_only(before) };
+        Known::fill(&mut values, &before);
+        if table.lacks_key(&values) {
+            return Err(key_not_sent(table));
         }
         let key = table.key_of(&before);
         if key == table.key_of(&values) {
@@ -464,7 +564,12 @@ impl Stream {
     /// whatever came later to it is still to come: it was deleted, or has another key.
     async fn look_up(&mut self, table: &Known, values: &mut Values) -> Result<bool> {
         let asked = &table.followed.asked;
-        let catalog = look_up(&mut self.session, asked).await?;
+        let catalog = match look_up(&mut self.session, asked).await {
+            Ok(catalog) => catalog,
+            // With the table its rows are gone.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
         table.look_up(&mut self.session, &catalog, values, self.binary).await
     }
 }

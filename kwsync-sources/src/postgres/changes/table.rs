@@ -98,6 +98,15 @@ impl Known {
                 Error::new(ErrorKind::Schema, text)
                     .with_hint("name it as before, or begin anew with --restart")
             })?;
+            // Of rows that are updated or deleted the server tells what the identity has, and nothing else.
+            if relation.columns.get(at).is_some_and(|column| !column.key) {
+                let text = format!(
+                    "{}: the column {name:?} of the key by which its rows are followed is of its replica identity no more",
+                    made.followed.asked
+                );
+                return Err(Error::new(ErrorKind::Schema, text)
+                    .with_hint("begin anew with --restart, which follows by the identity that it has now"));
+            }
             made.key.push(at);
         }
         made.schema = Arc::new(Schema::new(columns)?);
@@ -168,6 +177,18 @@ impl Known {
         Ok(made)
     }
 
+    /// Whether `values` lack a part of the key.
+    pub(super) fn lacks_key(&self, values: &Values) -> bool {
+        self.key.iter().any(|at| values.missing.contains(&(*at as u16)))
+    }
+
+    /// Makes of a row of which the key alone was sent one that lacks all else.
+    pub(super) fn key_only(&self, mut values: Values) -> Values {
+        values.missing =
+            (0..self.columns.len()).filter(|at| !self.key.contains(at)).map(|at| at as u16).collect();
+        values
+    }
+
     /// The values of the key, as they tell rows apart.
     pub(super) fn key_of(&self, values: &Values) -> Box<[u8]> {
         let fields: Vec<&[u8]> = fields(&values.record).collect();
@@ -213,7 +234,12 @@ impl Known {
         // By the text of the key: what the server prints, it reads.
         let mut wanted = Vec::new();
         for at in &values.missing {
-            wanted.push(format!("{}::text", name(usize::from(*at))?));
+            let column = self.columns.get(usize::from(*at)).map_or("", |column| &column.name);
+            wanted.push(match catalog.column(column) {
+                Some(_) => format!("{}::text", name(usize::from(*at))?),
+                // It has been dropped since.
+                None => "NULL".to_owned(),
+            });
         }
         let (mut conditions, mut given) = (Vec::new(), Vec::new());
         for (place, at) in self.key.iter().enumerate() {
