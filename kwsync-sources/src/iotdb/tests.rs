@@ -15,7 +15,8 @@ fn a_pattern_is_a_prefix_of_text() {
     assert_eq!(below_of("root.aligned.1"), "root.aligned");
     assert_eq!(below_of("root.`a.b`.c"), "root.`a.b`");
     assert_eq!(below_of("root.`a.b"), "root");
-    assert_eq!(options("iotdb://h/root.ln").unwrap().pattern, "root.ln");
+    assert_eq!(options("iotdb://h/root.ln").unwrap().pattern, "root.ln.");
+    assert_eq!(below_of("root.ln."), "root.ln");
     assert!(options("iotdb://h?pattern=ln").unwrap_err().report().contains("did you mean root.ln?"));
 }
 
