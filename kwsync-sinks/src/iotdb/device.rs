@@ -141,8 +141,10 @@ impl Naming {
             _ => None,
         };
         let pieces = || template.nodes.iter().flatten();
-        let rest: Vec<usize> =
+        let mut rest: Vec<usize> =
             tags.iter().copied().filter(|tag| !pieces().any(|piece| named(piece) == Some(*tag))).collect();
+        // By name: which tag a file has first must not decide where rows go.
+        rest.sort_by_key(|tag| columns.get(*tag).map(Column::name));
         if let Some(left) = rest.first().filter(|_| !pieces().any(|piece| *piece == Piece::Tags)) {
             let name = columns.get(*left).map_or("", Column::name);
             return Err(Error::config(format!(
