@@ -37,7 +37,7 @@ impl Device {
 }
 
 /// The longest path of whole nodes that every series of the pattern lies below.
-fn below(pattern: &str) -> String {
+pub(super) fn below(pattern: &str) -> String {
     let mut end = 0;
     let mut quoted = false;
     for (at, c) in pattern.char_indices() {
@@ -180,6 +180,3 @@ pub(super) fn tables(devices: &[Device]) -> Result<Known> {
         found.into_iter().map(|(table, columns)| Ok((table.clone(), Arc::new(Schema::new(columns)?))));
     Ok((tables.collect::<Result<_>>()?, notes))
 }
-
-#[cfg(test)]
-pub(super) use below as below_of;
