@@ -317,7 +317,12 @@ fn what_is_wrong_is_said() {
     if let Some(port) =
         pg.map(|pg| pg.dsn("x").rsplit('@').next().unwrap().split('/').next().unwrap().to_owned())
     {
-        fails("in.lp", &format!("iotdb://{port}/x?connect_timeout=2s&connect_attempts=1"), 1, &["IoTDB at"]);
+        fails(
+            "in.lp",
+            &format!("iotdb://{port}/x?connect_timeout=2s&connect_attempts=1"),
+            1,
+            &["IoTDB", "RPC port"],
+        );
     }
 }
 

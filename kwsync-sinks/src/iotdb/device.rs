@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use kwsync_core::system::iotdb::Path;
+use kwsync_core::system::iotdb::{Path, of_device_comment};
 use kwsync_core::{Column, Error, ErrorKind, Result, Role, Schema, TableBatch, TableId, Value};
 
 /// The node of a tag that has no value. A tag that has this value is refused, so that two series never become one.
@@ -101,7 +101,7 @@ impl FromStr for Template {
 #[derive(Clone, Debug)]
 pub(super) enum Naming {
     /// A column has the whole path, which lies in `home` at its source.
-    Whole { column: usize, home: Path },
+    Whole { column: usize, home: Path, aligned: bool },
     /// By the template.
     Nodes(Vec<Vec<Part>>),
 }
@@ -128,7 +128,9 @@ impl Naming {
             .iter()
             .position(|column| column.name() == device_column && column.role() == Role::PrimaryTag);
         if let Some(column) = whole {
-            return Ok(Self::Whole { column, home: home_of(table) });
+            let said = columns.get(column).and_then(|column| of_device_comment(column.comment()?));
+            let (home, aligned) = said.unwrap_or_else(|| (home_of(table), false));
+            return Ok(Self::Whole { column, home, aligned });
         }
         let is_tag = |column: &Column| matches!(column.role(), Role::Tag | Role::PrimaryTag);
         let tags: Vec<usize> = (0..columns.len()).filter(|at| columns.get(*at).is_some_and(is_tag)).collect();
@@ -139,8 +141,10 @@ impl Naming {
             _ => None,
         };
         let pieces = || template.nodes.iter().flatten();
-        let rest: Vec<usize> =
+        let mut rest: Vec<usize> =
             tags.iter().copied().filter(|tag| !pieces().any(|piece| named(piece) == Some(*tag))).collect();
+        // By name: which tag a file has first must not decide where rows go.
+        rest.sort_by_key(|tag| columns.get(*tag).map(Column::name));
         if let Some(left) = rest.first().filter(|_| !pieces().any(|piece| *piece == Piece::Tags)) {
             let name = columns.get(*left).map_or("", Column::name);
             return Err(Error::config(format!(
@@ -210,7 +214,7 @@ impl Naming {
     fn path(&self, database: Option<&Path>, batch: &TableBatch, row: usize) -> Result<Path> {
         let row = batch.row(row);
         match self {
-            Self::Whole { column, home } => {
+            Self::Whole { column, home, .. } => {
                 let value = row.at(*column)?;
                 let path = match &value {
                     Value::Text(text) if text.starts_with("root.") => text.parse::<Path>().ok(),

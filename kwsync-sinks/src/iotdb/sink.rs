@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use kwsync_core::system::iotdb::{ALIGNED_DEVICE, Path, SeriesType, Session, quoted};
+use kwsync_core::system::iotdb::{Path, SeriesType, Session, quoted};
 use kwsync_core::{
     Backoff, Capabilities, Cast, DataType, Delivery, Error, ErrorKind, Lane, Location, Plan, Result, Retry,
     Role, Schema, Sink, TableId,
@@ -153,18 +153,18 @@ impl Shared {
         let aligned = match options.aligned {
             Aligned::Yes => true,
             Aligned::No => false,
-            Aligned::Auto => naming
-                .columns()
-                .first()
-                .and_then(|column| columns.get(*column))
-                .is_some_and(|column| column.comment() == Some(ALIGNED_DEVICE)),
+            Aligned::Auto => matches!(naming, Naming::Whole { aligned: true, .. }),
         };
         Ok(Layout { schema: Arc::clone(schema), naming, time, fields, aligned })
     }
 
     /// The database that rows of a table go to.
-    fn database(&self, table: &TableId) -> Path {
-        self.options.database.clone().unwrap_or_else(|| home_of(table))
+    fn database(&self, table: &TableId, naming: &Naming) -> Path {
+        match (&self.options.database, naming) {
+            (Some(database), _) => database.clone(),
+            (None, Naming::Whole { home, .. }) => home.clone(),
+            (None, Naming::Nodes(_)) => home_of(table),
+        }
     }
 
     /// The statements that make the database, where it is missing.
@@ -271,7 +271,7 @@ impl Sink for IotdbSink {
         let mut control = self.control.lock().await;
         let session = connected(&self.shared, &mut control).await?;
         let layout = self.shared.layout(session, table, schema)?;
-        let database = self.shared.database(table);
+        let database = self.shared.database(table, &layout.naming);
         let kind = if layout.aligned { "aligned devices" } else { "devices" };
         let strategy =
             format!("tablets of {kind} in {database}, up to {} rows each", self.shared.options.tablet_rows);
@@ -301,8 +301,8 @@ impl Sink for IotdbSink {
         let mut control = self.control.lock().await;
         let session = connected(&self.shared, &mut control).await?;
         // Here, and not with the first row, columns that cannot be written are told.
-        self.shared.layout(session, table, schema)?;
-        let database = self.shared.database(table);
+        let layout = self.shared.layout(session, table, schema)?;
+        let database = self.shared.database(table, &layout.naming);
         for statement in self.shared.statements(session, &database).await? {
             match session.execute(&statement).await {
                 // Another job was first.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kwsync_core::system::iotdb::{ALIGNED_DEVICE, Path, SeriesType, Session, quoted};
+use kwsync_core::system::iotdb::{Path, SeriesType, Session, device_comment, quoted};
 use kwsync_core::{Column, DataType, Error, ErrorKind, Location, Result, Role, Schema, TableId, TimeUnit};
 
 use super::config::{IotdbOptions, TableOf};
@@ -15,6 +15,8 @@ pub(super) struct Device {
     pub(super) table: TableId,
     /// The time, the device, and the measurements.
     pub(super) schema: Arc<Schema>,
+    /// Whether it is a table of its own since it differs from the others of its database.
+    pub(super) apart: bool,
     /// The measurements, as statements have them.
     pub(super) measurements: Vec<String>,
 }
@@ -35,7 +37,7 @@ impl Device {
 }
 
 /// The longest path of whole nodes that every series of the pattern lies below.
-fn below(pattern: &str) -> String {
+pub(super) fn below(pattern: &str) -> String {
     let mut end = 0;
     let mut quoted = false;
     for (at, c) in pattern.char_indices() {
@@ -87,14 +89,25 @@ pub(super) async fn devices(session: &mut Session, options: &IotdbOptions) -> Re
             aligned.insert(path, row.get(1).and_then(Option::as_deref) == Some("true"));
         }
     }
-    found
-        .into_iter()
-        .map(|(path, (database, mut series))| {
-            series.sort();
-            let aligned = aligned.get(&path).copied().unwrap_or(false);
-            device(options, unit, path, &database, &series, aligned)
-        })
-        .collect()
+    // A table has one type a column. Of two devices that differ in it the first by its path decides, and the other is a table of its own.
+    let mut types: BTreeMap<(Path, String), SeriesType> = BTreeMap::new();
+    let mut devices = Vec::with_capacity(found.len());
+    for (path, (database, mut series)) in found {
+        series.sort();
+        let aligned = aligned.get(&path).copied().unwrap_or(false);
+        let mut alone = options.tables == TableOf::Device;
+        for (name, kind) in &series {
+            let key = (database.clone(), name.clone());
+            alone |= types.get(&key).is_some_and(|known| known != kind);
+        }
+        if !alone {
+            types.extend(series.iter().map(|(name, kind)| ((database.clone(), name.clone()), *kind)));
+        }
+        let table = if alone { path.without_root() } else { database.without_root() };
+        let apart = alone && options.tables == TableOf::Database;
+        devices.push(Device { apart, ..device(options, unit, path, &database, &table, &series, aligned)? });
+    }
+    Ok(devices)
 }
 
 fn joined(nodes: &[String]) -> Result<Path> {
@@ -107,19 +120,14 @@ fn device(
     unit: TimeUnit,
     path: Path,
     database: &Path,
+    table: &str,
     series: &[(String, SeriesType)],
     aligned: bool,
 ) -> Result<Device> {
-    let table = match options.tables {
-        TableOf::Database => database.without_root(),
-        TableOf::Device => path.without_root(),
-    };
-    let mut device = Column::new(options.device_column.as_str(), DataType::Text)
+    let device = Column::new(options.device_column.as_str(), DataType::Text)
         .with_role(Role::PrimaryTag)
-        .with_nullable(false);
-    if aligned {
-        device = device.with_comment(ALIGNED_DEVICE);
-    }
+        .with_nullable(false)
+        .with_comment(device_comment(database, aligned));
     let time =
         Column::new("time", DataType::TimestampTz(unit)).with_role(Role::Timestamp).with_nullable(false);
     let mut columns = vec![time, device];
@@ -129,7 +137,7 @@ fn device(
                 "{path} has a measurement {name:?}, and the column of this name holds something else here"
             );
             return Err(Error::new(ErrorKind::Schema, text)
-                .with_location(Location::new().with_table(table.as_str()).with_column(name.as_str()))
+                .with_location(Location::new().with_table(table).with_column(name.as_str()))
                 .with_hint(
                     "give that column another name with device_column=, at the source and at a sink of IoTDB",
                 ));
@@ -139,8 +147,9 @@ fn device(
     let measurements = series.iter().map(|(name, _)| quoted(name).into_owned()).collect();
     Ok(Device {
         path,
-        table: TableId::from(table.as_str()),
+        table: TableId::from(table),
         schema: Arc::new(Schema::new(columns)?),
+        apart: false,
         measurements,
     })
 }
@@ -153,18 +162,16 @@ pub(super) fn tables(devices: &[Device]) -> Result<Known> {
     let mut found: BTreeMap<&TableId, Vec<Column>> = BTreeMap::new();
     let mut notes = Vec::new();
     for device in devices {
+        if device.apart && notes.len() < 20 {
+            notes.push(format!(
+                "{} has a measurement of another type than the devices before it, and is a table of its own",
+                device.path
+            ));
+        }
         let known = found.entry(&device.table).or_default();
         for column in device.schema.columns() {
             match known.iter().find(|other| other.name() == column.name()) {
                 None => known.push(column.clone()),
-                Some(other) if other.data_type() != column.data_type() && notes.len() < 20 => notes.push(format!(
-                    "{}: {:?} is {} at some devices and {} at others, as {}; only IoTDB keeps both in one table: tables=device",
-                    device.table,
-                    column.name(),
-                    other.data_type(),
-                    column.data_type(),
-                    device.path
-                )),
                 Some(_) => {}
             }
         }
@@ -173,6 +180,3 @@ pub(super) fn tables(devices: &[Device]) -> Result<Known> {
         found.into_iter().map(|(table, columns)| Ok((table.clone(), Arc::new(Schema::new(columns)?))));
     Ok((tables.collect::<Result<_>>()?, notes))
 }
-
-#[cfg(test)]
-pub(super) use below as below_of;

@@ -163,8 +163,13 @@ impl IotdbOptions {
     pub fn from_dsn(dsn: &Dsn, params: &Params) -> Result<Self> {
         let mut options = Self::new(ConnectConfig::from_params(dsn, params)?);
         let object = dsn.object().map(|object| object.trim_matches('/')).filter(|object| !object.is_empty());
-        if let Some(pattern) = params.text("pattern").or(object) {
-            pattern.trim().clone_into(&mut options.pattern);
+        match (params.text("pattern"), object) {
+            (Some(pattern), _) => pattern.trim().clone_into(&mut options.pattern),
+            // A path is whole nodes: root.plant is not root.plant2.
+            (None, Some(path)) if path != "root" => {
+                options.pattern = format!("{}.", path.trim_end_matches('.'))
+            }
+            _ => {}
         }
         if !options.pattern.starts_with("root") {
             return Err(Error::config(format!("pattern={}: paths begin with root", options.pattern))

@@ -1,7 +1,7 @@
 use kwsync_core::TimeUnit;
 use kwsync_core::config::{Dsn, Params};
 
-use super::catalog::below_of;
+use super::catalog::below;
 use super::config::{IotdbOptions, Moment, PARAMS};
 
 fn options(dsn: &str) -> kwsync_core::Result<IotdbOptions> {
@@ -11,11 +11,12 @@ fn options(dsn: &str) -> kwsync_core::Result<IotdbOptions> {
 
 #[test]
 fn a_pattern_is_a_prefix_of_text() {
-    assert_eq!(below_of("root"), "root");
-    assert_eq!(below_of("root.aligned.1"), "root.aligned");
-    assert_eq!(below_of("root.`a.b`.c"), "root.`a.b`");
-    assert_eq!(below_of("root.`a.b"), "root");
-    assert_eq!(options("iotdb://h/root.ln").unwrap().pattern, "root.ln");
+    assert_eq!(below("root"), "root");
+    assert_eq!(below("root.aligned.1"), "root.aligned");
+    assert_eq!(below("root.`a.b`.c"), "root.`a.b`");
+    assert_eq!(below("root.`a.b"), "root");
+    assert_eq!(options("iotdb://h/root.ln").unwrap().pattern, "root.ln.");
+    assert_eq!(below("root.ln."), "root.ln");
     assert!(options("iotdb://h?pattern=ln").unwrap_err().report().contains("did you mean root.ln?"));
 }
 

@@ -24,5 +24,20 @@ pub use types::SeriesType;
 /// The column that holds the path of a row's device, where rows are IoTDB's own.
 pub const DEVICE_COLUMN: &str = "device";
 
-/// The comment of [that column](DEVICE_COLUMN) where the devices are aligned, so that a sink makes them so again.
-pub const ALIGNED_DEVICE: &str = "an aligned device of IoTDB";
+const DEVICE_OF: &str = "device of IoTDB's ";
+const ALIGNED_DEVICE_OF: &str = "aligned device of IoTDB's ";
+
+/// The comment of [that column](DEVICE_COLUMN): by it a sink knows the database that the devices come from, and whether to make
+/// them aligned.
+pub fn device_comment(database: &Path, aligned: bool) -> String {
+    format!("{}{database}", if aligned { ALIGNED_DEVICE_OF } else { DEVICE_OF })
+}
+
+/// What such a [comment](device_comment) says: the database, and whether the devices are aligned.
+pub fn of_device_comment(comment: &str) -> Option<(Path, bool)> {
+    let (database, aligned) = match comment.strip_prefix(ALIGNED_DEVICE_OF) {
+        Some(database) => (database, true),
+        None => (comment.strip_prefix(DEVICE_OF)?, false),
+    };
+    Some((database.parse().ok()?, aligned))
+}

@@ -113,3 +113,13 @@ fn nulls_are_marked_from_the_lowest_bit() {
     tablet.set_nulls(&[None, Some(marks)]);
     assert_eq!(tablet.values, [0, 1, 1, 1]);
 }
+
+#[test]
+fn a_comment_says_where_devices_come_from() {
+    let database: Path = "root.`a b`".parse().unwrap();
+    for aligned in [false, true] {
+        let comment = device_comment(&database, aligned);
+        assert_eq!(of_device_comment(&comment), Some((database.clone(), aligned)));
+    }
+    assert_eq!(of_device_comment("a device"), None);
+}
