@@ -47,7 +47,7 @@ fn mysql2pgsql() {
          CREATE TABLE t3 (id INT PRIMARY KEY)",
     );
     let words = command(
-        2,
+        4,
         &[
             ("mysql://USER:PASSWORD@HOST:3306/shop", &source.dsn(&from)),
             ("adb://USER:PASSWORD@HOST:3432/shop", &server.dsn(&database)),
@@ -90,7 +90,7 @@ fn dbsync() {
     }
     place.write("my.cfg", text);
     place.write("tab_list.txt", "t1\nt2 : select * from t2 where c1 > 138888\n");
-    run(&place, &command(1, &[])).expect(0);
+    run(&place, &command(3, &[])).expect(0);
     let counts = "SELECT (SELECT count(*) FROM public.t1), (SELECT count(*) FROM public.t2)";
     assert_eq!(server.psql(&database, counts), "10|5\n");
 }

@@ -91,6 +91,8 @@ fn each_format_there_and_back() {
         let select: &[&str] = match format {
             // A number a point is what these hold.
             "line_opentsdb" | "json_opentsdb" => &["-T", "drop-columns:s"],
+            // A table with tags has a primary one there.
+            "json_kaiwudb" => &["-T", "set-role:primary_tag=host"],
             _ => &[],
         };
         let run = |from: &str, to: &str, select: &[&str]| {

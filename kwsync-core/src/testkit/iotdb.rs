@@ -107,7 +107,7 @@ impl IotdbServer {
                  data_region_consensus_protocol_class=org.apache.iotdb.consensus.simple.SimpleConsensus\n\
                  schema_replication_factor=1\ndata_replication_factor=1\n\
                  schema_region_per_data_node=1\ndata_region_per_data_node=2\n\
-                 disk_space_warning_threshold=0.001\n\
+                 disk_space_warning_threshold=0.001\nwal_mode=SYNC\n\
                  enable_rest_service=true\nrest_service_port={rest}\n"
             ),
         )

@@ -138,7 +138,7 @@ impl Session {
         })
     }
 
-    async fn write(&self, key: &str, value: &impl Serialize) -> Result<()> {
+    async fn write(&self, key: &str, value: &(impl Serialize + Sync)) -> Result<()> {
         let text = serde_json::to_vec(value).map_err(|error| {
             Error::new(ErrorKind::Internal, "the state of a run cannot be written down").with_source(error)
         })?;

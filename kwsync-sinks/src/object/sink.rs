@@ -71,7 +71,7 @@ impl Shared {
 
     /// Asks once whether the bucket is there.
     async fn check(&self) -> Result<()> {
-        self.checked.get_or_try_init(|| self.client.check()).await.map(|()| ())
+        self.checked.get_or_try_init(|| self.client.check()).await.copied()
     }
 
     async fn session(&self, job: &JobId, generation: u64) -> Result<Arc<Session>> {

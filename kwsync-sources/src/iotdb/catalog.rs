@@ -170,9 +170,8 @@ pub(super) fn tables(devices: &[Device]) -> Result<Known> {
         }
         let known = found.entry(&device.table).or_default();
         for column in device.schema.columns() {
-            match known.iter().find(|other| other.name() == column.name()) {
-                None => known.push(column.clone()),
-                Some(_) => {}
+            if known.iter().all(|other| other.name() != column.name()) {
+                known.push(column.clone());
             }
         }
     }
