@@ -92,7 +92,7 @@ fn split(path: &str) -> (&str, &str) {
             _ => {}
         }
     }
-    (&path[..at], &path[at + 1..])
+    (path.get(..at).unwrap(), path.get(at + 1..).unwrap())
 }
 
 /// Another server, for one test at a time.
