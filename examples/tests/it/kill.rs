@@ -20,6 +20,14 @@ pub(crate) fn kills() -> (u64, impl FnMut(u64) -> u64) {
     })
 }
 
+/// Starts the command and kills it up to 420 ms later.
+pub(crate) fn start_and_kill(place: &Place, arguments: &[&str], random: &mut impl FnMut(u64) -> u64) {
+    let mut child = place.command(arguments).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(20 + random(400)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// The same into PostgreSQL, where the checkpoint is part of the data's transaction; bad rows lie among the good ones,
 /// and each of them is in the reject file.
 #[test]
@@ -52,10 +60,7 @@ fn kill_while_loading_into_postgres_exactly_once() {
     ];
     let slow = [&arguments[..], &["--rate-rows", "60000"]].concat();
     for _ in 0..kills {
-        let mut child = place.command(&slow).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(20 + random(400)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        start_and_kill(&place, &slow, &mut random);
         let twice = "SELECT count(*) - count(DISTINCT n) FROM";
         for table in ["t0", "t1"] {
             let found = server.try_psql(&database, &format!("{twice} {table}"), b"").unwrap_or_default();

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use kwsync_core::testkit::{PgServer, S3Server};
 
-use super::kill::kills;
+use super::kill::{kills, start_and_kill};
 use super::support::{Job, Place, Ran, until};
 
 /// The second of row 0.
@@ -138,10 +137,7 @@ fn kill_while_importing_exactly_once() {
     let arguments = ["run", "-f", &from, "-t", &to, "-j", "2", "--commit-rows", "5000", "--quiet"];
     let slow = [&arguments[..], &["--rate-rows", "60000"]].concat();
     for _ in 0..kills {
-        let mut child = place.command(&slow).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(20 + random(400)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        start_and_kill(&place, &slow, &mut random);
     }
     place.run(&arguments).expect(0);
     assert_eq!(
@@ -176,10 +172,7 @@ fn kill_while_exporting() {
     ];
     let slow = [&arguments[..], &["--rate-rows", "60000"]].concat();
     for _ in 0..kills {
-        let mut child = place.command(&slow).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(20 + random(400)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        start_and_kill(&place, &slow, &mut random);
     }
     place.run(&arguments).expect(0);
     assert_eq!(landed(&server), (0..ROWS).collect::<Vec<_>>());
