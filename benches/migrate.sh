@@ -10,7 +10,7 @@ rows=$((thousands * 1000))
 fill "$rows"
 cat >pgloader.load <<END
 LOAD DATABASE FROM mysql://bench:bench@127.0.0.1:$my_port/src INTO postgresql://bench@127.0.0.1:$pg_port/peer
-WITH include drop, create tables, create indexes, workers = 2, concurrency = 1;
+WITH include drop, create tables, create indexes, workers = 2, concurrency = 1, prefetch rows = 10000;
 END
 for round in $(seq "$rounds"); do
     sql -d dst -c 'DROP TABLE IF EXISTS t'

@@ -1,4 +1,5 @@
-"""A peer reads a table: `read.py drain|adbc|connectorx URI TABLE` prints seconds, KiB of memory at most, rows (0 for drain)."""
+"""A peer reads a table: `read.py drain|adbc|connectorx|connectorx2 URI TABLE` prints seconds, KiB of memory at most, rows (0 for
+drain). connectorx2 reads two ranges of the column id at once."""
 
 import resource
 import sys
@@ -38,15 +39,20 @@ def adbc(uri, table):
     return began, rows
 
 
-def connectorx(uri, table):
+def connectorx(uri, table, **how):
     import connectorx
     import pyarrow  # noqa: F401: the time of loading is none of reading
 
     began = time.perf_counter()
-    rows = connectorx.read_sql(uri, f"SELECT * FROM {table}", return_type="arrow").num_rows
+    rows = connectorx.read_sql(uri, f"SELECT * FROM {table}", return_type="arrow", **how).num_rows
     return began, rows
 
 
-began, rows = {"drain": drain, "adbc": adbc, "connectorx": connectorx}[sys.argv[1]](*sys.argv[2:])
+def connectorx2(uri, table):
+    return connectorx(uri, table, partition_on="id", partition_num=2)
+
+
+ways = {"drain": drain, "adbc": adbc, "connectorx": connectorx, "connectorx2": connectorx2}
+began, rows = ways[sys.argv[1]](*sys.argv[2:])
 seconds = time.perf_counter() - began
 print(f"{seconds:.3f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} {rows}")
