@@ -208,7 +208,7 @@ fn a_service_that_is_restarted() {
     std::fs::remove_dir_all(server.root().join("bkt/in")).unwrap();
     let writing = Job::start(&place, &[&["run", "-f", "in.lp", "-t", &to], &slow[..]].concat());
     until("the first objects", || server.objects().len() > 4);
-    server.restart();
+    server.restart_in_order();
     writing.end().expect(0);
     assert_eq!(landed(&server), (0..ROWS).collect::<Vec<_>>());
 }

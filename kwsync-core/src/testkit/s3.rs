@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Stops the server when the test process closes the pipe, however it ends.
-const KEEPER: &str = r#""$@" & server=$!; read -r _; kill -9 "$server" 2>/dev/null; wait "$server""#;
+/// Stops the server when the test process closes the pipe, however it ends, or by the signal that it writes there.
+const KEEPER: &str =
+    r#""$@" & server=$!; read -r how; kill "-${how:-9}" "$server" 2>/dev/null; wait "$server""#;
 
 /// The id of the access key that the server knows.
 pub const ACCESS_KEY: &str = "KWSYNCTEST";
@@ -91,21 +92,42 @@ impl S3Server {
         Ok(())
     }
 
-    /// Kills the server at once, whatever it does.
+    /// Kills the server at once, whatever it does. An upload that it was completing may be lost: s3s-fs forgets the upload before
+    /// it makes the object, which a service does at once.
     pub fn stop(&self) {
+        self.end("");
+    }
+
+    fn end(&self, signal: &str) {
         if let Some(mut keeper) = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            drop(keeper.stdin.take());
+            if let Some(mut pipe) = keeper.stdin.take() {
+                // Closing it is enough for a keeper that cannot read any more.
+                drop(pipe.write_all(signal.as_bytes()));
+            }
             // It ends by itself now.
             drop(keeper.wait());
         }
     }
 
-    /// Starts the server again on the same port, with all that was complete.
+    /// Kills the server and starts it again on the same port, with all that was complete.
     ///
     /// # Panics
     /// When it does not come back.
     pub fn restart(&self) {
         self.stop();
+        self.come_back();
+    }
+
+    /// Like [`restart`](Self::restart), but what is being answered is answered before.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub fn restart_in_order(&self) {
+        self.end("INT\n");
+        self.come_back();
+    }
+
+    fn come_back(&self) {
         if let Err(error) = self.run().and_then(|()| self.wait()) {
             panic!("s3s-fs does not come back: {error}");
         }
