@@ -61,24 +61,32 @@ fn pass(mut from: TcpStream, mut to: TcpStream, mut startup: bool, passed: &Atom
     }
 }
 
-#[test]
-fn a_connection_cut_at_any_message_loses_and_doubles_nothing() {
-    const ROWS: u64 = 60;
-    let Some(server) = PgServer::shared() else { return };
-    let proxy = Proxy::start(server.port());
-    let place = Place::new();
-    // Line 31 is one that the server refuses.
-    place.write("in.lp", (1..=ROWS).map(|n| format!("t n={n}i {n}000\n")).collect::<String>());
-    let mut cut = u64::MAX;
-    let mut all = u64::MAX;
-    let mut resolved = 0;
-    let database = server.create_database();
-    server.psql(&database, "CREATE TABLE t (\"time\" timestamptz, n bigint CHECK (n <> 31))");
-    loop {
-        server.psql(&database, "DROP TABLE IF EXISTS kwsync_checkpoint; TRUNCATE t");
+/// A database whose connections are cut.
+struct Victim<'a> {
+    server: &'a PgServer,
+    proxy: Proxy,
+    place: Place,
+    database: String,
+}
+
+const ROWS: u64 = 60;
+
+impl<'a> Victim<'a> {
+    fn new(server: &'a PgServer) -> Self {
+        let (place, database) = (Place::new(), server.create_database());
+        // Line 31 is one that the server refuses.
+        place.write("in.lp", (1..=ROWS).map(|n| format!("t n={n}i {n}000\n")).collect::<String>());
+        server.psql(&database, "CREATE TABLE t (\"time\" timestamptz, n bigint CHECK (n <> 31))");
+        Self { server, proxy: Proxy::start(server.port()), place, database }
+    }
+
+    /// Loads the rows anew, with a cut at that message, and tells how many messages passed and whether a commit was in doubt.
+    fn load(&self, cut: u64) -> (u64, bool) {
+        let Self { server, proxy, place, database } = self;
+        server.psql(database, "DROP TABLE IF EXISTS kwsync_checkpoint; TRUNCATE t");
         proxy.passed.store(0, Ordering::SeqCst);
         proxy.cut.store(cut, Ordering::SeqCst);
-        let to = server.dsn(&database).replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port));
+        let to = server.dsn(database).replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port));
         let to = format!("{to}?sslmode=disable&connect_attempts=3");
         let ran = place.run(&[
             "-f",
@@ -97,24 +105,38 @@ fn a_connection_cut_at_any_message_loses_and_doubles_nothing() {
             "-v",
         ]);
         let report: serde_json::Value = serde_json::from_str(&ran.out()).unwrap_or_default();
-        let stored = server.psql(&database, "SELECT count(*), count(DISTINCT n), sum(n) FROM t");
+        let stored = server.psql(database, "SELECT count(*), count(DISTINCT n), sum(n) FROM t");
         let good = ROWS - 1;
         let sum = ROWS * (ROWS + 1) / 2 - 31;
-        assert_eq!(ran.status(), 3, "cut at {cut} of {all}: {}", ran.err());
-        assert_eq!(stored, format!("{good}|{good}|{sum}\n"), "cut at {cut} of {all}: {}", ran.err());
-        assert_eq!(report["rows_written"], good, "cut at {cut} of {all}: {report}");
+        assert_eq!(ran.status(), 3, "cut at {cut}: {}", ran.err());
+        assert_eq!(stored, format!("{good}|{good}|{sum}\n"), "cut at {cut}: {}", ran.err());
+        assert_eq!(report["rows_written"], good, "cut at {cut}: {report}");
         assert_eq!(report["delivery"], "exactly-once");
-        resolved += u64::from(ran.err().contains("had gone through"));
-        if cut == u64::MAX {
-            all = proxy.passed.load(Ordering::SeqCst);
-            cut = 0;
-        } else {
-            cut += 1;
-        }
-        if cut >= all {
-            break;
-        }
+        (proxy.passed.load(Ordering::SeqCst), ran.err().contains("had gone through"))
     }
+}
+
+#[test]
+fn a_connection_cut_at_any_message_loses_and_doubles_nothing() {
+    let Some(server) = PgServer::shared() else { return };
+    let (all, _) = Victim::new(server).load(u64::MAX);
     assert!(all > 50, "{all} messages");
-    assert!(resolved > 0, "no commit was ever in doubt");
+    let (next, resolved) = (AtomicU64::new(0), AtomicU64::new(0));
+    // Each load waits before it connects again, so several go side by side.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let victim = Victim::new(server);
+                loop {
+                    let cut = next.fetch_add(1, Ordering::SeqCst);
+                    if cut >= all {
+                        break;
+                    }
+                    let (_, in_doubt) = victim.load(cut);
+                    resolved.fetch_add(in_doubt.into(), Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    assert!(resolved.into_inner() > 0, "no commit was ever in doubt");
 }
