@@ -5,6 +5,7 @@
 //! [`Params`]: all faults at once, before anything is touched.
 
 mod dsn;
+mod ending;
 mod expand;
 mod nearest;
 mod param;
@@ -12,6 +13,7 @@ mod registry;
 mod secret;
 
 pub use dsn::{Dsn, Host};
+pub use ending::format_by_ending;
 pub use expand::Expand;
 pub use nearest::did_you_mean;
 #[cfg(feature = "jobs")]

@@ -1,8 +1,9 @@
 //! The parameters of the file sink.
 
 use std::fmt;
+use std::path::Path;
 
-use kwsync_core::config::{EncoderFactory, Param, Params};
+use kwsync_core::config::{Dsn, EncoderFactory, Param, Params, format_by_ending};
 
 /// The parameters, beside those of the format.
 pub static PARAMS: &[Param] = &[
@@ -219,4 +220,9 @@ impl FileSinkOptions {
         self.fsync = fsync;
         self
     }
+}
+
+/// The format that the ending of the directory's name stands for: whoever writes into `out.csv` wants CSV. Parquet else.
+pub(crate) fn guess_format(dsn: &Dsn) -> Option<&'static str> {
+    dsn.object().and_then(|name| format_by_ending(Path::new(name))).or(Some("parquet"))
 }

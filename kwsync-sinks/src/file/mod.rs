@@ -21,6 +21,8 @@ pub(crate) mod sink;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "object")]
+pub(crate) use config::guess_format;
 pub use config::{Compression, FileFormat, FileSinkOptions, PARAMS};
 pub use sink::{FileSink, FileWriter};
 
@@ -31,7 +33,7 @@ use kwsync_core::config::{ConnectorInfo, Registry};
 pub fn register(registry: &mut Registry) {
     let info = ConnectorInfo::sink("file", "a directory with a folder of files for each table")
         .with_params(PARAMS)
-        .with_formats(|_| Some("parquet"));
+        .with_formats(config::guess_format);
     registry.register_sink(info, |request| -> Result<_> {
         let format = match request.format.as_ref().map(|format| format.name) {
             Some("parquet") | None => FileFormat::Parquet,

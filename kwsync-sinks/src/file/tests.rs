@@ -13,6 +13,18 @@ use kwsync_formats::parquet::{BatchReader, ReadOptions};
 
 use super::*;
 
+#[test]
+fn the_name_of_the_directory_may_tell_the_format() {
+    for (address, format) in [
+        ("file:out", "parquet"),
+        ("file:out.csv", "csv"),
+        ("file:/tmp/2024.d/x.lp", "line_influxdb"),
+        ("file:out.d", "parquet"),
+    ] {
+        assert_eq!(config::guess_format(&address.parse().unwrap()), Some(format), "{address}");
+    }
+}
+
 fn json() -> FileFormat {
     let options = NdjsonOptions::new().with_non_finite(NonFinite::Reject);
     FileFormat::Records {

@@ -40,7 +40,7 @@ pub fn register(registry: &mut Registry) {
     let info = ConnectorInfo::sink("s3", "objects in a bucket of S3, OSS and what speaks like them")
         .with_aliases(&["oss"])
         .with_params(PARAMS)
-        .with_formats(|_| Some("parquet"));
+        .with_formats(crate::file::guess_format);
     registry.register_sink(info, |request| -> Result<_> {
         let format = match request.format.as_ref().map(|format| format.name) {
             Some("parquet") | None => FileFormat::Parquet,

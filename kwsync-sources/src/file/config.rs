@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kwsync_core::config::{Dsn, Param, Params};
+use kwsync_core::config::{Dsn, Param, Params, format_by_ending};
 
 use super::paths;
 
@@ -137,23 +137,9 @@ pub(super) fn guess_format(dsn: &Dsn) -> Option<&'static str> {
     if dsn.driver() == "csv" {
         return Some("csv");
     }
-    by_ending(Path::new(dsn.object()?)).or_else(|| {
+    format_by_ending(Path::new(dsn.object()?)).or_else(|| {
         let path = dsn.path().ok()?;
         let first = Path::new(&path).is_dir().then(|| paths::find(&path).ok())??.into_iter().next()?;
-        by_ending(&first)
-    })
-}
-
-pub(crate) fn by_ending(path: &Path) -> Option<&'static str> {
-    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    Some(match name.rsplit_once('.')?.1 {
-        "lp" | "influx" | "line" => "line_influxdb",
-        "csv" => "csv",
-        "json" | "ndjson" | "jsonl" => "json",
-        "parquet" | "parq" => "parquet",
-        "arrow" | "feather" | "ipc" => "arrow",
-        "txt" | "tsv" | "text" => "text",
-        _ => return None,
+        format_by_ending(&first)
     })
 }

@@ -28,8 +28,6 @@ mod tests;
 
 #[cfg(any(feature = "ipc", feature = "parquet"))]
 pub use batches::{BatchFileReader, BatchFileSource};
-#[cfg(feature = "object")]
-pub(crate) use config::by_ending;
 pub use config::{Compression, FileOptions, PARAMS, SplitMode};
 pub use source::{FileReader, FileSource};
 #[cfg(all(feature = "object", any(feature = "ipc", feature = "parquet")))]

@@ -1,10 +1,10 @@
 //! The parameters of the source.
 
-use kwsync_core::config::{Dsn, Param, Params};
+use kwsync_core::config::{Dsn, Param, Params, format_by_ending};
 use kwsync_core::system::object;
 use kwsync_core::{Error, Result};
 
-use crate::file::{Compression, by_ending};
+use crate::file::Compression;
 
 /// The parameters, beside those of the format.
 pub static PARAMS: &[Param] = &object::joined::<{ object::PARAMS.len() + OWN.len() }>(&object::PARAMS, &OWN);
@@ -160,7 +160,7 @@ fn selection(params: &Params, object: Option<&str>) -> Result<Selection> {
 /// The format that the ending of the name stands for, `.gz` left aside.
 pub(super) fn guess_format(dsn: &Dsn) -> Option<&'static str> {
     let named = dsn.object().or_else(|| dsn.get("filepath")).or_else(|| dsn.get("prefix"))?;
-    by_ending(std::path::Path::new(named))
+    format_by_ending(std::path::Path::new(named))
 }
 
 #[cfg(test)]
