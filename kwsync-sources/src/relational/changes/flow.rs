@@ -122,6 +122,7 @@ impl<P: Place, T: Changing> Flow<P, T> {
     }
 
     /// Whether the job is to end somewhere, and has not come there yet.
+    #[cfg(feature = "postgres")]
     pub(crate) fn is_on_its_way(&self) -> bool {
         self.until.is_some() && !self.reached
     }

@@ -63,6 +63,7 @@ impl<T: Changing> Gathered<T> {
     }
 
     /// The last state of a row that waits to be written, if there is one.
+    #[cfg(feature = "postgres")]
     pub(crate) fn state(&self, table: &Arc<T>, key: &[u8]) -> Option<&Values> {
         match self.groups.get(&table.group())?.last()? {
             Run::Folded { table: own, places, rows } if Arc::ptr_eq(own, table) => {
