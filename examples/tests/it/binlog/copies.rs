@@ -100,6 +100,59 @@ fn binlog_of_several_databases() {
     assert_eq!(following.there(&format!("SELECT * FROM {other}.\"a `b\"")), "7|7\n");
 }
 
+/// Many tables into one: rows are told apart by their key and by the table that they come from.
+#[test]
+fn binlog_of_tables_that_are_merged() {
+    let Some(servers) = servers() else { return };
+    let following = Following::new(
+        servers,
+        "CREATE TABLE o1 (id int PRIMARY KEY, v int); CREATE TABLE o2 LIKE o1; INSERT INTO o1 VALUES (1, 1), (2, 2); INSERT INTO o2 VALUES (1, 10), (3, 30)",
+    );
+    let run = |status| following.run("history", &["--quiet", "-T", "merge-tables:orders"]).expect(status);
+    run(0);
+    following.sql("UPDATE o1 SET v = 7 WHERE id = 1; DELETE FROM o2 WHERE id = 3; INSERT INTO o2 VALUES (2, 20); UPDATE o2 SET id = 9 WHERE id = 1");
+    run(0);
+    let source = |table: &str| format!("m-{}-{}:{}.{table}", following.to, following.from, following.from);
+    assert_eq!(
+        following.there("SELECT id, v, __dts_data_source FROM orders ORDER BY 3, 1"),
+        format!("1|7|{o1}\n2|2|{o1}\n2|20|{o2}\n9|10|{o2}\n", o1 = source("o1"), o2 = source("o2"))
+    );
+    // One of them is emptied, and the others are not.
+    following.sql("TRUNCATE o1");
+    let said = run(2).err();
+    assert!(said.contains("emptied") && said.contains("operations="), "{said}");
+}
+
+/// dbsync by its my.cfg: a copy, then the stream.
+#[test]
+fn binlog_by_my_cfg() {
+    let Some(servers) = servers() else { return };
+    let following = Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT seq, seq FROM seq_1_to_100");
+    let (maria, pg) = servers;
+    let quoted = |password: &str| password.replace('\\', "\\\\").replace('\'', "\\'");
+    let text = format!(
+        "[src.mysql]\nhost = \"127.0.0.1\"\nport = \"{}\"\nuser = \"{}\"\npassword = \"{}\"\ndb = \"{}\"\n[desc.pgsql]\nconnect_string = \"host=127.0.0.1 dbname={} port={} user={} password='{}'\"\n",
+        maria.port(),
+        maria.user(),
+        maria.password(),
+        following.from,
+        following.to,
+        pg.port(),
+        pg.superuser(),
+        quoted(pg.password())
+    );
+    following.place.write("my.cfg", text);
+    let job = format!("cfg-{}", following.to);
+    let mut job = Job::start(&following.place, &["dbsync", "--incremental", "--job", &job, "--quiet"]);
+    until("the stream is on", || {
+        assert!(!job.has_ended(), "the job has ended");
+        following.pg.try_psql(&following.to, "SELECT state FROM db_sync_status", b"").is_ok_and(|state| state == b"incremental\n")
+    });
+    following.sql("UPDATE t SET v = 0 WHERE id = 1; DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (200, 1)");
+    following.until_equal(&mut job, "t", "id,v");
+    assert_eq!(job.terminate().status(), 143);
+}
+
 /// Single-row updates in transactions of their own, all at once and as they come. Run it alone: `it binlog::copies::measured --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

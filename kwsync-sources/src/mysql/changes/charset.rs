@@ -15,8 +15,8 @@ pub(super) enum Charset {
     /// Bytes that are none.
     Binary,
     Utf8,
-    /// One byte a character: what the server makes of each.
-    Single(Vec<String>),
+    /// What the server makes of each byte, and of two or three where one does not do.
+    Table { single: Vec<String>, more: HashMap<u32, char> },
     Utf16 { little: bool },
     Utf32,
     Other(&'static Encoding),
@@ -27,10 +27,23 @@ impl Charset {
     pub(super) fn write(&self, text: &[u8], to: &mut Vec<u8>) {
         match self {
             Self::Binary | Self::Utf8 => to.extend_from_slice(text),
-            Self::Single(table) => {
-                for byte in text {
-                    let known = table.get(usize::from(*byte)).map_or("?", String::as_str);
-                    to.extend_from_slice(known.as_bytes());
+            Self::Table { single, more } => {
+                let mut rest = text;
+                while let Some((first, behind)) = rest.split_first() {
+                    let known = single.get(usize::from(*first)).map_or("", String::as_str);
+                    if !known.is_empty() {
+                        to.extend_from_slice(known.as_bytes());
+                        rest = behind;
+                        continue;
+                    }
+                    let found = [2, 3].into_iter().find_map(|length| {
+                        let (own, behind) = rest.split_at_checked(length)?;
+                        let code = own.iter().fold(0_u32, |code, byte| code << 8 | u32::from(*byte));
+                        Some((*more.get(&code)?, behind))
+                    });
+                    let (c, behind) = found.unwrap_or(('?', behind));
+                    put(c, to);
+                    rest = behind;
                 }
             }
             Self::Utf16 { little } => {
@@ -112,13 +125,9 @@ impl Charsets {
             "ucs2" | "utf16" => Charset::Utf16 { little: false },
             "utf16le" => Charset::Utf16 { little: true },
             "utf32" => Charset::Utf32,
-            "gbk" | "gb2312" => Charset::Other(encoding_rs::GBK),
+            // Of MySQL alone, and of four bytes.
             "gb18030" => Charset::Other(encoding_rs::GB18030),
-            "big5" => Charset::Other(encoding_rs::BIG5),
-            "sjis" | "cp932" => Charset::Other(encoding_rs::SHIFT_JIS),
-            "ujis" | "eucjpms" => Charset::Other(encoding_rs::EUC_JP),
-            "euckr" => Charset::Other(encoding_rs::EUC_KR),
-            _ if self.width(name) == 1 => Charset::Single(single(session, name).await?),
+            _ if self.width(name) <= 3 => table(session, name, self.width(name)).await?,
             _ => {
                 let text = format!("text in the character set {name} of the server is not read here");
                 return Err(Error::new(ErrorKind::Unsupported, text)
@@ -131,26 +140,58 @@ impl Charsets {
     }
 }
 
-/// What the server makes of each byte of a set.
-async fn single(session: &mut Conn, name: &str) -> Result<Vec<String>> {
+/// What the server makes of the characters of a set: nobody else's table has all of them as it has.
+async fn table(session: &mut Conn, name: &str, width: usize) -> Result<Charset> {
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err(Error::new(ErrorKind::Protocol, format!("{name:?} is no name of a character set")));
     }
-    let each: Vec<String> =
-        (0..=255).map(|byte| format!("HEX(CONVERT(_{name} x'{byte:02x}' USING utf8mb4))")).collect();
-    let sql = format!("SELECT CONCAT_WS(',', {})", each.join(", "));
-    let found: Option<String> = session.query_first(sql).await.map_err(error)?;
-    let text = |hex: &str| {
-        let bytes: Vec<u8> = (0..hex.len() / 2)
-            .filter_map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok())
-            .collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+    let digits = |called: &str| {
+        let each: Vec<String> = (0..16).map(|digit| format!("SELECT {digit} AS {called}")).collect();
+        format!("({}) AS of_{called}", each.join(" UNION ALL "))
     };
-    let table: Vec<String> = found.unwrap_or_default().split(',').map(text).collect();
-    match table.len() {
-        256 => Ok(table),
-        _ => Err(Error::new(ErrorKind::Protocol, format!("the server does not tell of its character set {name}"))),
+    let byte = |high: &str, low: &str| format!("{} JOIN {}", digits(high), digits(low));
+    let made = |code: &str| format!("CONVERT(CONVERT(CHAR({code}) USING {name}) USING utf8mb4)");
+    let one = "a * 16 + b";
+    let sql = format!("SELECT {one}, COALESCE(HEX({}), '') FROM {}", made(one), byte("a", "b"));
+    let rows: Vec<(u32, String)> = session.query(sql).await.map_err(error)?;
+    let mut single = vec![String::new(); 256];
+    for (code, hex) in rows {
+        let text = unhex(&hex);
+        // A question mark is what has no meaning, save for the question mark.
+        let known = width == 1 || code == 0x3f || text != "?";
+        if let Some(own) = single.get_mut(code as usize).filter(|_| known) {
+            *own = text;
+        }
     }
+    let mut more = HashMap::new();
+    let prefixes: &[u32] = if width == 3 { &[0, 0x8f_0000] } else { &[0] };
+    for prefix in prefixes.iter().filter(|_| width > 1) {
+        let two = format!("{prefix} + ((a * 16 + b) * 16 + c) * 16 + d");
+        let sql = format!(
+            "SELECT code, made FROM (SELECT {two} AS code, HEX({}) AS made FROM {} JOIN {} WHERE a >= 8) AS of_all \
+             WHERE made IS NOT NULL AND made NOT IN ('', '3F')",
+            made(&two),
+            byte("a", "b"),
+            byte("c", "d"),
+        );
+        let rows: Vec<(u32, String)> = session.query(sql).await.map_err(error)?;
+        for (code, hex) in rows {
+            let text = unhex(&hex);
+            let mut chars = text.chars();
+            // Where it is more than one, the first byte is a character by itself.
+            if let (Some(c), None) = (chars.next(), chars.next()) {
+                more.insert(code, c);
+            }
+        }
+    }
+    Ok(Charset::Table { single, more })
+}
+
+fn unhex(hex: &str) -> String {
+    let bytes: Vec<u8> = (0..hex.len() / 2)
+        .filter_map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok())
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -163,7 +204,15 @@ mod tests {
             (Charset::Utf16 { little: false }, &[0x00, 0x61, 0xd8, 0x3d, 0xde, 0x00][..], "a\u{1f600}"),
             (Charset::Utf16 { little: true }, &[0x61, 0x00, 0x00, 0xd8], "a?"),
             (Charset::Utf32, &[0, 1, 0xf6, 0, 0, 0x11, 0, 0], "\u{1f600}?"),
-            (Charset::Other(encoding_rs::GBK), &[0xd6, 0xd0, 0x41], "中A"),
+            (Charset::Other(encoding_rs::GB18030), &[0xd6, 0xd0, 0x41], "中A"),
+            (
+                Charset::Table {
+                    single: (0..=255).map(|b| if b < 128 { char::from(b).to_string() } else { String::new() }).collect(),
+                    more: HashMap::from([(0xb0a1, '啊'), (0x8f_b0a1, '丂')]),
+                },
+                &[0x41, 0xb0, 0xa1, 0x8f, 0xb0, 0xa1, 0xff, 0x42, 0xb0],
+                "A啊丂?B?",
+            ),
             (Charset::Utf8, "ü".as_bytes(), "ü"),
         ] {
             assert_eq!(charset.text(bytes), text);

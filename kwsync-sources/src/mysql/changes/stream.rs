@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwsync_core::system::mysql::binlog::{Event, Rows, RowsKind, TableMap};
-use kwsync_core::{Error, ErrorKind, Input, Result, Retry, SourceBatch, TableBatch};
+use kwsync_core::{Error, ErrorKind, Input, Result, Retry, Schema, SourceBatch, TableBatch};
 use mysql_async::Conn;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -79,6 +79,11 @@ impl Streaming {
                 continue;
             };
             // So that it is made in the target, and what comes first may be a delete.
+            let has = |name: &String| now.schema.column(name).is_some();
+            if !table.key.iter().all(has) {
+                // It was altered since: the stream will come to that.
+                continue;
+            }
             let none = TableBatch::empty(table.table.clone(), now.schema)?;
             if sender.send(Ok(SourceBatch::new(vec![none], at.position()))).await.is_err() {
                 return Ok(());
@@ -137,7 +142,13 @@ async fn now(session: &mut Conn, options: &MysqlSourceOptions, followed: &Follow
     };
     let listed = table.columns.iter().map(Listed::from).collect();
     let shape = Shape::of_table(session, options, &followed.asked, &table).await?;
-    Ok(Some(Now { schema: shape.schema, listed }))
+    let mut schema = shape.schema;
+    if options.changes.as_ref().is_some_and(|changes| !changes.operations.alter) {
+        let was = |name: &str| followed.columns.iter().any(|column| column.name == name);
+        let own = schema.columns().iter().filter(|column| was(column.name())).cloned();
+        schema = Arc::new(Schema::new(own.collect())?);
+    }
+    Ok(Some(Now { schema, listed }))
 }
 
 impl Stream {
@@ -211,9 +222,12 @@ impl Stream {
 
     /// The place behind the last event.
     fn here(&self) -> BinlogPlace {
-        let mut here = self.log.here();
-        (here.gtid, here.altered) = (Arc::clone(&self.gtid), Arc::clone(&self.altered));
-        here
+        BinlogPlace {
+            file: Arc::clone(&self.log.file),
+            at: self.log.at,
+            gtid: Arc::clone(&self.gtid),
+            altered: Arc::clone(&self.altered),
+        }
     }
 
     /// A transaction, or a statement that is none, ends.
@@ -240,11 +254,6 @@ impl Stream {
                 self.flow.within = true;
                 self.begun = begins;
                 self.gtid = id.into();
-            }
-            Event::Rotate { .. } => {
-                if !self.flow.within {
-                    self.flow.nothing_until(self.here());
-                }
             }
             Event::Prepared { one_phase } => {
                 if self.touched && !one_phase {
@@ -278,6 +287,10 @@ impl Stream {
                     .with_hint("the server is newer than this program, or the feature behind it has to be turned off"));
             }
             _ => {}
+        }
+        if !self.flow.within {
+            // The ends of files and what stands at their beginnings are places, too.
+            self.flow.nothing_until(self.here());
         }
         Ok(())
     }
