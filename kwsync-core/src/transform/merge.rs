@@ -46,7 +46,8 @@ impl Transform for MergeTables {
 
     fn apply(&self, batch: TableBatch) -> Result<Transformed> {
         if batch.change() == Change::Truncate {
-            let text = format!("{} was emptied, and its rows are merged with those of other tables", batch.table());
+            let text =
+                format!("{} was emptied, and its rows are merged with those of other tables", batch.table());
             return Err(Error::new(ErrorKind::Unsupported, text)
                 .with_hint("delete its rows in the target, by the column that says where they come from, and leave truncate out of operations="));
         }

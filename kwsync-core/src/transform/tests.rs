@@ -198,7 +198,8 @@ fn what_was_masked_does_not_come_back_in_a_reject() {
 #[test]
 fn merged_rows_are_told_apart_by_their_table_too() {
     let schema = |columns: Vec<Column>| Arc::new(Schema::new(columns).unwrap());
-    let (x, y) = (Column::new("x", DataType::Int64).with_key(2, 2), Column::new("y", DataType::Int64).with_key(1, 2));
+    let (x, y) =
+        (Column::new("x", DataType::Int64).with_key(2, 2), Column::new("y", DataType::Int64).with_key(1, 2));
     let of = |columns: Vec<Column>| {
         let values = vec![Value::Int(1); columns.len()];
         let batch = TableBatch::from_rows("t", schema(columns), &[values]).unwrap();

@@ -10,17 +10,17 @@ use kwsync_core::system::mysql::ddl::{bytes_literal, literal};
 use kwsync_core::system::mysql::session::error;
 use kwsync_core::system::mysql::wire::{self, Cell, Malformed};
 use kwsync_core::{
-    Change, Column, DecodeCounts, Decoded, Error, ErrorKind, Input, Origin, Position, Reader, RecordRef, Reject,
-    Result, Schema, Segment, SourceBatch, SplitPosition, Stage, TableBatch, TableId,
+    Change, Column, DecodeCounts, Decoded, Error, ErrorKind, Input, Origin, Position, Reader, RecordRef,
+    Reject, Result, Schema, Segment, SourceBatch, SplitPosition, Stage, TableBatch, TableId,
 };
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Value};
 use tokio::sync::mpsc;
 
+use super::changes::Telling;
 use super::config::ZeroDates;
 use super::cursor::Cursor;
 use super::decode::{Columns, MOST_DAYS};
-use super::changes::Telling;
 use super::sessions::{Lane, Session, Sessions};
 use crate::relational::{Batches, Follow};
 

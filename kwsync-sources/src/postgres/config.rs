@@ -204,8 +204,10 @@ impl PostgresSourceOptions {
         if changes {
             let operations = Operations::of(params)?;
             if !operations.alter {
-                return Err(Error::config("operations= leaves alter out, and columns that are added come with their rows here")
-                    .with_hint("name alter, too; -T drop-columns leaves columns out"));
+                return Err(Error::config(
+                    "operations= leaves alter out, and columns that are added come with their rows here",
+                )
+                .with_hint("name alter, too; -T drop-columns leaves columns out"));
             }
             options.changes = Some(ChangesOptions {
                 as_text: Default::default(),
@@ -218,7 +220,9 @@ impl PostgresSourceOptions {
                 order: Order::of(params),
                 operations,
             });
-        } else if let Some(name) = ["slot", "publication", "operations"].iter().find(|name| params.is_given(name)) {
+        } else if let Some(name) =
+            ["slot", "publication", "operations"].iter().find(|name| params.is_given(name))
+        {
             return Err(Error::config(format!("`{name}` is of changes, which are not followed"))
                 .with_hint("add changes=true"));
         }

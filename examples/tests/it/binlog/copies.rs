@@ -39,7 +39,8 @@ fn binlog_is_caught_up_with_run_by_run() {
 #[test]
 fn binlog_changes_alone() {
     let Some(servers) = servers() else { return };
-    let following = Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
+    let following =
+        Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
     let arguments = following.arguments("realtime");
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--quiet"]).collect();
     let mut job = Job::start(&following.place, &arguments);
@@ -65,7 +66,8 @@ fn binlog_copy_of_several_lanes_while_rows_change() {
     );
     following.more = "&splits=7&batch_rows=500".to_owned();
     let arguments = following.arguments("all");
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--quiet", "--jobs", "3"]).collect();
+    let arguments: Vec<&str> =
+        arguments.iter().map(String::as_str).chain(["--quiet", "--jobs", "3"]).collect();
     std::thread::scope(|scope| {
         let following = &following;
         let writing = scope.spawn(move || {
@@ -88,9 +90,14 @@ fn binlog_copy_of_several_lanes_while_rows_change() {
 #[test]
 fn binlog_of_several_databases() {
     let Some(servers) = servers() else { return };
-    let mut following = Following::new(servers, "CREATE TABLE `a ``b` (id int PRIMARY KEY, `V x` int); INSERT INTO `a ``b` VALUES (1, 1)");
+    let mut following = Following::new(
+        servers,
+        "CREATE TABLE `a ``b` (id int PRIMARY KEY, `V x` int); INSERT INTO `a ``b` VALUES (1, 1)",
+    );
     let other = following.maria.create_database();
-    following.maria.sql(&other, "CREATE TABLE `a ``b` (id int PRIMARY KEY, w int); INSERT INTO `a ``b` VALUES (5, 5)");
+    following
+        .maria
+        .sql(&other, "CREATE TABLE `a ``b` (id int PRIMARY KEY, w int); INSERT INTO `a ``b` VALUES (5, 5)");
     following.more = format!("&tables={other}.*");
     following.there(&format!("CREATE SCHEMA {other}; CREATE SCHEMA {}", following.from));
     following.catch_up(0);
@@ -127,7 +134,10 @@ fn binlog_of_tables_that_are_merged() {
 #[test]
 fn binlog_by_my_cfg() {
     let Some(servers) = servers() else { return };
-    let following = Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT seq, seq FROM seq_1_to_100");
+    let following = Following::new(
+        servers,
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT seq, seq FROM seq_1_to_100",
+    );
     let (maria, pg) = servers;
     let quoted = |password: &str| password.replace('\\', "\\\\").replace('\'', "\\'");
     let text = format!(
@@ -146,9 +156,13 @@ fn binlog_by_my_cfg() {
     let mut job = Job::start(&following.place, &["dbsync", "--incremental", "--job", &job, "--quiet"]);
     until("the stream is on", || {
         assert!(!job.has_ended(), "the job has ended");
-        following.pg.try_psql(&following.to, "SELECT state FROM db_sync_status", b"").is_ok_and(|state| state == b"incremental\n")
+        following
+            .pg
+            .try_psql(&following.to, "SELECT state FROM db_sync_status", b"")
+            .is_ok_and(|state| state == b"incremental\n")
     });
-    following.sql("UPDATE t SET v = 0 WHERE id = 1; DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (200, 1)");
+    following
+        .sql("UPDATE t SET v = 0 WHERE id = 1; DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (200, 1)");
     following.until_equal(&mut job, "t", "id,v");
     assert_eq!(job.terminate().status(), 143);
 }
@@ -182,6 +196,10 @@ fn measured() {
     following.sql(&write("-"));
     let wrote = began.elapsed();
     following.until_equal(&mut job, "t", "id,v");
-    println!("as they came: written in {:.1} s, equal {:.2} s later", wrote.as_secs_f64(), (began.elapsed() - wrote).as_secs_f64());
+    println!(
+        "as they came: written in {:.1} s, equal {:.2} s later",
+        wrote.as_secs_f64(),
+        (began.elapsed() - wrote).as_secs_f64()
+    );
     job.terminate();
 }

@@ -5,6 +5,13 @@ use kwsync_core::testkit::{MariaServer, PgServer};
 use super::super::support::until;
 use super::{Following, servers};
 
+/// An address with another user.
+fn by(address: &str, user: &str, password: &str) -> String {
+    let (scheme, rest) = address.split_once("//").unwrap();
+    let (_, rest) = rest.split_once('@').unwrap();
+    format!("{scheme}//{user}:{password}@{rest}")
+}
+
 /// A table without a key is refused, or followed by its inserts alone, which are there once.
 #[test]
 fn binlog_of_tables_without_a_key() {
@@ -36,25 +43,32 @@ fn binlog_needs_rights_keys_and_settings() {
     let user = format!("poor{}", following.from);
     maria.sql("mysql", &format!("CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'poor'; GRANT SELECT ON {}.k TO {user}@'127.0.0.1'; GRANT INSERT ON {}.p TO {user}@'127.0.0.1'", following.from, following.from));
     let own = following.arguments("all");
-    let poor = own[2].replace(&own[2][own[2].find("//").unwrap() + 2..own[2].rfind('@').unwrap()], &format!("{user}:poor"));
+    let poor = by(&own[2], &user, "poor");
     for (from, words) in [
-        (own[2].replace("tables=*", "tables=*,w"), vec![
-            "log_bin is \"OFF\"",
-            "binlog_format is \"MIXED\"",
-            ".k has no primary key",
-            "keyless=inserts",
-            ".w is a view",
-            "MEMORY",
-            "ON *.*",
-            "CASCADE",
-            "cascades=target",
-            "COMPRESSED",
-        ]),
+        (
+            own[2].replace("tables=*", "tables=*,w"),
+            vec![
+                "log_bin is \"OFF\"",
+                "binlog_format is \"MIXED\"",
+                ".k has no primary key",
+                "keyless=inserts",
+                ".w is a view",
+                "MEMORY",
+                "ON *.*",
+                "CASCADE",
+                "cascades=target",
+                "COMPRESSED",
+            ],
+        ),
         (poor, vec!["REPLICATION SLAVE", "REPLICATION CLIENT", "GRANT SELECT", "log_bin"]),
     ] {
         let words: Vec<&str> = words.into_iter().filter(|word| *word != "ON *.*").collect();
         for more in [&[][..], &["--dry-run"]] {
-            let said = following.place.run(&[&["run", "--from", &from, "--to", &own[4]], more].concat()).expect(2).err();
+            let said = following
+                .place
+                .run(&[&["run", "--from", &from, "--to", &own[4]], more].concat())
+                .expect(2)
+                .err();
             for word in &words {
                 assert!(said.contains(word), "{word}: {said}");
             }
@@ -68,7 +82,10 @@ fn binlog_needs_rights_keys_and_settings() {
 #[test]
 fn binlog_dry_run_tells_the_plan() {
     let Some(servers) = servers() else { return };
-    let following = Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY, v int UNIQUE)");
+    let following = Following::new(
+        servers,
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY, v int UNIQUE)",
+    );
     let shown = following.run("all", &["--dry-run"]).expect(0).out();
     for words in ["replica", "keeps its log", "--restart", "one after the other", "changes", "exactly-once"] {
         assert!(shown.contains(words), "{words}: {shown}");
@@ -77,14 +94,21 @@ fn binlog_dry_run_tells_the_plan() {
     // With rights that are enough and no more, which do not let it lock tables.
     let user = format!("enough{}", following.from);
     following.maria.sql("mysql", &format!("CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'e'; GRANT SELECT ON {}.* TO {user}@'127.0.0.1'; GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {user}@'127.0.0.1'", following.from));
-    following.sql("INSERT INTO t SELECT seq FROM seq_1_to_3000; INSERT INTO u SELECT seq, seq FROM seq_1_to_3000");
+    following
+        .sql("INSERT INTO t SELECT seq FROM seq_1_to_3000; INSERT INTO u SELECT seq, seq FROM seq_1_to_3000");
     let own = following.arguments("history");
-    let from = own[2].replace(&own[2][own[2].find("//").unwrap() + 2..own[2].rfind('@').unwrap()], &format!("{user}:e"));
+    let from = by(&own[2], &user, "e");
     let from = format!("{from}&splits=3");
-    following.place.run(&["run", "--from", &from, "--to", &own[4], "--job", &own[6], "--jobs", "3", "--quiet"]).expect(0);
+    following
+        .place
+        .run(&["run", "--from", &from, "--to", &own[4], "--job", &own[6], "--jobs", "3", "--quiet"])
+        .expect(0);
     following.assert_equal("u", "id,v");
     following.sql("UPDATE u SET v = v + 10000 WHERE id < 50; DELETE FROM t WHERE id = 7");
-    following.place.run(&["run", "--from", &from, "--to", &own[4], "--job", &own[6], "--jobs", "3", "--quiet"]).expect(0);
+    following
+        .place
+        .run(&["run", "--from", &from, "--to", &own[4], "--job", &own[6], "--jobs", "3", "--quiet"])
+        .expect(0);
     following.assert_equal("u", "id,v");
     following.assert_equal("t", "id");
 }
@@ -104,16 +128,25 @@ fn binlog_tells_of_what_is_not_in_it() {
         ("SET binlog_row_image = 'MINIMAL'; UPDATE t SET v = 2", &["binlog_row_image", "FULL"]),
         ("ALTER TABLE t CHANGE id ident int", &["its key is gone or renamed"]),
         ("ALTER TABLE part TRUNCATE PARTITION p0", &["TRUNCATE PARTITION", "the log does not have them"]),
-        ("XA START 'x'; INSERT INTO t VALUES (9, 9); XA END 'x'; XA PREPARE 'x'; XA COMMIT 'x'", &["XA PREPARE"]),
+        ("ALTER TABLE part EXCHANGE PARTITION p0 WITH TABLE loose", &["EXCHANGE PARTITION", "loose"]),
+        (
+            "XA START 'x'; INSERT INTO t VALUES (9, 9); XA END 'x'; XA PREPARE 'x'; XA COMMIT 'x'",
+            &["XA PREPARE"],
+        ),
     ] {
         let following = Following::new(
             servers,
             "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE y (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1);
-             CREATE TABLE part (id int PRIMARY KEY) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (100))",
+             CREATE TABLE part (id int PRIMARY KEY) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (100)); CREATE TABLE loose (id int PRIMARY KEY)",
         );
         following.catch_up(0);
         // What comes before it is there.
-        following.sql(&format!("INSERT INTO y VALUES (5, 5); {change}; INSERT IGNORE INTO t VALUES (10, 10)").replace("; INSERT IGNORE INTO t VALUES (10, 10)", if change.contains("ident") { "; INSERT INTO t VALUES (10, 10)" } else { "" }));
+        following.sql(
+            &format!("INSERT INTO y VALUES (5, 5); {change}; INSERT IGNORE INTO t VALUES (10, 10)").replace(
+                "; INSERT IGNORE INTO t VALUES (10, 10)",
+                if change.contains("ident") { "; INSERT INTO t VALUES (10, 10)" } else { "" },
+            ),
+        );
         let ran = following.run("history", &["--quiet"]);
         let said = ran.err();
         assert!(ran.status() == 1 || ran.status() == 2, "{change}: {} {said}", ran.status());
@@ -122,7 +155,8 @@ fn binlog_tells_of_what_is_not_in_it() {
         }
     }
     // What does not matter does not.
-    let following = Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
+    let following =
+        Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
     following.catch_up(0);
     following.sql(
         "CREATE TABLE other (id int PRIMARY KEY) ENGINE=MyISAM; SET binlog_format = 'STATEMENT'; INSERT INTO other VALUES (1); SET binlog_format = 'ROW'; DROP TABLE other; \
@@ -185,11 +219,13 @@ fn binlog_cascades_by_the_target() {
 #[test]
 fn binlog_of_a_long_transaction_comes_when_it_is_over() {
     let Some(servers) = servers() else { return };
-    let following = Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
+    let following =
+        Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
     let mut job = following.start();
     following.until_equal(&mut job, "t", "id,v");
     std::thread::scope(|scope| {
-        let long = scope.spawn(|| following.sql("BEGIN; UPDATE t SET v = 2 WHERE id = 1; SELECT SLEEP(1.5); COMMIT"));
+        let long = scope
+            .spawn(|| following.sql("BEGIN; UPDATE t SET v = 2 WHERE id = 1; SELECT SLEEP(1.5); COMMIT"));
         following.sql("INSERT INTO t VALUES (2, 2)");
         until("what others do", || following.there("SELECT count(*) FROM t") == "2\n");
         assert_eq!(following.there("SELECT v FROM t WHERE id = 1"), "1\n");

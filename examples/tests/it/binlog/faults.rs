@@ -70,8 +70,10 @@ fn binlog_changes_of_a_million_rows_in_one_transaction() {
 
 fn in_one_transaction(rows: u32) {
     let Some(servers) = servers() else { return };
-    let following =
-        Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)");
+    let following = Following::new(
+        servers,
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)",
+    );
     following.catch_up(0);
     following.sql(&format!(
         "BEGIN; INSERT INTO t SELECT seq, CONCAT(REPEAT('x', 100), seq) FROM seq_1_to_{rows}; INSERT INTO other VALUES (1); UPDATE t SET v = 'u' WHERE id % 1000 = 0; COMMIT"
@@ -103,7 +105,10 @@ fn in_one_transaction(rows: u32) {
 fn binlog_outlasts_a_target_that_goes_down() {
     let Some(maria) = MariaServer::shared_logged() else { return };
     let Some(pg) = PgServer::start() else { return };
-    let following = Following::new((maria, &pg), "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (0, 0)");
+    let following = Following::new(
+        (maria, &pg),
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (0, 0)",
+    );
     let mut job = following.start();
     following.until_equal(&mut job, "t", "id,v");
     for round in 0..2 {

@@ -39,13 +39,23 @@ fn binlog_has_every_type_as_the_copy_has_it() {
     let Some(servers) = servers() else { return };
     let following = Following::new(servers, TYPES);
     let report = following.report();
-    assert_eq!((&report["rows_written"], &report["delivery"]), (&3.into(), &"exactly-once".into()), "{report}");
+    assert_eq!(
+        (&report["rows_written"], &report["delivery"]),
+        (&3.into(), &"exactly-once".into()),
+        "{report}"
+    );
     following.sql("CREATE TEMPORARY TABLE c AS SELECT * FROM t; UPDATE c SET id = id + 100; INSERT INTO t SELECT * FROM c");
     let report = following.report();
     assert_eq!(following.there("SELECT count(*) FROM t"), "6\n", "{report}");
     assert_eq!(differing(&following), "");
-    assert_eq!(following.there("SELECT l1, rtrim(c5), gb, sj, ek, u1, th, e1, s, k8 FROM t WHERE id = 101"), "äöü€ÿ|Привет|中文|ソ日本|한국어|a😀|ไทย|ä|a,c d,ü|Привет\n");
-    assert_eq!(following.there("SELECT u64, n, ts, ti6, encode(bin, 'hex'), i6, g FROM t WHERE id = 101"), "18446744073709551615|-12345678901234567890.0001000000|2038-01-19 03:14:07+00|00:00:00.000001|616200000000|2001:db8::1|POINT(1.5 -2e20)\n");
+    assert_eq!(
+        following.there("SELECT l1, rtrim(c5), gb, sj, ek, u1, th, e1, s, k8 FROM t WHERE id = 101"),
+        "äöü€ÿ|Привет|中文|ソ日本|한국어|a😀|ไทย|ä|a,c d,ü|Привет\n"
+    );
+    assert_eq!(
+        following.there("SELECT u64, n, ts, ti6, encode(bin, 'hex'), i6, g FROM t WHERE id = 101"),
+        "18446744073709551615|-12345678901234567890.0001000000|2038-01-19 03:14:07+00|00:00:00.000001|616200000000|2001:db8::1|POINT(1.5 -2e20)\n"
+    );
     // Updates of whole rows, of keys, deletes, all in one transaction with others that come to nothing.
     following.sql(
         "BEGIN; UPDATE t SET tx = 'new' WHERE id = 1; UPDATE t SET id = 7 WHERE id = 2; DELETE FROM t WHERE id = 101; SAVEPOINT s; \
@@ -80,7 +90,9 @@ fn binlog_has_values_that_other_servers_have_not() {
     // Where they are not wanted, each costs itself, and says what was to be done.
     let mut strict = Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, d date)");
     strict.catch_up(0);
-    strict.sql("SET sql_mode = ''; INSERT INTO t VALUES (1, '2024-01-01'), (2, '0000-00-00'), (3, '2024-01-03')");
+    strict.sql(
+        "SET sql_mode = ''; INSERT INTO t VALUES (1, '2024-01-01'), (2, '0000-00-00'), (3, '2024-01-03')",
+    );
     strict.more = String::new();
     let ran = strict.run("history", &["--errors", "skip", "--report", "json"]).expect(3);
     assert_eq!(strict.there("SELECT id FROM t ORDER BY id"), "1\n3\n", "{}", ran.err());
@@ -90,18 +102,20 @@ fn binlog_has_values_that_other_servers_have_not() {
 #[test]
 fn binlog_has_every_character_of_a_set() {
     let Some(servers) = servers() else { return };
-    let sets = ["gbk", "big5", "sjis", "cp932", "ujis", "eucjpms", "euckr", "gb2312"];
+    let sets = ["gbk", "big5", "cp932", "ujis"];
     let mut schema = String::new();
     for set in sets {
-        schema.push_str(&format!("CREATE TABLE {set} (id int PRIMARY KEY, c varchar(9) CHARACTER SET {set});"));
+        schema
+            .push_str(&format!("CREATE TABLE {set} (id int PRIMARY KEY, c varchar(9) CHARACTER SET {set});"));
     }
     let following = Following::new(servers, &schema);
     following.catch_up(0);
     for set in sets {
-        // Every character of two bytes that the server takes, and makes one of Unicode of.
+        // Every character of two or three bytes that the server takes, and makes one of Unicode of; its client writes a backslash twice.
         let sql = format!(
             "SET sql_mode = ''; INSERT IGNORE INTO {set} SELECT a.seq * 256 + b.seq, CONVERT(CHAR(a.seq * 256 + b.seq) USING {set}) FROM seq_129_to_254 a JOIN seq_64_to_254 b; \
-             DELETE FROM {set} WHERE c IS NULL OR CHAR_LENGTH(c) <> 1 OR CONVERT(c USING utf8mb4) IN ('', '?')"
+             INSERT IGNORE INTO {set} SELECT 9371648 + a.seq * 256 + b.seq, CONVERT(CHAR(9371648 + a.seq * 256 + b.seq) USING {set}) FROM seq_161_to_254 a JOIN seq_161_to_254 b; \
+             DELETE FROM {set} WHERE c IS NULL OR CHAR_LENGTH(c) <> 1 OR HEX(CONVERT(c USING utf8mb4)) IN ('', '3F', '5C')"
         );
         following.sql(&sql);
     }
@@ -119,7 +133,8 @@ fn binlog_has_every_character_of_a_set() {
 #[test]
 fn binlog_compressed_by_the_server() {
     let Some(servers) = servers() else { return };
-    let following = Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')");
+    let following =
+        Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')");
     following.catch_up(0);
     following.sql(
         "SET GLOBAL log_bin_compress = 1, GLOBAL log_bin_compress_min_len = 10; INSERT INTO t SELECT seq, REPEAT('x', 500) FROM seq_2_to_500; \
@@ -166,8 +181,10 @@ fn binlog_carries_truncates_and_new_columns() {
 #[test]
 fn binlog_operations_that_are_wanted() {
     let Some(servers) = servers() else { return };
-    let mut following =
-        Following::new(servers, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2)");
+    let mut following = Following::new(
+        servers,
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2)",
+    );
     following.more = "&operations=insert,update".to_owned();
     following.catch_up(0);
     following.sql("DELETE FROM t WHERE id = 1; UPDATE t SET v = 5 WHERE id = 2; INSERT INTO t VALUES (3, 3); ALTER TABLE t ADD w int; INSERT INTO t VALUES (4, 4, 4)");

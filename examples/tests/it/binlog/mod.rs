@@ -81,7 +81,8 @@ impl<'a> Following<'a> {
     /// The rows of a table on both sides, by these columns, in order.
     pub(super) fn both(&self, table: &str, columns: &str) -> Result<[Vec<String>; 2], String> {
         let list = |quote: &str, text: &str| {
-            let each = columns.split(',').map(|name| format!("COALESCE(CAST({quote}{name}{quote} AS {text}), '~')"));
+            let each =
+                columns.split(',').map(|name| format!("COALESCE(CAST({quote}{name}{quote} AS {text}), '~')"));
             each.collect::<Vec<_>>().join(", ")
         };
         let own = format!("SELECT CONCAT_WS('|', {}) FROM `{table}`", list("`", "CHAR"));

@@ -32,9 +32,9 @@ const TABLES: [(&str, &str); 8] = [
 fn statement(random: &mut impl FnMut(u64) -> u64, keyless: bool) -> String {
     let (id, other, n) = (random(200), random(200), random(1_000_000));
     match random(if keyless { 21 } else { 20 }) {
-        0..=2 => format!(
-            "INSERT INTO a VALUES ({id}, {n}, REPEAT('{n}', 900)) ON DUPLICATE KEY UPDATE v = {n}"
-        ),
+        0..=2 => {
+            format!("INSERT INTO a VALUES ({id}, {n}, REPEAT('{n}', 900)) ON DUPLICATE KEY UPDATE v = {n}")
+        }
         3 | 4 => format!("UPDATE a SET v = {n} WHERE id BETWEEN {id} AND {}", id + 10),
         5 => format!("UPDATE IGNORE a SET id = {other} WHERE id = {id}"),
         6 => format!("DELETE FROM a WHERE id = {id}"),
@@ -51,12 +51,11 @@ fn statement(random: &mut impl FnMut(u64) -> u64, keyless: bool) -> String {
         ),
         13 => format!("DELETE FROM c WHERE p = {id}; DELETE IGNORE FROM p WHERE id = {id}"),
         14 => format!("INSERT IGNORE INTO u VALUES ({id}, {other}, {n})"),
-        15 => format!("UPDATE u SET slot = NULL WHERE id = {id}; UPDATE IGNORE u SET slot = {other} WHERE id = {id}"),
-        16 => format!("DELETE FROM u WHERE slot = {other}; INSERT IGNORE INTO u VALUES ({id}, {other}, {n})"),
-        17 => format!(
-            "INSERT INTO i VALUES ({n}, 'c{}', {n}) ON DUPLICATE KEY UPDATE v = {n}",
-            id % 30
+        15 => format!(
+            "UPDATE u SET slot = NULL WHERE id = {id}; UPDATE IGNORE u SET slot = {other} WHERE id = {id}"
         ),
+        16 => format!("DELETE FROM u WHERE slot = {other}; INSERT IGNORE INTO u VALUES ({id}, {other}, {n})"),
+        17 => format!("INSERT INTO i VALUES ({n}, 'c{}', {n}) ON DUPLICATE KEY UPDATE v = {n}", id % 30),
         18 => format!("UPDATE IGNORE i SET code = 'd{}' WHERE code = 'c{}'", other % 30, id % 30),
         19 => format!("DELETE FROM i WHERE code = 'd{}'", id % 30),
         _ => format!("INSERT INTO k VALUES ({n})"),
@@ -67,7 +66,13 @@ fn statement(random: &mut impl FnMut(u64) -> u64, keyless: bool) -> String {
 fn transaction(random: &mut impl FnMut(u64) -> u64, keyless: bool) -> String {
     match random(40) {
         0 => return format!("TRUNCATE {}", ["a", "b", "u", "i", "m"][random(5) as usize]),
-        1..=3 => return format!("INSERT INTO m VALUES ({}, {}) ON DUPLICATE KEY UPDATE v = v + 1", random(50), random(9)),
+        1..=3 => {
+            return format!(
+                "INSERT INTO m VALUES ({}, {}) ON DUPLICATE KEY UPDATE v = v + 1",
+                random(50),
+                random(9)
+            );
+        }
         4 => return format!("DELETE FROM m WHERE id = {}", random(50)),
         5 => return format!("ALTER TABLE a COMMENT '{}'", random(9)),
         _ => {}
@@ -88,6 +93,8 @@ fn transaction(random: &mut impl FnMut(u64) -> u64, keyless: bool) -> String {
 fn killed_and_equal(prepared: Option<&str>) {
     let Some(servers) = servers() else { return };
     let (kills, mut random) = kills();
+    // Half of them for each of the two.
+    let kills = kills.div_ceil(2);
     let mut following = Following::new(servers, SCHEMA);
     following.more = "&keyless=inserts".to_owned();
     let keyless = prepared.is_some();

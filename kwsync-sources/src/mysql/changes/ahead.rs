@@ -41,7 +41,8 @@ pub(super) async fn columns(
         let schema = String::from_utf8_lossy(query.schema).into_owned();
         let is = |name: &Name| {
             let own = name.schema.as_deref().unwrap_or(&schema);
-            own.eq_ignore_ascii_case(asked.schema().unwrap_or_default()) && name.name.eq_ignore_ascii_case(asked.name())
+            own.eq_ignore_ascii_case(asked.schema().unwrap_or_default())
+                && name.name.eq_ignore_ascii_case(asked.name())
         };
         let again = match Statement::parse(&query.sql, query.ansi_quotes) {
             Statement::Alter { table, .. } => is(&table),

@@ -16,8 +16,13 @@ pub(super) enum Charset {
     Binary,
     Utf8,
     /// What the server makes of each byte, and of two or three where one does not do.
-    Table { single: Vec<String>, more: HashMap<u32, char> },
-    Utf16 { little: bool },
+    Table {
+        single: Vec<String>,
+        more: HashMap<u32, char>,
+    },
+    Utf16 {
+        little: bool,
+    },
     Utf32,
     Other(&'static Encoding),
 }
@@ -207,7 +212,9 @@ mod tests {
             (Charset::Other(encoding_rs::GB18030), &[0xd6, 0xd0, 0x41], "中A"),
             (
                 Charset::Table {
-                    single: (0..=255).map(|b| if b < 128 { char::from(b).to_string() } else { String::new() }).collect(),
+                    single: (0..=255)
+                        .map(|b| if b < 128 { char::from(b).to_string() } else { String::new() })
+                        .collect(),
                     more: HashMap::from([(0xb0a1, '啊'), (0x8f_b0a1, '丂')]),
                 },
                 &[0x41, 0xb0, 0xa1, 0x8f, 0xb0, 0xa1, 0xff, 0x42, 0xb0],

@@ -7,7 +7,7 @@ use kwsync_core::system::mysql::binlog::{Image, MapColumn, Raw, TableMap, write_
 use kwsync_core::system::mysql::types::unit_of;
 use kwsync_core::system::mysql::wire::Cell;
 use kwsync_core::{
-    Change, Column, DataType, Decoded, DecodeCounts, Error, ErrorKind, Input, Position, Result, Schema,
+    Change, Column, DataType, DecodeCounts, Decoded, Error, ErrorKind, Input, Position, Result, Schema,
     TableBatch, TimeUnit,
 };
 use mysql_async::Conn;
@@ -73,7 +73,12 @@ enum Slot {
 }
 
 /// What a column is that the catalog does not tell of as it was.
-fn data_type(told: &MapColumn, charset: Option<&str>, width: usize, options: &MysqlSourceOptions) -> DataType {
+fn data_type(
+    told: &MapColumn,
+    charset: Option<&str>,
+    width: usize,
+    options: &MysqlSourceOptions,
+) -> DataType {
     let unsigned = told.unsigned == Some(true);
     let bytes = matches!(charset, None | Some("binary"));
     let characters = || u32::try_from(usize::from(told.meta) / width.max(1)).unwrap_or(u32::MAX).max(1);
@@ -122,7 +127,8 @@ impl Known {
     ) -> Result<Self> {
         let asked = followed.asked.clone();
         let fits = |list: &&[Listed]| {
-            list.len() == map.columns.len() && list.iter().zip(&map.columns).all(|(known, told)| known.is(told))
+            list.len() == map.columns.len()
+                && list.iter().zip(&map.columns).all(|(known, told)| known.is(told))
         };
         let listed = listed.filter(fits);
         if !map.has_names() {
@@ -149,7 +155,8 @@ impl Known {
                 told.unsigned = known.map(|known| known.unsigned);
             }
             if matches!(told.kind, 7 | 11 | 12) && known.is_none_or(|known| known.digits > 0) {
-                let text = format!("{asked}: the values of column {name:?} lie in the log as before version 5.6");
+                let text =
+                    format!("{asked}: the values of column {name:?} lie in the log as before version 5.6");
                 return Err(Error::new(ErrorKind::Unsupported, text)
                     .with_hint("ALTER TABLE ... FORCE writes the table anew, with mysql56_temporal_format=ON; then begin anew with --restart"));
             }
@@ -161,7 +168,9 @@ impl Known {
                 None => known.and_then(|known| known.charset.clone()),
             };
             // As the copy has it, if it is the same now.
-            let shown = now.and_then(|now| now.schema.column(&name)).filter(|_| at_present.is_some_and(|now| now.is(told)));
+            let shown = now
+                .and_then(|now| now.schema.column(&name))
+                .filter(|_| at_present.is_some_and(|now| now.is(told)));
             let width = charset.as_deref().map_or(1, |name| charsets.width(name));
             let column = match shown {
                 Some(column) => column.clone(),
@@ -182,7 +191,8 @@ impl Known {
             let found = map.columns.iter().position(|told| told.name.as_deref() == Some(name));
             let at = found.filter(|at| columns.get(*at).is_some_and(Option::is_some)).ok_or_else(|| {
                 let text = format!("{asked}: the column {name:?} of its key is gone or renamed");
-                Error::new(ErrorKind::Schema, text).with_hint("name it as before, or begin anew with --restart")
+                Error::new(ErrorKind::Schema, text)
+                    .with_hint("name it as before, or begin anew with --restart")
             })?;
             if let Some(place) = key_at.get_mut(at) {
                 *place = Some(part);
@@ -190,7 +200,16 @@ impl Known {
             keys.extend(columns.get(at).and_then(Option::as_ref).and_then(|(_, to)| own.get(*to)).cloned());
         }
         let (schema, key_schema) = (Arc::new(Schema::new(own)?), Arc::new(Schema::new(keys)?));
-        Ok(Self { followed, told: Vec::new(), map, columns, key_at, schema, key_schema, options: Arc::clone(options) })
+        Ok(Self {
+            followed,
+            told: Vec::new(),
+            map,
+            columns,
+            key_at,
+            schema,
+            key_schema,
+            options: Arc::clone(options),
+        })
     }
 
     /// A table of which no rows have come yet: it can be emptied, and nothing else.
@@ -240,8 +259,9 @@ impl Known {
                 "a changed row of {} is in the log without its column {name:?}: a session wrote it with binlog_row_image other than FULL",
                 self.followed.asked
             );
-            return Err(Error::new(ErrorKind::Unsupported, text)
-                .with_hint("have all sessions write with binlog_row_image=FULL, and begin anew with --restart"));
+            return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
+                "have all sessions write with binlog_row_image=FULL, and begin anew with --restart",
+            ));
         }
         let mut values = Values::default();
         image.write(&mut values.record);
@@ -321,7 +341,8 @@ const NOTHING: &[u8] = &[0xff];
 fn read(raw: Raw<'_>, how: &How, bytes: &mut Vec<u8>) -> Slot {
     let begin = bytes.len();
     let good = match (raw, how) {
-        (Raw::Int(number), How::One(texts)) => match usize::try_from(number).ok().map(|at| at.checked_sub(1)) {
+        (Raw::Int(number), How::One(texts)) => match usize::try_from(number).ok().map(|at| at.checked_sub(1))
+        {
             // What is none of its values, which a server that is not strict keeps.
             Some(None) => true,
             Some(Some(at)) => texts.get(at).map(|text| bytes.extend_from_slice(text.as_bytes())).is_some(),
@@ -510,7 +531,11 @@ mod tests {
             let Slot::Bytes(begin, end) = read(raw, &how, &mut bytes) else { panic!() };
             assert_eq!(&bytes[begin..end], text.as_bytes());
         }
-        for (raw, how) in [(Raw::UInt(8), How::Some(texts())), (Raw::Int(4), How::One(texts())), (Raw::Int(-1), How::One(texts()))] {
+        for (raw, how) in [
+            (Raw::UInt(8), How::Some(texts())),
+            (Raw::Int(4), How::One(texts())),
+            (Raw::Int(-1), How::One(texts())),
+        ] {
             let mut bytes = Vec::new();
             read(raw, &how, &mut bytes);
             assert_eq!(bytes, NOTHING);

@@ -64,7 +64,9 @@ impl Listed {
             "bigint" => (&[8], None),
             "float" => (&[4], None),
             "double" => (&[5], None),
-            "decimal" => (&[246], Some(usize::from(self.precision) << 8 | self.scale.unsigned_abs() as usize)),
+            "decimal" => {
+                (&[246], Some(usize::from(self.precision) << 8 | self.scale.unsigned_abs() as usize))
+            }
             "bit" => (&[16], Some(self.precision.into())),
             "year" => (&[13], None),
             "date" => (&[10, 14], None),
@@ -82,11 +84,14 @@ impl Listed {
             "mediumtext" | "mediumblob" => (&[250, 252], Some(3)),
             "longtext" | "longblob" => (&[251, 252], Some(4)),
             "enum" => (&[247], Some(if values > 255 { 2 } else { 1 })),
-            "set" => (&[248], Some(match values.div_ceil(8) {
-                0 | 1 => 1,
-                few @ 2..=4 => few,
-                _ => 8,
-            })),
+            "set" => (
+                &[248],
+                Some(match values.div_ceil(8) {
+                    0 | 1 => 1,
+                    few @ 2..=4 => few,
+                    _ => 8,
+                }),
+            ),
             // MariaDB's is a text that is checked.
             "json" => (&[245, 252], Some(4)),
             "uuid" | "inet6" => (&[254], Some(16)),

@@ -33,7 +33,8 @@ impl Log {
         (number, name): (u32, &str),
     ) -> Result<Self> {
         let at = u32::try_from(place.at).map_err(|_| {
-            let text = format!("a stream cannot begin at {place}: the protocol has 32 bits for a place in a file");
+            let text =
+                format!("a stream cannot begin at {place}: the protocol has 32 bits for a place in a file");
             Error::new(ErrorKind::Limit, text)
                 .with_retry(Retry::Never)
                 .with_hint("a transaction of more than 4 GiB ends there; begin anew with --restart")
@@ -41,7 +42,9 @@ impl Log {
         let mut session = match Connection::connect(&options.connect).await? {
             Connected::Ready(session) => session,
             Connected::Unsupported(how) => {
-                let text = format!("the server wants the user to sign in by {how}, and its log is read by sessions that do not know that");
+                let text = format!(
+                    "the server wants the user to sign in by {how}, and its log is read by sessions that do not know that"
+                );
                 return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
                     "use TLS (ssl_mode=required), or give the user mysql_native_password or caching_sha2_password",
                 ));
@@ -56,9 +59,9 @@ impl Log {
             ))
             .await?;
         let request = BinlogRequest { server_id: number, name, file: &place.file, at };
-        let stream = BinlogStream::start(session, &request).await.map_err(|error| {
-            error.context("the server does not take the job as a replica")
-        })?;
+        let stream = BinlogStream::start(session, &request)
+            .await
+            .map_err(|error| error.context("the server does not take the job as a replica"))?;
         let decoder = Decoder::new(server.flavor(), checked);
         Ok(Self { stream, decoder, file: Arc::clone(&place.file), at: place.at, begun: place.clone() })
     }

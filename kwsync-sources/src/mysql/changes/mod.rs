@@ -196,7 +196,12 @@ fn followed(changes: &ChangesOptions, tables: &[Looked]) -> Vec<Followed> {
                 id: looked.id.clone(),
                 refers_to: looked.table.keys.keys.iter().map(|key| &key.table).collect(),
                 has_other_unique: looked.table.keys.indexes.iter().any(|index| {
-                    index.unique && !index.columns.iter().map(|column| &*column.name).eq(key.iter().map(String::as_str))
+                    index.unique
+                        && !index
+                            .columns
+                            .iter()
+                            .map(|column| &*column.name)
+                            .eq(key.iter().map(String::as_str))
                 }),
             }
         })
@@ -219,7 +224,9 @@ fn notes(server: &Server, changes: &ChangesOptions, tables: &[Followed]) -> Vec<
         "the server keeps its log {}, whether the job has read it or not: a job that comes later has to begin anew (--restart)",
         server.keeps()
     )];
-    if server.get("binlog_row_metadata").is_none_or(|how| !how.eq_ignore_ascii_case("FULL")) && changes.operations.alter {
+    if server.get("binlog_row_metadata").is_none_or(|how| !how.eq_ignore_ascii_case("FULL"))
+        && changes.operations.alter
+    {
         notes.push(
             "the log does not tell the names of columns (binlog_row_metadata=FULL would): a table that is altered twice in short \
              order stops the job"
@@ -264,7 +271,9 @@ pub(super) async fn begin(
     let (server, tables) = looked(&mut session, options, changes).await?;
     let mut notes_of_it = Vec::new();
     let mut start = match changes.extent {
-        Extent::Realtime => server::status(&mut session).await?.map(|status| status.place).ok_or_else(snapshot::no_log)?,
+        Extent::Realtime => {
+            server::status(&mut session).await?.map(|status| status.place).ok_or_else(snapshot::no_log)?
+        }
         _ => {
             let ids: Vec<TableId> = tables.iter().map(|table| table.id.clone()).collect();
             let steady = server.flavor() == kwsync_core::system::mysql::binlog::Flavor::MariaDb;
@@ -275,10 +284,12 @@ pub(super) async fn begin(
     };
     // Their columns as of the place: those before it, if they are the same behind it.
     let again = looked_at(&mut session, options).await?;
-    let same = |(one, other): (&Looked, &Looked)| one.id == other.id && one.table.columns == other.table.columns;
+    let same =
+        |(one, other): (&Looked, &Looked)| one.id == other.id && one.table.columns == other.table.columns;
     if again.len() != tables.len() || !tables.iter().zip(&again).all(same) {
         let text = "a table was made, altered or dropped while the job began";
-        return Err(Error::new(kwsync_core::ErrorKind::Conflict, text).with_hint("run the job again: nothing was copied yet"));
+        return Err(Error::new(kwsync_core::ErrorKind::Conflict, text)
+            .with_hint("run the job again: nothing was copied yet"));
     }
     start.gtid = server::identifiers(&mut session, &server, &start).await?.unwrap_or_default().into();
     let tables = followed(changes, &tables);

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn places_are_in_order_and_read_what_they_write() {
-        let places = [("bin.000009", 900), ("bin.000010", 4), ("bin.000010", 5_000_000_000), ("bin.1000000", 4)];
+        let places =
+            [("bin.000009", 900), ("bin.000010", 4), ("bin.000010", 5_000_000_000), ("bin.1000000", 4)];
         let places = places.map(|(file, at)| BinlogPlace::new(file, at));
         assert!(places.is_sorted());
         for place in &places {

@@ -46,7 +46,12 @@ fn settings(server: &Server) -> Vec<Error> {
             faults.push(missing(format!("{name} is {:?}", found.unwrap_or_default()), hint));
         }
     };
-    wants("log_bin", "ON", true, "set log-bin in the server's configuration and restart it: without it there is no log of changes");
+    wants(
+        "log_bin",
+        "ON",
+        true,
+        "set log-bin in the server's configuration and restart it: without it there is no log of changes",
+    );
     wants(
         "binlog_format",
         "ROW",
@@ -88,7 +93,13 @@ async fn rights(
     match server::status(session).await {
         Ok(None) => {}
         Ok(Some(status)) => {
-            let names = |list: &str| list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+            let names = |list: &str| {
+                list.split(',')
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
             let (only, without) = (names(&status.only), names(&status.without));
             let mut left_out: Vec<&str> = tables
                 .iter()
@@ -123,7 +134,11 @@ async fn rights(
     };
     // Of what a role grants nothing stands here: the server says so later.
     let roles = grants.iter().any(|grant| !grant.contains(" ON "));
-    if !roles && !has("REPLICATION SLAVE,") && !has("REPLICATION REPLICA") && !has_last(&grants, "REPLICATION SLAVE") {
+    if !roles
+        && !has("REPLICATION SLAVE,")
+        && !has("REPLICATION REPLICA")
+        && !has_last(&grants, "REPLICATION SLAVE")
+    {
         faults.push(missing(
             format!("the user {user:?} has not the right REPLICATION SLAVE"),
             format!("GRANT REPLICATION SLAVE ON *.* TO {user}: without it the server does not send its log"),
@@ -166,7 +181,9 @@ async fn replicas(
         // Whoever may not ask cannot know.
         let rows: Vec<Row> = session.query(sql).await.unwrap_or_default();
         for row in rows {
-            let text = |at: usize| row.get_opt::<String, _>(at).and_then(std::result::Result::ok).unwrap_or_default();
+            let text = |at: usize| {
+                row.get_opt::<String, _>(at).and_then(std::result::Result::ok).unwrap_or_default()
+            };
             if text(0) == own.to_string() && text(1) != name {
                 return Ok(Some(missing(
                     format!("server_id={own} is that of a replica that is connected ({})", text(1)),
@@ -188,14 +205,23 @@ async fn of_table(
     let mut faults = Vec::new();
     let out = "leave it out with exclude=";
     if looked.view {
-        return Ok(vec![missing(format!("{id} is a view, and the log tells of tables alone"), format!("{out}, and follow its tables"))]);
+        return Ok(vec![missing(
+            format!("{id} is a view, and the log tells of tables alone"),
+            format!("{out}, and follow its tables"),
+        )]);
     }
     if let Some(kind) = kind(session, id).await?.filter(|kind| kind != "BASE TABLE") {
         return Ok(vec![missing(format!("{id} is of the kind {kind}, which is not followed"), out)]);
     }
-    if matches!(looked.engine.to_ascii_uppercase().as_str(), "MEMORY" | "HEAP" | "BLACKHOLE" | "FEDERATED" | "CONNECT" | "CSV" | "SPIDER") {
+    if matches!(
+        looked.engine.to_ascii_uppercase().as_str(),
+        "MEMORY" | "HEAP" | "BLACKHOLE" | "FEDERATED" | "CONNECT" | "CSV" | "SPIDER"
+    ) {
         faults.push(missing(
-            format!("{id} is of the engine {}, whose rows come and go without a word in the log", looked.engine),
+            format!(
+                "{id} is of the engine {}, whose rows come and go without a word in the log",
+                looked.engine
+            ),
             format!("{out}, or ALTER TABLE ... ENGINE=InnoDB"),
         ));
     }
@@ -207,7 +233,10 @@ async fn of_table(
     }
     for column in looked.table.columns.iter().filter(|column| !column.generated) {
         if let Some(why) = Listed::fault(column) {
-            faults.push(missing(format!("the column {:?} of {id} cannot be followed: {why}", column.name), out));
+            faults.push(missing(
+                format!("the column {:?} of {id} cannot be followed: {why}", column.name),
+                out,
+            ));
         }
         let old = [10, 11, 5];
         if column.type_name == "uuid" && server.flavor() == Flavor::MariaDb && server.version() < old {
@@ -218,7 +247,9 @@ async fn of_table(
         }
     }
     let silent = looked.table.keys.keys.iter().filter(|key| {
-        let acts = |action: ReferentialAction| action != ReferentialAction::NoAction && action != ReferentialAction::Restrict;
+        let acts = |action: ReferentialAction| {
+            action != ReferentialAction::NoAction && action != ReferentialAction::Restrict
+        };
         acts(key.on_delete) || acts(key.on_update)
     });
     if !changes.cascades {
@@ -233,12 +264,14 @@ async fn of_table(
         }
     }
     let name = table_name(id, None)?;
-    let tried: std::result::Result<Vec<Row>, _> = session.query(format!("SELECT 1 FROM {name} LIMIT 0")).await;
+    let tried: std::result::Result<Vec<Row>, _> =
+        session.query(format!("SELECT 1 FROM {name} LIMIT 0")).await;
     if let Err(refused) = tried.map_err(error) {
         match refused.kind() {
-            ErrorKind::Permission => {
-                faults.push(missing(format!("the user may not read {id}"), format!("GRANT SELECT ON {name} TO the user")))
-            }
+            ErrorKind::Permission => faults.push(missing(
+                format!("the user may not read {id}"),
+                format!("GRANT SELECT ON {name} TO the user"),
+            )),
             _ => return Err(refused),
         }
     }

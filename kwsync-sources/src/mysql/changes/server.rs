@@ -67,8 +67,11 @@ impl Server {
 
     /// For how long the server keeps its log.
     pub(super) fn keeps(&self) -> String {
-        let number = |name| self.get(name).and_then(|text| text.parse::<f64>().ok()).filter(|number| *number > 0.0);
-        let days = number("binlog_expire_logs_seconds").map(|seconds| seconds / 86_400.0).or_else(|| number("expire_logs_days"));
+        let number =
+            |name| self.get(name).and_then(|text| text.parse::<f64>().ok()).filter(|number| *number > 0.0);
+        let days = number("binlog_expire_logs_seconds")
+            .map(|seconds| seconds / 86_400.0)
+            .or_else(|| number("expire_logs_days"));
         match days {
             Some(days) => format!("for {days} days"),
             None => "until somebody removes it".to_owned(),
@@ -103,14 +106,19 @@ pub(super) async fn status(session: &mut Conn) -> Result<Option<Status>> {
         }
     }
     Ok(found.map(|row| {
-        let text = |at: usize| row.get_opt::<String, _>(at).and_then(std::result::Result::ok).unwrap_or_default();
+        let text =
+            |at: usize| row.get_opt::<String, _>(at).and_then(std::result::Result::ok).unwrap_or_default();
         let at = text(1).parse().unwrap_or(0);
         Status { place: BinlogPlace::new(text(0), at), only: text(2), without: text(3) }
     }))
 }
 
 /// The global identifiers of the last transactions before a place; none where the server does not tell.
-pub(super) async fn identifiers(session: &mut Conn, server: &Server, place: &BinlogPlace) -> Result<Option<String>> {
+pub(super) async fn identifiers(
+    session: &mut Conn,
+    server: &Server,
+    place: &BinlogPlace,
+) -> Result<Option<String>> {
     if server.flavor() != Flavor::MariaDb {
         return Ok(None);
     }
@@ -132,7 +140,12 @@ pub(super) fn lost(place: &BinlogPlace, why: &str) -> Error {
 ///
 /// # Errors
 /// `NotFound` where it is not.
-pub(super) async fn check(session: &mut Conn, server: &Server, identity: &str, place: &BinlogPlace) -> Result<()> {
+pub(super) async fn check(
+    session: &mut Conn,
+    server: &Server,
+    identity: &str,
+    place: &BinlogPlace,
+) -> Result<()> {
     if server.identity() != identity {
         let why = format!("this is another server ({}) than that of the job ({identity})", server.identity());
         return Err(lost(place, &why));
@@ -144,20 +157,43 @@ pub(super) async fn check(session: &mut Conn, server: &Server, identity: &str, p
         (*name == *place.file).then_some(size)
     });
     match size {
-        None => return Err(lost(place, "the server has that file no more, or never had it (binlog_expire_logs_seconds, expire_logs_days, PURGE BINARY LOGS)")),
+        None => {
+            return Err(lost(
+                place,
+                "the server has that file no more, or never had it (binlog_expire_logs_seconds, expire_logs_days, PURGE BINARY LOGS)",
+            ));
+        }
         Some(size) if size < place.at => {
-            let why = format!("the file ends at {size}: the server was restored from a backup, or its log was begun anew");
+            let why = format!(
+                "the file ends at {size}: the server was restored from a backup, or its log was begun anew"
+            );
             return Err(lost(place, &why));
         }
         Some(_) => {}
     }
-    if place.gtid.is_empty() || server.flavor() != Flavor::MariaDb {
+    if place.gtid.is_empty() {
         return Ok(());
+    }
+    if server.flavor() != Flavor::MariaDb {
+        let sql = format!("SELECT GTID_SUBSET({}, @@GLOBAL.gtid_executed)", literal(&place.gtid));
+        // Servers from before global identifiers cannot be asked.
+        let known: Option<u8> = session.query_first(sql).await.unwrap_or_default();
+        return match known {
+            Some(0) => {
+                let why =
+                    format!("the server has not run transaction {}: its log was begun anew", place.gtid);
+                Err(lost(place, &why))
+            }
+            _ => Ok(()),
+        };
     }
     let there = identifiers(session, server, place).await?.unwrap_or_default();
     let mut own = place.gtid.split(',');
     if own.any(|id| !there.split(',').any(|there| there == id)) {
-        let why = format!("transaction {} does not end there, but {there:?}: the log was begun anew, or is another server's", place.gtid);
+        let why = format!(
+            "transaction {} does not end there, but {there:?}: the log was begun anew, or is another server's",
+            place.gtid
+        );
         return Err(lost(place, &why));
     }
     Ok(())

@@ -25,7 +25,12 @@ pub(super) fn no_log() -> Error {
 impl Sessions {
     /// Opens the sessions of all lanes as of one place in the log. `tells` says whether the server tells of a snapshot's place, as
     /// MariaDB does.
-    pub(in super::super) async fn open_at(&self, lanes: usize, tables: &[TableId], tells: bool) -> Result<Taken> {
+    pub(in super::super) async fn open_at(
+        &self,
+        lanes: usize,
+        tables: &[TableId],
+        tells: bool,
+    ) -> Result<Taken> {
         // A try before this one may have begun at another place.
         self.end();
         if tells && lanes < 2 {
@@ -63,7 +68,9 @@ impl Sessions {
     async fn open_where_it_is(&self, note: Option<String>) -> Result<Taken> {
         let mut lane = self.open().await?;
         let told = lane.session.pairs("SHOW STATUS LIKE 'binlog\\_snapshot\\_%'").await?;
-        let get = |wanted: &str| told.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str());
+        let get = |wanted: &str| {
+            told.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str())
+        };
         let at = get("binlog_snapshot_position").and_then(|at| at.parse().ok());
         let (Some(file), Some(at)) = (get("binlog_snapshot_file").filter(|file| !file.is_empty()), at) else {
             return Err(no_log());

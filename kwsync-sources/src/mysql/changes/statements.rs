@@ -81,7 +81,8 @@ impl Stream {
 
     async fn of_tables(&mut self, statement: Statement, schema: &str) -> Result<()> {
         let here = self.log.here();
-        let find = |stream: &Self, name: &Name| stream.find(name.schema.as_deref().unwrap_or(schema), &name.name);
+        let find =
+            |stream: &Self, name: &Name| stream.find(name.schema.as_deref().unwrap_or(schema), &name.name);
         match statement {
             Statement::Truncate(name) => {
                 if let Some(table) = find(self, &name) {
@@ -90,7 +91,10 @@ impl Stream {
             }
             Statement::Drop(names) => {
                 if let Some(table) = names.iter().find_map(|name| find(self, name)) {
-                    return Err(gone(format!("the table {} was dropped or made anew at {here}", table.asked)));
+                    return Err(gone(format!(
+                        "the table {} was dropped or made anew at {here}",
+                        table.asked
+                    )));
                 }
             }
             Statement::DropDatabase(name) => {
@@ -106,13 +110,26 @@ impl Stream {
                         return Err(gone(format!("the table {} was renamed to {to} at {here}", table.asked)));
                     }
                     if let Some(table) = find(self, &to) {
-                        return Err(gone(format!("the table {} is since {here} what was {from} before", table.asked)));
+                        return Err(gone(format!(
+                            "the table {} is since {here} what was {from} before",
+                            table.asked
+                        )));
                     }
                 }
             }
-            Statement::Alter { table: name, renamed, moves } => {
+            Statement::Alter { table: name, renamed, moves, with } => {
                 if let Some(table) = renamed.as_ref().and_then(|to| find(self, to)) {
-                    return Err(gone(format!("the table {} is since {here} what was {name} before", table.asked)));
+                    return Err(gone(format!(
+                        "the table {} is since {here} what was {name} before",
+                        table.asked
+                    )));
+                }
+                if let Some(table) = with.as_ref().and_then(|with| find(self, with)) {
+                    let what = moves.unwrap_or_default();
+                    return Err(gone(format!(
+                        "rows of {} came from {name}, or went there, by {what} at {here}, and the log does not have them",
+                        table.asked
+                    )));
                 }
                 let Some(table) = find(self, &name) else { return Ok(()) };
                 if let Some(to) = renamed {

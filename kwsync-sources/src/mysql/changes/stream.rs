@@ -270,16 +270,25 @@ impl Stream {
             Event::PartialRows(number) => {
                 if let Some(Some(table)) = self.numbers.get(&number) {
                     return Err(self
-                        .cannot(&format!("a row of {} has parts of JSON alone (binlog_row_value_options)", table.followed.asked))
-                        .with_hint("SET GLOBAL binlog_row_value_options = '', and begin anew with --restart"));
+                        .cannot(&format!(
+                            "a row of {} has parts of JSON alone (binlog_row_value_options)",
+                            table.followed.asked
+                        ))
+                        .with_hint(
+                            "SET GLOBAL binlog_row_value_options = '', and begin anew with --restart",
+                        ));
                 }
             }
             Event::Packed => {
-                return Err(self.cannot("a transaction is compressed in MySQL's way (binlog_transaction_compression)")
-                    .with_hint("SET GLOBAL binlog_transaction_compression = OFF, and begin anew with --restart"));
+                return Err(self
+                    .cannot("a transaction is compressed in MySQL's way (binlog_transaction_compression)")
+                    .with_hint(
+                        "SET GLOBAL binlog_transaction_compression = OFF, and begin anew with --restart",
+                    ));
             }
             Event::Incident(what) => {
-                return Err(self.cannot(&format!("the server says that it has lost events: {what}"))
+                return Err(self
+                    .cannot(&format!("the server says that it has lost events: {what}"))
                     .with_hint("begin anew with --restart"));
             }
             Event::Unknown => {
@@ -297,7 +306,8 @@ impl Stream {
 
     /// The error of a log that cannot be followed at a place.
     fn cannot(&self, what: &str) -> Error {
-        Error::new(ErrorKind::Unsupported, format!("{what} (at {})", self.log.here())).with_retry(Retry::Never)
+        Error::new(ErrorKind::Unsupported, format!("{what} (at {})", self.log.here()))
+            .with_retry(Retry::Never)
     }
 
     /// A table of which rows will come.
@@ -322,7 +332,8 @@ impl Stream {
             Some(_) => {
                 let here = self.log.here();
                 let columns =
-                    ahead::columns(&mut session, &self.options, &self.server, &here, &followed, self.replica).await?;
+                    ahead::columns(&mut session, &self.options, &self.server, &here, &followed, self.replica)
+                        .await?;
                 self.note(Altered { table: name.clone(), columns: Some(columns.clone()) });
                 Some(columns)
             }
@@ -369,6 +380,10 @@ impl Stream {
     }
 
     fn rows(&mut self, rows: &Rows<'_>) -> Result<()> {
+        if rows.data.is_empty() {
+            // What ends a statement whose rows were left out.
+            return Ok(());
+        }
         let Some(table) = self.numbers.get(&rows.table) else {
             let text = format!("the log has rows of a table {} that it did not tell of before", rows.table);
             return Err(Error::new(ErrorKind::Protocol, text));

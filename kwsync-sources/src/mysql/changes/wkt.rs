@@ -133,7 +133,13 @@ mod tests {
         made.clear();
         assert!(write_wkt(&wkb(&[&head(7), &many(0)]), &mut made));
         assert_eq!(made, b"GEOMETRYCOLLECTION EMPTY");
-        for broken in [&b""[..], &[0; 9], &wkb(&[&head(2), &[255; 4], &one]), &wkb(&[&head(9)]), &wkb(&[&head(4), &many(1), &head(2)])] {
+        for broken in [
+            &b""[..],
+            &[0; 9],
+            &wkb(&[&head(2), &[255; 4], &one]),
+            &wkb(&[&head(9)]),
+            &wkb(&[&head(4), &many(1), &head(2)]),
+        ] {
             assert!(!write_wkt(broken, &mut Vec::new()));
         }
     }

@@ -7,20 +7,18 @@ use std::time::Duration;
 
 use kwsync_core::system::postgres::ddl::{literal, quote};
 use kwsync_core::system::postgres::wire::{Connection, CopyBoth};
-use kwsync_core::{
-    Change, Error, ErrorKind, Input, Result, Retry, Schema, SourceBatch, TableBatch, TableId,
-};
+use kwsync_core::{Change, Error, ErrorKind, Input, Result, Retry, Schema, SourceBatch, TableBatch, TableId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::super::config::PostgresSourceOptions;
 use super::super::relation::{Asked, Shape, look_up};
 use super::super::session::first;
+use super::ChangesSpec;
 use super::config::Wire;
 use super::lsn::Lsn;
 use super::pgoutput::{Field, Message, Old, Relation};
 use super::slot;
-use super::ChangesSpec;
 use super::table::{Followed, Known};
 use crate::relational::changes::{Changing, Extent, Flow, Operations, Place, Told, Values};
 

@@ -299,13 +299,7 @@ impl Changing for Known {
         values.record = record;
     }
 
-    fn batches(
-        &self,
-        change: Change,
-        rows: &[Values],
-        input: &Arc<Input>,
-        at: Position,
-    ) -> Result<Decoded> {
+    fn batches(&self, change: Change, rows: &[Values], input: &Arc<Input>, at: Position) -> Result<Decoded> {
         let table = &self.followed.table;
         if change == Change::Truncate {
             let batch = TableBatch::empty(table.clone(), Arc::clone(&self.schema))?.with_change(change);

@@ -86,7 +86,8 @@ mod tests {
             refers_to: to.iter().map(|at| &ids[*at]).collect(),
             has_other_unique: unique,
         };
-        let tables = [of(0, &[], false), of(1, &[2], false), of(2, &[], false), of(3, &[3], false), of(4, &[], true)];
+        let tables =
+            [of(0, &[], false), of(1, &[2], false), of(2, &[], false), of(3, &[3], false), of(4, &[], true)];
         let made = |order| grouped(&tables, order).iter().map(|g| (g.group, g.folds)).collect::<Vec<_>>();
         assert_eq!(made(Order::Auto), [(0, true), (1, false), (1, false), (3, false), (4, false)]);
         assert_eq!(made(Order::Source), [(0, false); 5]);

@@ -75,4 +75,3 @@ impl<'a> Bytes<'a> {
         self.take(length)
     }
 }
-

@@ -198,7 +198,10 @@ impl Decoder {
             let mut crc = Crc::new();
             crc.update(data);
             if crc.sum() != u32::from_le_bytes(*sum) {
-                let text = format!("an event of the binary log that ends at {} has not its own checksum", header.end);
+                let text = format!(
+                    "an event of the binary log that ends at {} has not its own checksum",
+                    header.end
+                );
                 return Err(Error::new(ErrorKind::Protocol, text)
                     .with_hint("the log is damaged, or the network changed it: mysqlbinlog --verify-binlog-checksum tells"));
             }
@@ -223,7 +226,11 @@ impl Decoder {
         let numbers: Vec<u32> = server
             .split(|byte| !byte.is_ascii_digit())
             .take(3)
-            .map(|digits| digits.iter().fold(0_u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'))))
+            .map(|digits| {
+                digits.iter().fold(0_u32, |number, digit| {
+                    number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'))
+                })
+            })
             .collect();
         let maria = self.flavor == Flavor::MariaDb;
         let knows = numbers.as_slice() >= if maria { &[5, 3, 0] } else { &[5, 6, 1] };
@@ -255,10 +262,18 @@ impl Decoder {
                 Event::Table(map)
             }
             k::PARTIAL_UPDATE => Event::PartialRows(self.table_id(&mut rest).ok_or_else(cannot("rows"))?),
-            k::WRITE_V1 | k::UPDATE_V1 | k::DELETE_V1 => self.rows(header.kind - k::WRITE_V1, rest, false, false)?,
-            k::WRITE_V2 | k::UPDATE_V2 | k::DELETE_V2 => self.rows(header.kind - k::WRITE_V2, rest, true, false)?,
-            k::MARIA_WRITE_V1..=k::MARIA_DELETE_V1 => self.rows(header.kind - k::MARIA_WRITE_V1, rest, false, true)?,
-            k::MARIA_WRITE_V2..=k::MARIA_DELETE_V2 => self.rows(header.kind - k::MARIA_WRITE_V2, rest, true, true)?,
+            k::WRITE_V1 | k::UPDATE_V1 | k::DELETE_V1 => {
+                self.rows(header.kind - k::WRITE_V1, rest, false, false)?
+            }
+            k::WRITE_V2 | k::UPDATE_V2 | k::DELETE_V2 => {
+                self.rows(header.kind - k::WRITE_V2, rest, true, false)?
+            }
+            k::MARIA_WRITE_V1..=k::MARIA_DELETE_V1 => {
+                self.rows(header.kind - k::MARIA_WRITE_V1, rest, false, true)?
+            }
+            k::MARIA_WRITE_V2..=k::MARIA_DELETE_V2 => {
+                self.rows(header.kind - k::MARIA_WRITE_V2, rest, true, true)?
+            }
             k::GTID => mysql_gtid(rest).ok_or_else(cannot("a global identifier"))?,
             k::ANONYMOUS_GTID => Event::Gtid { id: String::new(), standalone: false, begins: false },
             k::MARIA_GTID => {
@@ -301,10 +316,12 @@ impl Decoder {
                 let extra = usize::from(rest.u16()?).checked_sub(2)?;
                 rest.take(extra)?;
             }
-            let kind = [RowsKind::Insert, RowsKind::Update, RowsKind::Delete].get(usize::from(nth)).copied()?;
+            let kind =
+                [RowsKind::Insert, RowsKind::Update, RowsKind::Delete].get(usize::from(nth)).copied()?;
             let columns = rest.length()?;
             let present = rest.take(columns.div_ceil(8))?;
-            let present_after = if kind == RowsKind::Update { rest.take(columns.div_ceil(8))? } else { present };
+            let present_after =
+                if kind == RowsKind::Update { rest.take(columns.div_ceil(8))? } else { present };
             let data = Cow::Borrowed(rest.0);
             let ends_statement = flags & 1 != 0;
             Some(Rows { table, kind, columns, present, present_after, data, ends_statement })
@@ -370,7 +387,8 @@ fn mysql_gtid(mut rest: Bytes<'_>) -> Option<Event<'_>> {
     let number = rest.u64()?;
     let hex = format!("{server:032x}");
     let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
-    let id = format!("{}-{}-{}-{}-{}:{number}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32));
+    let id =
+        format!("{}-{}-{}-{}-{}:{number}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32));
     Some(Event::Gtid { id, standalone: false, begins: false })
 }
 

@@ -25,7 +25,10 @@ pub(super) fn inflate(compressed: &[u8]) -> Result<Vec<u8>> {
     }
     // By what comes of it, not by what its head promises.
     let mut made = Vec::new();
-    ZlibDecoder::new(rest.0).take(length + 1).read_to_end(&mut made).map_err(|error| cannot().with_source(error))?;
+    ZlibDecoder::new(rest.0)
+        .take(length + 1)
+        .read_to_end(&mut made)
+        .map_err(|error| cannot().with_source(error))?;
     match made.len() as u64 == length {
         true => Ok(made),
         false => Err(cannot()),

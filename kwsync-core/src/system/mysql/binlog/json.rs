@@ -140,7 +140,8 @@ impl Writer<'_> {
                 let (micros, whole) = (packed & 0xff_ffff, packed >> 24);
                 let months = whole >> 22 & 0x3_ffff;
                 let date = format!("{:04}-{:02}-{:02}", months / 13, months % 13, whole >> 17 & 31);
-                let clock = format!(" {:02}:{:02}:{:02}.{micros:06}", whole >> 12 & 31, whole >> 6 & 63, whole & 63);
+                let clock =
+                    format!(" {:02}:{:02}:{:02}.{micros:06}", whole >> 12 & 31, whole >> 6 & 63, whole & 63);
                 let text = if matches!(kind, kind::DATE | kind::NEWDATE) { date } else { date + &clock };
                 self.put(format!("\"{text}\"").as_bytes())
             }
@@ -197,7 +198,8 @@ fn base64(bytes: &[u8]) -> Vec<u8> {
         if nth > 0 && nth % 19 == 0 {
             made.push(b'\n');
         }
-        let number = (0..3).fold(0_usize, |number, at| number << 8 | usize::from(part.get(at).copied().unwrap_or(0)));
+        let number =
+            (0..3).fold(0_usize, |number, at| number << 8 | usize::from(part.get(at).copied().unwrap_or(0)));
         for at in 0..4 {
             let letter = LETTERS.get(number >> (18 - 6 * at) & 63).copied().unwrap_or(b'=');
             made.push(if at <= part.len() { letter } else { b'=' });

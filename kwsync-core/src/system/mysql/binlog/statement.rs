@@ -52,6 +52,8 @@ pub enum Statement {
         renamed: Option<Name>,
         /// What of its rows comes or goes without a word in the log: `TRUNCATE PARTITION`.
         moves: Option<String>,
+        /// The other table that they come from or go to.
+        with: Option<Name>,
     },
     /// Rows are changed by a statement: what it does to them is not in the log.
     Changes,
@@ -166,7 +168,9 @@ impl Parser<'_> {
         if self.takes("xa") {
             return Statement::Xa(self.word().unwrap_or_default().to_ascii_uppercase());
         }
-        if self.takes_one(&["insert", "update", "delete", "replace", "load", "call", "do", "select", "with", "import"]) {
+        if self.takes_one(&[
+            "insert", "update", "delete", "replace", "load", "call", "do", "select", "with", "import",
+        ]) {
             return Statement::Changes;
         }
         if self.takes("truncate") {
@@ -250,7 +254,7 @@ impl Parser<'_> {
         self.if_exists();
         let Some(table) = self.name() else { return Statement::Other };
         self.wait();
-        let (mut renamed, mut moves) = (None, None);
+        let (mut renamed, mut moves, mut with) = (None, None, None);
         let mut depth = 0_usize;
         let mut first = true;
         while let Some(token) = self.tokens.first() {
@@ -273,21 +277,29 @@ impl Parser<'_> {
                     Token::Word(word) => word.to_ascii_uppercase(),
                     _ => String::new(),
                 };
-                if matches!(what.as_str(), "TRUNCATE" | "DROP" | "EXCHANGE" | "DISCARD" | "IMPORT" | "CONVERT") {
+                if matches!(
+                    what.as_str(),
+                    "TRUNCATE" | "DROP" | "EXCHANGE" | "DISCARD" | "IMPORT" | "CONVERT"
+                ) {
                     self.takes(&what);
                     if matches!(what.as_str(), "DISCARD" | "IMPORT") || self.takes("partition") {
                         moves = Some(format!("{what} PARTITION"));
                     } else if what == "CONVERT" && self.takes("table") {
                         moves = Some("CONVERT TABLE".to_owned());
+                        with = self.name();
                     } else if what == "DROP" && self.takes("system") {
                         moves = Some("DROP SYSTEM VERSIONING".to_owned());
                     }
                     continue;
                 }
             }
+            if moves.is_some() && depth == 0 && self.takes("table") {
+                with = self.name();
+                continue;
+            }
             self.tokens = self.tokens.get(1..).unwrap_or_default();
         }
-        Statement::Alter { table, renamed, moves }
+        Statement::Alter { table, renamed, moves, with }
     }
 }
 
@@ -314,7 +326,7 @@ fn tokens(text: &str, ansi_quotes: bool) -> Vec<Token> {
                     continue;
                 }
                 let mut star = false;
-                while let Some(c) = chars.next() {
+                for c in chars.by_ref() {
                     if star && c == '/' {
                         break;
                     }

@@ -20,14 +20,16 @@ fn event(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// A table of twenty columns that MariaDB 10.11 wrote, with all that it tells of them.
-const TABLE: &str = "12 00 00 00 00 00 01 00 01 64 00 01 74 00 14 03 fe fe fe ff fc 0d 10 fe 0f fe fe fe 13 11 12 f6
+const TABLE: &str =
+    "12 00 00 00 00 00 01 00 01 64 00 01 74 00 14 03 fe fe fe ff fc 0d 10 fe 0f fe fe fe 13 11 12 f6
     03 03 04 1a fe 10 fe 10 fe 04 04 04 04 01 fe 05 2c 01 fe 05 f7 01 f8 01 03 06 02 14 05 04 fe ff
     0f 01 01 40 02 07 3f 04 2e 05 08 06 08 07 01 00 04 33 02 69 64 01 75 02 69 36 02 69 34 01 67 02
     6a 73 01 79 01 62 01 63 02 76 63 02 62 69 01 65 01 73 02 74 33 02 74 73 02 64 74 02 64 63 01 76
     02 73 74 01 66 0a 01 08 05 05 02 01 78 01 79 06 05 02 01 61 01 fc 08 01 00";
 
 /// The first row of it.
-const ROWS: &str = "12 00 00 00 00 00 01 00 14 ff ff 0f 00 00 f0 01 00 00 00 10 8a 6e 08 04 2b d0 46 72 b7 9d d9 70
+const ROWS: &str =
+    "12 00 00 00 00 00 01 00 14 ff ff 0f 00 00 f0 01 00 00 00 10 8a 6e 08 04 2b d0 46 72 b7 9d d9 70
     27 f9 07 1a 10 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 04 01 02 03 04 19 00 00 00 00 00
     00 00 01 01 00 00 00 00 00 00 00 00 00 f0 3f 00 00 00 00 00 00 00 40 07 00 00 00 7b 22 61 22 3a
     31 7d 7c 00 05 02 61 62 01 00 fc 02 61 62 02 03 7f 3c b1 ec 78 65 92 00 80 01 e2 40 99 b2 42 00
@@ -57,7 +59,10 @@ fn a_table_and_a_row_of_a_server() {
     assert_eq!(told(7), (16, 12, None, None));
     assert_eq!(told(9), (15, 300, None, Some(8)));
     assert_eq!(told(16), (246, 20 << 8 | 5, Some(false), None));
-    assert_eq!(map.columns[11].values.as_deref().unwrap(), [b"a".as_slice().into(), b"\xfc".as_slice().into()]);
+    assert_eq!(
+        map.columns[11].values.as_deref().unwrap(),
+        [b"a".as_slice().into(), b"\xfc".as_slice().into()]
+    );
     assert_eq!((map.columns[0].nullable, map.columns[1].nullable), (false, true));
     let bytes = event(23, &hex(ROWS));
     let mut decoder = Decoder::new(Flavor::MariaDb, false);
@@ -131,14 +136,18 @@ fn json_as_mysql_prints_it() {
     // {"a": "b"}, as the documentation of the format has it.
     let object = hex("00 01 00 0e 00 0b 00 01 00 0c 0c 00 61 01 62");
     let array = hex("02 04 00 15 00 05 fe ff 04 01 00 0b 10 00 04 00 00 00 00 00 00 00 00 f0 3f");
-    for (bytes, text) in [(object, "{\"a\": \"b\"}"), (hex("04 00"), "null"), (hex("0c 02 22 0a"), "\"\\\"\\n\"")] {
+    for (bytes, text) in
+        [(object, "{\"a\": \"b\"}"), (hex("04 00"), "null"), (hex("0c 02 22 0a"), "\"\\\"\\n\"")]
+    {
         let mut made = Vec::new();
         assert!(write_json(&bytes, &mut made), "{text}");
         assert_eq!(String::from_utf8(made).unwrap(), text);
     }
     let mut made = Vec::new();
     assert!(!write_json(&array[..12], &mut made));
-    for (number, text) in [(1.0, "1"), (0.1, "0.1"), (1e14, "100000000000000"), (1e15, "1e15"), (1.5e-20, "1.5e-20")] {
+    for (number, text) in
+        [(1.0, "1"), (0.1, "0.1"), (1e14, "100000000000000"), (1e15, "1e15"), (1.5e-20, "1.5e-20")]
+    {
         assert_eq!(super::json::double(number), text);
     }
 }
@@ -164,6 +173,13 @@ fn statements_that_matter() {
         table: name(table),
         renamed: renamed.map(name),
         moves: moves.map(str::to_owned),
+        with: None,
+    };
+    let exchange = |with: &str, what: &str| S::Alter {
+        table: name("t"),
+        renamed: None,
+        moves: Some(what.to_owned()),
+        with: Some(name(with)),
     };
     for (sql, expected) in [
         ("BEGIN", S::Begin),
@@ -183,6 +199,12 @@ fn statements_that_matter() {
         ("alter table t truncate partition p", alter("t", None, Some("TRUNCATE PARTITION"))),
         ("ALTER TABLE t DROP COLUMN `partition`, DROP x", alter("t", None, None)),
         ("ALTER TABLE t DROP PARTITION p0", alter("t", None, Some("DROP PARTITION"))),
+        (
+            "ALTER TABLE t EXCHANGE PARTITION p WITH TABLE d.u WITHOUT VALIDATION",
+            exchange("d.u", "EXCHANGE PARTITION"),
+        ),
+        ("ALTER TABLE t CONVERT PARTITION p TO TABLE u", exchange("u", "CONVERT PARTITION")),
+        ("ALTER TABLE t CONVERT TABLE u TO PARTITION p VALUES LESS THAN (1)", exchange("u", "CONVERT TABLE")),
         ("CREATE OR REPLACE TABLE t (a int)", S::Drop(vec![name("t")])),
         ("CREATE TABLE t (a int)", S::Other),
         ("CREATE INDEX i ON t (a)", S::Other),

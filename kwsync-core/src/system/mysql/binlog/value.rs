@@ -248,7 +248,13 @@ fn time2(rest: &mut Bytes<'_>, digits: usize) -> Option<Raw<'static>> {
     let (clock, part) = (all >> (8 * bytes), all & ((1 << (8 * bytes)) - 1));
     let micros = (part as u32).checked_mul([1_000_000, 10_000, 100, 1].get(bytes).copied()?)?;
     let micros = if bytes == 0 { 0 } else { micros };
-    Some(Raw::Time(negative, (clock >> 12 & 0x3ff) as u16, (clock >> 6 & 63) as u8, (clock & 63) as u8, micros))
+    Some(Raw::Time(
+        negative,
+        (clock >> 12 & 0x3ff) as u16,
+        (clock >> 6 & 63) as u8,
+        (clock & 63) as u8,
+        micros,
+    ))
 }
 
 /// Bytes of so many digits that are left of a number of nines.
@@ -272,10 +278,12 @@ pub fn write_decimal(bytes: &[u8], meta: u16, to: &mut Vec<u8>) -> bool {
         // The highest bit is turned round, and all are where the number is negative.
         let negative = bytes.first()? & 0x80 == 0;
         let mask = if negative { 0xff } else { 0 };
-        let mut turned = bytes.iter().enumerate().map(|(at, byte)| byte ^ mask ^ if at == 0 { 0x80 } else { 0 });
+        let mut turned =
+            bytes.iter().enumerate().map(|(at, byte)| byte ^ mask ^ if at == 0 { 0x80 } else { 0 });
         let mut group = |digits: usize, text: &mut String| {
             let length = *PART.get(digits)?;
-            let number = turned.by_ref().take(length).fold(0_u32, |number, byte| number << 8 | u32::from(byte));
+            let number =
+                turned.by_ref().take(length).fold(0_u32, |number, byte| number << 8 | u32::from(byte));
             if digits > 0 {
                 text.push_str(&format!("{number:0digits$}"));
             }
