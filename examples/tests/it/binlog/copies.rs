@@ -171,7 +171,7 @@ fn binlog_by_my_cfg() {
 #[test]
 #[ignore = "a measurement"]
 fn measured() {
-    const UPDATES: u32 = 200_000;
+    const UPDATES: u32 = 100_000;
     let Some(servers) = servers() else { return };
     let following = Following::new(
         servers,
@@ -180,7 +180,7 @@ fn measured() {
     following.catch_up(0);
     let write = |sign: &str| {
         format!(
-            "BEGIN NOT ATOMIC DECLARE i int DEFAULT 1; WHILE i <= {UPDATES} DO UPDATE t SET v = {sign}i WHERE id = 1 + (i * 7919) % 100000; SET i = i + 1; END WHILE; END"
+            "delimiter //\nBEGIN NOT ATOMIC DECLARE i int DEFAULT 1; WHILE i <= {UPDATES} DO UPDATE t SET v = {sign}i WHERE id = 1 + (i * 7919) % 100000; SET i = i + 1; END WHILE; END//"
         )
     };
     let rate = |began: std::time::Instant| f64::from(UPDATES) / began.elapsed().as_secs_f64();
