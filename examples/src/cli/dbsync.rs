@@ -39,7 +39,7 @@ pub(crate) struct DbsyncArgs {
     /// The schema of the tables in the target
     #[arg(short, long, value_name = "SCHEMA", default_value = "public")]
     pub(crate) schema: String,
-    /// Follow inserts, updates and deletes once all tables are there, until it is stopped, as pgsql2pgsql does; of [src.pgsql]
+    /// Follow inserts, updates and deletes once all tables are there, until it is stopped, as pgsql2pgsql does; of [src.mysql] by the binary log
     #[arg(short, long, conflicts_with = "ddl")]
     pub(crate) incremental: bool,
     /// Which source to read, where the file has two

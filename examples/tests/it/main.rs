@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod analyticdb;
+mod binlog;
 mod changes;
 mod convert;
 mod cut;

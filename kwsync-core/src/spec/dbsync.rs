@@ -27,7 +27,7 @@ pub struct SyncOptions {
     pub jobs: Option<usize>,
     /// The schema of the tables in the target; `public` where nothing is said.
     pub schema: Option<String>,
-    /// Whether changes are followed once all tables are there, as pgsql2pgsql does.
+    /// Whether changes are followed once all tables are there, as pgsql2pgsql does; of MySQL by its binary log.
     pub incremental: bool,
 }
 
@@ -96,10 +96,7 @@ pub fn read(name: &str, text: &str, options: &SyncOptions) -> Result<Sync> {
         Some(section) => sections.postgres(section, &mut notes)?,
         None => target.clone(),
     };
-    let source = match options.incremental {
-        true => following(source)?,
-        false => source,
-    };
+    let source = if options.incremental { following(source) } else { source };
     let jobs = options.jobs.unwrap_or(JOBS);
     let schema = options.schema.clone().unwrap_or_else(|| "public".to_owned());
     let to = target.with_param("schema", Some(schema));
@@ -139,12 +136,8 @@ pub fn read(name: &str, text: &str, options: &SyncOptions) -> Result<Sync> {
 }
 
 /// The source, so that what comes after the copy is followed.
-fn following(source: Dsn) -> Result<Dsn> {
-    if source.driver() != "postgres" {
-        return Err(Error::config("--incremental is of [src.pgsql]: changes of MySQL are not followed")
-            .with_hint("migrate without it, and read what is new by a cursor: kwsync run with cursor=COLUMN&mode=all"));
-    }
-    Ok(source.with_param("changes", Some("true".to_owned())).with_param("mode", Some("all".to_owned())))
+fn following(source: Dsn) -> Dsn {
+    source.with_param("changes", Some("true".to_owned())).with_param("mode", Some("all".to_owned()))
 }
 
 /// The tables of a list, each with its query, if it has one: `TABLE`, `TABLE :` or `TABLE : QUERY` a line.
@@ -371,7 +364,8 @@ mod tests {
         assert!(error.contains("cannot be followed"), "{error}");
         let mysql =
             "[src.mysql]\nhost=h\nuser=u\ndb=d\n[desc.pgsql]\nconnect_string=\"host=b dbname=e user=v\"\n";
-        assert!(read("my.cfg", mysql, &options).unwrap_err().to_string().contains("[src.pgsql]"));
+        let from = read("my.cfg", mysql, &options).unwrap().translation.specs[0].from.dsn().unwrap();
+        assert_eq!((from.driver(), from.get("changes")), ("mysql", Some("true")));
     }
 
     #[test]

@@ -48,9 +48,21 @@ pub struct MariaServer {
     keeper: Mutex<Option<Child>>,
     databases: AtomicU32,
     tls: bool,
+    /// What stands at the end of the server's command line.
+    options: Vec<String>,
 }
 
 impl MariaServer {
+    /// What makes the server write a binary log of rows, as whoever follows changes needs it.
+    pub const LOGGED: &[&str] = &[
+        "--log-bin=bin",
+        "--binlog-format=ROW",
+        "--binlog-row-image=FULL",
+        "--binlog-row-metadata=FULL",
+        "--server-id=1",
+        "--gtid-strict-mode=1",
+    ];
+
     /// The server that all tests of this process share; give each test a database of its own.
     ///
     /// # Panics
@@ -58,6 +70,23 @@ impl MariaServer {
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<MariaServer>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    /// As [`shared`](Self::shared), with a [binary log](Self::LOGGED).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn shared_logged() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<MariaServer>> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start_with(Self::LOGGED)).as_ref()
+    }
+
+    /// As [`start`](Self::start), with more on the server's command line.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with(options: &[&str]) -> Option<Self> {
+        Self::start_if_there(false, options)
     }
 
     /// As [`start`](Self::start), with TLS; its certificate is for `localhost` and 127.0.0.1. `None`, and said so, also where there
@@ -70,7 +99,7 @@ impl MariaServer {
             writeln!(io::stderr(), "SKIPPED: no openssl here to make certificates").ok();
             return None;
         }
-        Self::start_if_there(true)
+        Self::start_if_there(true, &[])
     }
 
     /// The certificate of the authority that signed the server's, where it has TLS.
@@ -83,20 +112,20 @@ impl MariaServer {
     /// # Panics
     /// When MariaDB is installed but does not start.
     pub fn start() -> Option<Self> {
-        Self::start_if_there(false)
+        Self::start_if_there(false, &[])
     }
 
-    fn start_if_there(tls: bool) -> Option<Self> {
+    fn start_if_there(tls: bool, options: &[&str]) -> Option<Self> {
         let programs = [server_program(), found("mariadb-install-db"), found("mariadb")];
         if programs.iter().any(Option::is_none) {
             let mut stderr = io::stderr();
             writeln!(stderr, "SKIPPED: no MariaDB here (mariadbd, mariadb-install-db, mariadb); install it with: apt-get install mariadb-server").ok();
             return None;
         }
-        Some(Self::start_new(tls).unwrap_or_else(|error| panic!("cannot start MariaDB: {error}")))
+        Some(Self::start_new(tls, options).unwrap_or_else(|error| panic!("cannot start MariaDB: {error}")))
     }
 
-    fn start_new(tls: bool) -> io::Result<Self> {
+    fn start_new(tls: bool, options: &[&str]) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("kwsync-my-").tempdir()?;
         let top = folder.path().to_owned();
         fs::set_permissions(&top, fs::Permissions::from_mode(0o755))?;
@@ -119,6 +148,7 @@ impl MariaServer {
             keeper: Mutex::new(None),
             databases: AtomicU32::new(0),
             tls,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
         };
         if tls {
             make_certificates(&top)?;
@@ -263,6 +293,7 @@ impl MariaServer {
                 keeper.arg(format!("--{option}={}", self.top.join(file).display()));
             }
         }
+        keeper.args(&self.options);
         keeper.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C in a terminal is for the test process alone; the keeper follows by itself.
         keeper.process_group(0);

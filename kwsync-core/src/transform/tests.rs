@@ -196,6 +196,25 @@ fn what_was_masked_does_not_come_back_in_a_reject() {
 }
 
 #[test]
+fn merged_rows_are_told_apart_by_their_table_too() {
+    let schema = |columns: Vec<Column>| Arc::new(Schema::new(columns).unwrap());
+    let (x, y) =
+        (Column::new("x", DataType::Int64).with_key(2, 2), Column::new("y", DataType::Int64).with_key(1, 2));
+    let of = |columns: Vec<Column>| {
+        let values = vec![Value::Int(1); columns.len()];
+        let batch = TableBatch::from_rows("t", schema(columns), &[values]).unwrap();
+        MergeTables::new("all", "source", "").apply(batch).unwrap().batches.remove(0)
+    };
+    let merged = of(vec![x.clone(), y, Column::new("v", DataType::Int64)]);
+    assert_eq!(merged.schema().key(), ["y", "x", "source"]);
+    // A part of a key is none.
+    assert!(of(vec![x.clone()]).schema().key().is_empty());
+    let emptied = TableBatch::empty("t", schema(vec![x])).unwrap().with_change(crate::Change::Truncate);
+    let error = MergeTables::new("all", "source", "").apply(emptied).unwrap_err().to_string();
+    assert!(error.contains("emptied"), "{error}");
+}
+
+#[test]
 fn tables_are_merged_under_the_name_of_their_source() {
     let merged = one(&MergeTables::new("all", "source", "job:db."));
     assert_eq!((merged.table().name(), merged.rows()), ("all", 3));

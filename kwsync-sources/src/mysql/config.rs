@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use kwsync_core::config::{Dsn, Param, Params};
 use kwsync_core::system::mysql::session::ConnectConfig;
-use kwsync_core::{Error, Result, TableId};
+use kwsync_core::{Error, JobId, Result, TableId};
 
+use super::changes::config::ChangesOptions;
+use crate::relational::changes::{Operations, Order};
 use crate::relational::{CursorOptions, Pattern, items, with_cursor};
 
 /// The parameters.
@@ -35,6 +37,48 @@ pub static PARAMS: &[Param] = with_cursor![
     Param::int("split_rows", 1, i64::MAX, "about how many rows a piece has, by the server's statistics"),
     Param::choice("snapshot", &["shared", "none"], "read all at one moment, or each lane at its own")
         .with_default("shared"),
+    Param::choice(
+        "qualified",
+        &["auto", "always", "never"],
+        "whether tables keep their database as a schema; auto: where changes of several are followed",
+    )
+    .with_default("auto"),
+    Param::flag(
+        "changes",
+        "follow inserts, updates and deletes by the binary log: after a copy, and until the job has caught up; mode=all does not end, \
+         mode=realtime does not copy",
+    )
+    .with_default("false"),
+    Param::int(
+        "server_id",
+        1,
+        u32::MAX as i64,
+        "with changes=true: the number of the job as a replica, which no other may have; default: one made of the job's name",
+    ),
+    Param::choice(
+        "keyless",
+        &["refuse", "inserts"],
+        "with changes=true: what becomes of tables without a key; inserts follows those alone",
+    )
+    .with_default("refuse"),
+    Param::choice(
+        "cascades",
+        &["refuse", "target"],
+        "with changes=true: what becomes of tables whose rows the server changes by foreign keys without a word in its log; target: \
+         the target does the same by its own",
+    )
+    .with_default("refuse"),
+    Param::choice(
+        "order",
+        &["auto", "source", "table"],
+        "with changes=true: apply changes in the order of the source, or the net effect of each table; auto keeps the order \
+         where tables refer to each other or have several unique indexes",
+    )
+    .with_default("auto"),
+    Param::list(
+        "operations",
+        "with changes=true: which changes are carried: insert, update, delete, truncate, alter (columns that are added); default: all",
+    ),
     Param::choice(
         "zero_dates",
         &["reject", "null"],
@@ -92,6 +136,16 @@ pub enum TimeAs {
     Text,
 }
 
+/// Whether tables keep their database as a schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Qualified {
+    /// Where changes of several databases are followed.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
 /// How [`MysqlSource`](super::MysqlSource) reads.
 #[derive(Clone, Debug)]
 pub struct MysqlSourceOptions {
@@ -111,6 +165,9 @@ pub struct MysqlSourceOptions {
     pub(super) batch_bytes: usize,
     pub(super) timezone: String,
     pub(super) cursor: CursorOptions,
+    pub(super) qualified: Qualified,
+    /// Where changes are followed.
+    pub(super) changes: Option<ChangesOptions>,
 }
 
 impl MysqlSourceOptions {
@@ -133,6 +190,8 @@ impl MysqlSourceOptions {
             batch_bytes: 2 << 20,
             timezone: "+00:00".to_owned(),
             cursor: CursorOptions::default(),
+            qualified: Qualified::default(),
+            changes: None,
         }
     }
 
@@ -172,7 +231,27 @@ impl MysqlSourceOptions {
         if let Some(zone) = params.text("timezone") {
             zone.clone_into(&mut options.timezone);
         }
-        options.cursor = CursorOptions::from_params(params, true)?;
+        options.qualified = match params.choice("qualified") {
+            Some("always") => Qualified::Always,
+            Some("never") => Qualified::Never,
+            _ => Qualified::Auto,
+        };
+        let changes = params.flag("changes");
+        options.cursor = CursorOptions::from_params(params, !changes)?;
+        if changes {
+            options.changes = Some(ChangesOptions {
+                extent: options.cursor.mode.into(),
+                job: None,
+                server_id: params.int("server_id").and_then(|id| u32::try_from(id).ok()),
+                keyless: params.choice("keyless") == Some("inserts"),
+                cascades: params.choice("cascades") == Some("target"),
+                order: Order::of(params),
+                operations: Operations::of(params)?,
+            });
+        } else if let Some(name) = ["server_id", "operations"].iter().find(|name| params.is_given(name)) {
+            return Err(Error::config(format!("`{name}` is of changes, which are not followed"))
+                .with_hint("add changes=true"));
+        }
         options.check()?;
         Ok(options)
     }
@@ -186,7 +265,34 @@ impl MysqlSourceOptions {
         }
     }
 
+    /// Says which job reads: the server knows it by that.
+    pub(super) fn with_job(mut self, job: &JobId) -> Self {
+        if let Some(changes) = &mut self.changes {
+            changes.job = Some(job.as_str().to_owned());
+        }
+        self
+    }
+
     fn check(&self) -> Result<()> {
+        if self.changes.is_some() {
+            let cursor = &self.cursor;
+            let beside = [
+                ("query", self.query.is_some()),
+                ("columns", !self.columns.is_empty()),
+                ("where", self.condition.is_some()),
+                ("cursor", cursor.column.is_some()),
+                ("begin", cursor.begin.is_some()),
+                ("end", cursor.end.is_some()),
+                ("lookback", cursor.lookback.is_some()),
+                ("snapshot=none", !self.shared_snapshot),
+            ];
+            if let Some((name, _)) = beside.iter().find(|(_, given)| *given) {
+                return Err(Error::config(format!("`{name}` and changes=true contradict each other"))
+                    .with_hint(
+                        "changes are of whole tables: tables=, exclude=; -T drop-columns leaves columns out",
+                    ));
+            }
+        }
         if self.query.is_none() {
             if self.tables.is_empty() {
                 return Err(Error::config("the address does not say what to read")

@@ -8,12 +8,17 @@
 //! # One moment
 //! The sessions of all lanes take their snapshot under one short lock of all tables. Where that is not allowed, each lane
 //! reads at a moment of its own, and the notes of the dry run say so.
+//!
+//! # Changes
+//! With `changes=true` inserts, updates and deletes are followed by the binary log, behind a copy.
 
+mod changes;
 mod config;
 mod cursor;
 mod cut;
 mod decode;
 mod reader;
+mod sessions;
 mod shape;
 mod source;
 #[cfg(test)]
@@ -31,7 +36,10 @@ pub fn register(registry: &mut Registry) {
         .with_aliases(&["mariadb"])
         .with_params(PARAMS);
     registry.register_source(info, |request| {
-        let options = MysqlSourceOptions::from_dsn(request.dsn, request.params)?;
+        let mut options = MysqlSourceOptions::from_dsn(request.dsn, request.params)?;
+        if let Some(job) = &request.options.job {
+            options = options.with_job(job);
+        }
         Ok(Box::new(MysqlSource::new(options)))
     });
 }

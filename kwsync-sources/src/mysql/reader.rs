@@ -10,23 +10,26 @@ use kwsync_core::system::mysql::ddl::{bytes_literal, literal};
 use kwsync_core::system::mysql::session::error;
 use kwsync_core::system::mysql::wire::{self, Cell, Malformed};
 use kwsync_core::{
-    Column, DecodeCounts, Decoded, Error, ErrorKind, Input, Origin, Position, Reader, RecordRef, Reject,
-    Result, Schema, Segment, SourceBatch, SplitPosition, Stage, TableBatch, TableId,
+    Change, Column, DecodeCounts, Decoded, Error, ErrorKind, Input, Origin, Position, Reader, RecordRef,
+    Reject, Result, Schema, Segment, SourceBatch, SplitPosition, Stage, TableBatch, TableId,
 };
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Value};
 use tokio::sync::mpsc;
 
+use super::changes::Telling;
 use super::config::ZeroDates;
 use super::cursor::Cursor;
 use super::decode::{Columns, MOST_DAYS};
-use super::source::{Lane, Session, Sessions};
+use super::sessions::{Lane, Session, Sessions};
 use crate::relational::{Batches, Follow};
 
 /// Reads one split of a [`MysqlSource`](super::MysqlSource).
 #[derive(Debug)]
 pub struct MysqlReader {
     batches: Batches,
+    /// Where changes are followed: tells their task what has settled.
+    telling: Option<Telling>,
 }
 
 /// What the task has to do.
@@ -46,18 +49,25 @@ pub(super) struct Reading {
     /// The key of the last row, as it came; empty before the first.
     pub(super) last: Vec<Value>,
     pub(super) zero_dates: ZeroDates,
+    /// What the rows are.
+    pub(super) change: Change,
     pub(super) batch_rows: usize,
     pub(super) batch_bytes: usize,
 }
 
 impl MysqlReader {
     pub(super) fn start(reading: Reading, lane: Lane) -> Self {
-        Self { batches: Batches::of(|sender| async move { reading.run(lane, &sender).await }) }
+        Self { batches: Batches::of(|sender| async move { reading.run(lane, &sender).await }), telling: None }
     }
 
     /// Reads what comes by a cursor.
     pub(super) fn follow(follow: Follow<Cursor>, at: Option<SplitPosition>) -> Self {
-        Self { batches: Batches::of(|sender| async move { follow.run(at, &sender).await }) }
+        Self { batches: Batches::of(|sender| async move { follow.run(at, &sender).await }), telling: None }
+    }
+
+    /// Reads changes as they come.
+    pub(super) fn stream((batches, telling): (Batches, Telling)) -> Self {
+        Self { batches, telling: Some(telling) }
     }
 }
 
@@ -68,6 +78,17 @@ impl Reader for MysqlReader {
 
     fn is_interruptible(&self) -> bool {
         true
+    }
+
+    async fn commit(&mut self, position: &SplitPosition) -> Result<()> {
+        self.telling.as_ref().map_or(Ok(()), |telling| telling.settled(position))
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        if let Some(telling) = self.telling.take() {
+            telling.close().await;
+        }
+        Ok(())
     }
 }
 
@@ -225,7 +246,8 @@ impl Reading {
         }
         let Made { arrays, origin, rejects, rows, bytes } = made;
         let good = rows - rejects.len();
-        let batch = TableBatch::from_columns(self.table.clone(), Arc::clone(&self.schema), arrays, origin)?;
+        let batch = TableBatch::from_columns(self.table.clone(), Arc::clone(&self.schema), arrays, origin)?
+            .with_change(self.change);
         let counts = DecodeCounts { records: rows as u64, ..DecodeCounts::default() };
         // A table without rows is one, too: whoever takes it makes it.
         let batches = if good > 0 || rows == 0 { vec![batch] } else { Vec::new() };

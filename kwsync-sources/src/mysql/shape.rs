@@ -58,6 +58,15 @@ impl Table {
         };
         self.unique.iter().find(never_null).map(|index| index.columns.clone()).unwrap_or_default()
     }
+
+    /// The same for changes, whose rows have no columns that the server works out.
+    pub(super) fn followed_key(&self) -> Vec<String> {
+        let fit = |index: &&UniqueIndex| {
+            let fits = |column: &CatalogColumn| !column.nullable && !column.generated;
+            index.columns.iter().all(|name| self.column(name).is_some_and(fits))
+        };
+        self.unique.iter().find(fit).map(|index| index.columns.clone()).unwrap_or_default()
+    }
 }
 
 /// A selection.
@@ -79,8 +88,8 @@ impl Shape {
         table: &Table,
     ) -> Result<Self> {
         let list = match options.columns.as_slice() {
-            [] => all_columns(table)?,
-            [star] if star == "*" => all_columns(table)?,
+            [] => all_columns(table, options.changes.is_some())?,
+            [star] if star == "*" => all_columns(table, false)?,
             columns => columns.join(", "),
         };
         Self::made(connection, options, list, table_name(id, None)?, &id.to_string(), Some((id, table))).await
@@ -109,10 +118,14 @@ impl Shape {
         let statement = connection.prep(format!("SELECT {list} FROM {from}")).await.map_err(cannot)?;
         let fields = statement.columns();
         connection.close(statement).await.map_err(cannot)?;
-        let key = table
-            .and_then(|(_, table)| table.unique.first().filter(|index| index.name == "PRIMARY"))
-            .map(|index| index.columns.as_slice())
-            .unwrap_or_default();
+        let key = match table {
+            Some((_, table)) if options.changes.is_some() => table.followed_key(),
+            Some((_, table)) => {
+                let primary = table.unique.first().filter(|index| index.name == "PRIMARY");
+                primary.map(|index| index.columns.clone()).unwrap_or_default()
+            }
+            None => Vec::new(),
+        };
         let mut notes = Vec::new();
         let mut columns = Vec::with_capacity(fields.len());
         for field in fields.iter() {
@@ -275,7 +288,8 @@ fn left_default(name: &str, what: &dyn std::fmt::Display, expression: &str) -> S
     format!("the default of column {name:?} of {what} is not carried over: {expression}")
 }
 
-fn all_columns(table: &Table) -> Result<String> {
+/// All columns; with changes not those that the server works out, of which the log need not tell.
+fn all_columns(table: &Table, changes: bool) -> Result<String> {
     let name = |column: &CatalogColumn| {
         let name = quote(&column.name)?;
         Ok(match column.declared {
@@ -283,7 +297,8 @@ fn all_columns(table: &Table) -> Result<String> {
             _ => name,
         })
     };
-    Ok(table.columns.iter().map(name).collect::<Result<Vec<_>>>()?.join(", "))
+    let columns = table.columns.iter().filter(|column| !(changes && column.generated));
+    Ok(columns.map(name).collect::<Result<Vec<_>>>()?.join(", "))
 }
 
 /// What a column of a result is.

@@ -1,167 +1,24 @@
 //! Splits of tables, sessions, and readers.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::system::mysql::catalog::{self, CatalogTable};
 use kwsync_core::system::mysql::keys;
-use kwsync_core::system::mysql::session::error;
-use kwsync_core::system::mysql::wire::{self, Connected};
-use kwsync_core::{Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
+use kwsync_core::{Change, Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
 use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
 
-use super::config::MysqlSourceOptions;
+use super::changes::config::ChangesOptions;
+use super::changes::{self, ChangesSpec};
+use super::config::{MysqlSourceOptions, Qualified};
 use super::cursor::Cursor;
 use super::cut;
 use super::reader::{MysqlReader, Reading};
+use super::sessions::{Sessions, good_bye};
 use super::shape::{Shape, Table};
+use crate::relational::changes::Extent;
 use crate::relational::ranged::{Range, Spec, What, after};
 use crate::relational::{self, Follow};
-
-/// A session in which splits are read, its transaction begun.
-#[derive(Debug)]
-pub(super) struct Lane {
-    pub(super) session: Session,
-}
-
-/// Whose it is.
-#[derive(Debug)]
-pub(super) enum Session {
-    /// Our own, which hands rows out in their packets.
-    Wire(Box<wire::Connection>),
-    /// The library's, where the server wants to be signed in to in a way that only it knows.
-    Client(Conn),
-}
-
-impl Session {
-    async fn execute(&mut self, sql: &str) -> Result<()> {
-        match self {
-            Self::Wire(session) => session.execute(sql).await,
-            Self::Client(session) => session.query_drop(sql).await.map_err(error),
-        }
-    }
-
-    async fn is_alive(&mut self) -> bool {
-        match self {
-            Self::Wire(session) => session.ping().await.is_ok(),
-            Self::Client(session) => session.ping().await.is_ok(),
-        }
-    }
-}
-
-/// The sessions of all lanes.
-#[derive(Debug)]
-pub(super) struct Sessions {
-    options: Arc<MysqlSourceOptions>,
-    idle: Mutex<Vec<Lane>>,
-    /// Whether all were to be of one moment.
-    shared: Mutex<bool>,
-    /// Whether the server is known to need the library's client.
-    by_client: AtomicBool,
-}
-
-const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
-const LEVEL: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
-
-impl Sessions {
-    fn new(options: Arc<MysqlSourceOptions>) -> Self {
-        Self { options, idle: Mutex::default(), shared: Mutex::new(false), by_client: AtomicBool::new(false) }
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn open(&self) -> Result<Lane> {
-        let mut session = self.session().await?;
-        session.execute(LEVEL).await?;
-        session.execute(BEGIN).await?;
-        Ok(Lane { session })
-    }
-
-    async fn session(&self) -> Result<Session> {
-        let connect = &self.options.connect;
-        // Signing in and breaking off counts as a failure with some servers: it is tried once.
-        if !self.by_client.load(Ordering::Relaxed) {
-            match wire::Connection::connect(connect).await? {
-                Connected::Ready(session) => return Ok(Session::Wire(session)),
-                Connected::Unsupported(what) => {
-                    tracing::debug!(%what, "rows are read by mysql_async");
-                    self.by_client.store(true, Ordering::Relaxed);
-                }
-            }
-        }
-        Ok(Session::Client(connect.connect().await?))
-    }
-
-    /// Opens the sessions of `lanes`, all at one moment where that may be. Returns what to say of it.
-    async fn open_all(&self, lanes: usize) -> Result<Option<String>> {
-        if !self.idle().is_empty() {
-            return Ok(None);
-        }
-        if !self.options.shared_snapshot {
-            return Ok(Some(
-                "each lane is read at a moment of its own, not all at one (snapshot=none)".to_owned(),
-            ));
-        }
-        let mut holder = None;
-        let mut note = None;
-        if lanes > 1 {
-            let mut connection = self.options.connect.connect().await?;
-            // The lock waits for statements that run; for that long nobody else may have to wait for us.
-            connection.query_drop("SET SESSION lock_wait_timeout = 10").await.map_err(error)?;
-            match connection.query_drop("FLUSH TABLES WITH READ LOCK").await.map_err(error) {
-                Ok(()) => holder = Some(connection),
-                Err(why) if matches!(why.kind(), ErrorKind::Permission | ErrorKind::Conflict) => {
-                    note = Some(format!(
-                        "each lane is read at a moment of its own, not all at one: tables cannot be locked ({why}); one \
-                         lane (--jobs 1) reads all at one"
-                    ));
-                }
-                Err(other) => return Err(other.context("cannot lock the tables for a common snapshot")),
-            }
-        }
-        for _ in 0..lanes.max(1) {
-            let lane = self.open().await?;
-            self.idle().push(lane);
-        }
-        if let Some(mut holder) = holder {
-            holder.query_drop("UNLOCK TABLES").await.map_err(error)?;
-            good_bye(holder).await;
-        }
-        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = note.is_none();
-        Ok(note)
-    }
-
-    /// A session to read in.
-    async fn lane(&self) -> Result<Lane> {
-        while let Some(mut lane) = { self.idle().pop() } {
-            if lane.session.is_alive().await {
-                return Ok(lane);
-            }
-        }
-        if *self.shared.lock().unwrap_or_else(PoisonError::into_inner) {
-            tracing::warn!(
-                "a session of the common snapshot was lost: what it had to read is of a later moment"
-            );
-        }
-        self.open().await
-    }
-
-    /// Takes a session back that has read a split to its end.
-    pub(super) fn give_back(&self, lane: Lane) {
-        if self.options.shared_snapshot {
-            self.idle().push(lane);
-        }
-    }
-}
-
-/// Ends a session. The socket is closed in any case.
-async fn good_bye(session: Conn) {
-    drop(session.disconnect().await);
-}
 
 /// Tables and queries of a MySQL or MariaDB server.
 ///
@@ -192,6 +49,8 @@ pub struct MysqlSource {
     shapes: tokio::sync::Mutex<HashMap<Option<TableId>, Arc<Shape>>>,
     notes: Mutex<Vec<String>>,
     tables: Mutex<Vec<(TableId, Arc<Schema>)>>,
+    /// Where changes are followed, what of.
+    following: Mutex<Option<ChangesSpec>>,
 }
 
 impl MysqlSource {
@@ -204,6 +63,7 @@ impl MysqlSource {
             shapes: tokio::sync::Mutex::default(),
             notes: Mutex::default(),
             tables: Mutex::default(),
+            following: Mutex::default(),
         }
     }
 
@@ -287,7 +147,8 @@ impl MysqlSource {
 
     async fn table_splits(&self, connection: &mut Conn, lanes: usize, known: &[Spec]) -> Result<Vec<Split>> {
         let mut splits = Vec::new();
-        for found in asked(connection, &self.options, true).await? {
+        let all = asked(connection, &self.options, true).await?;
+        for found in &all {
             let id = TableId::with_schema(found.schema.as_str(), found.name.as_str());
             if known.iter().any(|spec| spec.asked.as_ref() == Some(&id)) {
                 continue;
@@ -295,7 +156,7 @@ impl MysqlSource {
             let table = look(connection, &id).await?;
             let shape = self.shape(connection, Some(&id)).await?;
             let (mut key, mut unique) = (table.key(), true);
-            let pieces = cut::count(&self.options, &found, lanes);
+            let pieces = cut::count(&self.options, found, lanes);
             let by = match &self.options.split_by {
                 Some(name) => {
                     let column = table.column(name).ok_or_else(|| {
@@ -328,12 +189,75 @@ impl MysqlSource {
                     vec![None]
                 }
             };
-            let name = TableId::new(found.name.as_str());
+            let name = named(&self.options, &all, found);
             self.tell(&name, &shape.schema);
             table.left_behind(&id).into_iter().for_each(|note| self.note(note));
             splits.extend(self.made(&name, Some(&id), key, unique, ranges, Some(found.bytes))?);
         }
         Ok(splits)
+    }
+
+    /// The splits of a copy and, behind it, that of the stream.
+    async fn change_splits(
+        &self,
+        changes: &ChangesOptions,
+        lanes: usize,
+        known: &[Split],
+    ) -> Result<Vec<Split>> {
+        let follow = |spec: &ChangesSpec| {
+            *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(spec.clone());
+        };
+        if !known.is_empty() {
+            let not_following = || {
+                Error::config("the job of this name has read tables, and followed no changes")
+                    .with_hint("use another --job, or --restart")
+            };
+            follow(&known.iter().find_map(ChangesSpec::of).ok_or_else(not_following)??);
+            return Ok(known.to_vec());
+        }
+        let take = async |tables: &[TableId], tells: bool| self.sessions.open_at(lanes, tables, tells).await;
+        let (spec, notes) = changes::begin(&self.options, changes, take).await?;
+        follow(&spec);
+        let mut splits = Vec::new();
+        if changes.extent != Extent::Realtime {
+            let mut planner = self.options.connect.connect().await?;
+            splits = self.table_splits(&mut planner, lanes, &[]).await?;
+            good_bye(planner).await;
+            for split in &splits {
+                let asked = Spec::of(split, "MySQL", &self.what())?.asked;
+                if let Some(asked) = asked.filter(|asked| !spec.has(asked)) {
+                    let text =
+                        format!("the table {asked} was made while the job began, and would not be followed");
+                    return Err(Error::new(ErrorKind::Conflict, text)
+                        .with_hint("run the job again: nothing was copied yet"));
+                }
+            }
+        }
+        notes.into_iter().for_each(|note| self.note(note));
+        splits.push(spec.into_split()?);
+        Ok(splits)
+    }
+
+    /// What the rows of a split are: where changes are followed, and its session is of a later moment than the stream's beginning,
+    /// the stream will bring again what has come since.
+    fn change_of(&self, spec: &Spec, first: bool) -> Result<Change> {
+        let following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((keyed, steady)) = following.as_ref().map(|all| all.table(spec.asked.as_ref())) else {
+            return Ok(Change::Rows);
+        };
+        if first && steady {
+            return Ok(Change::Rows);
+        }
+        if !keyed {
+            let name = spec.asked.as_ref().map(ToString::to_string).unwrap_or_default();
+            let text = format!(
+                "{name} has no key, and cannot be read as of the moment at which the stream begins: rows that have come since would be there twice"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
+                "where its copy was interrupted, empty the target and begin anew with --restart; otherwise give it a primary key, or leave it out with exclude=",
+            ));
+        }
+        Ok(Change::Upsert)
     }
 
     /// The splits of tables that are read by a cursor.
@@ -412,6 +336,20 @@ pub(super) async fn asked(
     Ok(found)
 }
 
+/// What the rows of a table are called.
+pub(super) fn named(options: &MysqlSourceOptions, all: &[CatalogTable], table: &CatalogTable) -> TableId {
+    let qualified = match options.qualified {
+        // Without changes they never were.
+        Qualified::Auto => options.changes.is_some() && all.iter().any(|other| other.schema != table.schema),
+        Qualified::Always => true,
+        Qualified::Never => false,
+    };
+    match qualified {
+        true => TableId::with_schema(table.schema.as_str(), table.name.as_str()),
+        false => TableId::new(table.name.as_str()),
+    }
+}
+
 /// A table as the catalog has it.
 pub(super) async fn look(connection: &mut Conn, id: &TableId) -> Result<Table> {
     let schema = id.schema().unwrap_or_default();
@@ -442,7 +380,33 @@ impl Source for MysqlSource {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn yields_changes(&self) -> bool {
+        self.options.changes.is_some()
+    }
+
+    async fn preview(&self, lanes: usize) -> Result<Vec<Split>> {
+        let Some(changes) = &self.options.changes else { return self.splits(lanes, &[]).await };
+        let (spec, notes) = changes::preview(&self.options, changes).await?;
+        let mut planner = self.options.connect.connect().await?;
+        // Their columns are told, too, where they are not copied.
+        let mut splits = self.table_splits(&mut planner, lanes, &[]).await?;
+        good_bye(planner).await;
+        if changes.extent == Extent::Realtime {
+            splits.clear();
+        }
+        splits.push(spec.into_split()?);
+        notes.into_iter().for_each(|note| self.note(note));
+        Ok(splits)
+    }
+
     async fn splits(&self, lanes: usize, known: &[Split]) -> Result<Vec<Split>> {
+        if let Some(changes) = &self.options.changes {
+            return self.change_splits(changes, lanes, known).await;
+        }
+        if known.iter().any(|split| ChangesSpec::of(split).is_some()) {
+            return Err(Error::config("the job of this name follows changes")
+                .with_hint("add changes=true, or use another --job, or --restart"));
+        }
         if self.options.cursor.column.is_some() {
             return self.cursor_splits(lanes, known).await;
         }
@@ -474,6 +438,11 @@ impl Source for MysqlSource {
                 at.cloned(),
             ));
         }
+        if let Some(spec) = ChangesSpec::of(split) {
+            // What was copied is there: nobody needs the snapshot any more.
+            self.sessions.end();
+            return Ok(MysqlReader::stream(spec?.open(&self.options, at)?));
+        }
         let spec = Spec::of(split, "MySQL", &self.what())?;
         let after = after(at)?;
         if spec.key.is_empty() && after.is_some() {
@@ -484,6 +453,7 @@ impl Source for MysqlSource {
         }
         let shape = self.shape_of(spec.asked.as_ref()).await?;
         let lane = self.sessions.lane().await?;
+        let change = self.change_of(&spec, lane.first)?;
         let (sql, key_at) = shape.statement(&spec, self.options.condition.as_deref(), after.as_deref())?;
         tracing::debug!(split = %split.id, %sql, "reading");
         let name = spec.asked.as_ref().map_or_else(|| "the query".to_owned(), TableId::to_string);
@@ -499,6 +469,7 @@ impl Source for MysqlSource {
             after,
             last: Vec::new(),
             zero_dates: self.options.zero_dates,
+            change,
             batch_rows: self.options.batch_rows,
             batch_bytes: self.options.batch_bytes,
         };

@@ -7,8 +7,9 @@ use kwsync_core::system::postgres::profile::Server;
 use kwsync_core::system::postgres::wire::ConnectConfig;
 use kwsync_core::{Error, JobId, Result, TableId};
 
-use super::changes::config::{ChangesOptions, Extent, Order, Wire};
-use crate::relational::{CursorOptions, Mode, Pattern, items, with_cursor};
+use super::changes::config::{ChangesOptions, Wire};
+use crate::relational::changes::{Operations, Order};
+use crate::relational::{CursorOptions, Pattern, items, with_cursor};
 
 /// The parameters.
 pub static PARAMS: &[Param] = with_cursor![
@@ -59,6 +60,10 @@ pub static PARAMS: &[Param] = with_cursor![
          where tables refer to each other or have several unique indexes",
     )
     .with_default("auto"),
+    Param::list(
+        "operations",
+        "with changes=true: which changes are carried: insert, update, delete, truncate; alter, columns that are added, always; default: all",
+    ),
     Param::choice("values", &["auto", "text"], "with changes=true: whether values come in binary form where the server can")
         .with_default("auto"),
     Param::choice(
@@ -197,25 +202,27 @@ impl PostgresSourceOptions {
         let changes = params.flag("changes");
         options.cursor = CursorOptions::from_params(params, !changes)?;
         if changes {
+            let operations = Operations::of(params)?;
+            if !operations.alter {
+                return Err(Error::config(
+                    "operations= leaves alter out, and columns that are added come with their rows here",
+                )
+                .with_hint("name alter, too; -T drop-columns leaves columns out"));
+            }
             options.changes = Some(ChangesOptions {
                 as_text: Default::default(),
-                extent: match options.cursor.mode {
-                    Mode::History => Extent::CaughtUp,
-                    Mode::Realtime => Extent::Realtime,
-                    Mode::All => Extent::All,
-                },
+                extent: options.cursor.mode.into(),
                 job: None,
                 slot: params.text("slot").map(str::to_owned),
                 publication: params.text("publication").map(str::to_owned),
                 keyless: params.choice("keyless") == Some("inserts"),
                 wire: if params.choice("values") == Some("text") { Wire::Text } else { Wire::Auto },
-                order: match params.choice("order") {
-                    Some("source") => Order::Source,
-                    Some("table") => Order::Table,
-                    _ => Order::Auto,
-                },
+                order: Order::of(params),
+                operations,
             });
-        } else if let Some(name) = ["slot", "publication"].iter().find(|name| params.text(name).is_some()) {
+        } else if let Some(name) =
+            ["slot", "publication", "operations"].iter().find(|name| params.is_given(name))
+        {
             return Err(Error::config(format!("`{name}` is of changes, which are not followed"))
                 .with_hint("add changes=true"));
         }

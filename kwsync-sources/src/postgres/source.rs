@@ -7,7 +7,7 @@ use kwsync_core::system::postgres::relations;
 use kwsync_core::system::postgres::wire::Connection;
 use kwsync_core::{Change, Error, ErrorKind, Input, Result, Schema, Source, Split, SplitPosition, TableId};
 
-use super::changes::config::{ChangesOptions, Extent};
+use super::changes::config::ChangesOptions;
 use super::changes::{self, ChangesSpec};
 use super::config::{PostgresSourceOptions, Qualified};
 use super::cursor::Cursor;
@@ -17,6 +17,7 @@ use super::relation::{Asked, Shape, asked, gone};
 use super::session::Sessions;
 use super::spec::{Order, Spec, Taken, What, after};
 use super::statement;
+use crate::relational::changes::Extent;
 use crate::relational::{self, Follow};
 
 /// Tables and queries of a PostgreSQL server.

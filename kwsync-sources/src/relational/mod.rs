@@ -1,6 +1,8 @@
 //! What the sources of databases share: how tables and columns are written down, and how ranges are cut.
 
 mod batches;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) mod changes;
 mod cursor;
 mod list;
 mod pattern;
@@ -9,7 +11,7 @@ pub(crate) mod ranged;
 mod ranges;
 
 pub(crate) use batches::Batches;
-#[cfg(any(feature = "influxdb", feature = "opentsdb", feature = "postgres"))]
+#[cfg(any(feature = "influxdb", feature = "mysql", feature = "opentsdb", feature = "postgres"))]
 pub(crate) use cursor::Mode;
 #[cfg(any(feature = "influxdb", feature = "opentsdb"))]
 pub(crate) use cursor::{Bound, Span};

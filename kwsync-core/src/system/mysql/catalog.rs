@@ -60,6 +60,12 @@ pub struct CatalogColumn {
     pub default: CatalogDefault,
     /// The values of an enum, in their order.
     pub values: Option<Vec<String>>,
+    /// The values of a set, in their order.
+    pub members: Option<Vec<String>>,
+    /// The character set of its text.
+    pub character_set: Option<String>,
+    /// The most bytes of a text.
+    pub octets: Option<u64>,
 }
 
 impl CatalogColumn {
@@ -133,7 +139,7 @@ pub async fn columns(connection: &mut Conn, schema: &str, table: &str) -> Result
          COLUMN_DEFAULT IS NOT NULL OR EXTRA LIKE '%auto_increment%', \
          EXTRA LIKE '%GENERATED%' AND EXTRA NOT LIKE '%DEFAULT_GENERATED%', \
          CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLUMN_COMMENT, \
-         COLUMN_DEFAULT, EXTRA, VERSION() LIKE '%MariaDB%' FROM information_schema.COLUMNS WHERE {place} ORDER BY ORDINAL_POSITION"
+         COLUMN_DEFAULT, EXTRA, VERSION() LIKE '%MariaDB%', CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH FROM information_schema.COLUMNS WHERE {place} ORDER BY ORDINAL_POSITION"
     );
     let rows: Vec<Row> = connection.query(sql).await.map_err(error)?;
     // MariaDB has no type of JSON: it checks text. MySQL's table of checks has no names of tables.
@@ -159,8 +165,10 @@ pub async fn columns(connection: &mut Conn, schema: &str, table: &str) -> Result
         let [nullable, has_default, generated] = [3, 4, 5].map(|at| number(at) == Some(1));
         let [length, precision, scale, digits] = [6, 7, 8, 9].map(&mut number);
         let quoted = number(13) == Some(1);
+        let octets = number(15);
         let mut text = |at: usize| row.take::<Option<String>, _>(at).flatten();
         let (comment, default, extra) = (text(10), text(11), text(12).unwrap_or_default());
+        let character_set = text(14);
         columns.push(CatalogColumn {
             declared: declared(&type_name, length),
             name,
@@ -176,6 +184,9 @@ pub async fn columns(connection: &mut Conn, schema: &str, table: &str) -> Result
             comment: comment.filter(|text| !text.is_empty()),
             default: CatalogDefault::new(default, &extra, quoted),
             values: defaults::values(&whole_type),
+            members: defaults::members(&whole_type),
+            character_set,
+            octets,
         });
     }
     Ok(columns)

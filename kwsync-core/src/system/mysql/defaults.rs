@@ -114,7 +114,16 @@ fn unquote(text: &str) -> Option<String> {
 
 /// The values of `enum('a','it''s')`; none of other types.
 pub fn values(column_type: &str) -> Option<Vec<String>> {
-    let head = column_type.get(..5).filter(|head| head.eq_ignore_ascii_case("enum("))?;
+    listed(column_type, "enum(")
+}
+
+/// The values of `set('a','it''s')`; none of other types.
+pub fn members(column_type: &str) -> Option<Vec<String>> {
+    listed(column_type, "set(")
+}
+
+fn listed(column_type: &str, kind: &str) -> Option<Vec<String>> {
+    let head = column_type.get(..kind.len()).filter(|head| head.eq_ignore_ascii_case(kind))?;
     let mut rest = column_type.strip_prefix(head)?.strip_suffix(')')?;
     let mut values = Vec::new();
     loop {
@@ -283,6 +292,7 @@ mod tests {
         assert_eq!(counted.parse(&DataType::Int32), Ok(Some(ColumnDefault::Identity)));
         assert_eq!(values("enum('a','it''s','')").unwrap(), ["a", "it's", ""]);
         assert_eq!((values("set('a')"), values("enum('a'")), (None, None));
+        assert_eq!(members("set('a','B c')").unwrap(), ["a", "B c"]);
     }
 
     #[test]

@@ -6,10 +6,12 @@ use std::str::FromStr;
 use kwsync_core::{Error, Result, SplitPosition};
 use serde::{Deserialize, Serialize};
 
+use crate::relational::changes::Place;
+
 /// A place in the write-ahead log, written as the server does: `16/B374D848`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub(super) struct Lsn(pub(super) u64);
+pub(in super::super) struct Lsn(pub(super) u64);
 
 impl fmt::Display for Lsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,14 +49,17 @@ impl TryFrom<String> for Lsn {
     }
 }
 
-impl Lsn {
-    /// The place that a position of the stream tells.
-    pub(super) fn of(position: &SplitPosition) -> Result<Self> {
+impl Place for Lsn {
+    fn position(&self) -> SplitPosition {
+        SplitPosition(self.to_string().into())
+    }
+
+    fn of(position: &SplitPosition) -> Result<Self> {
         position.0.as_str().unwrap_or_default().parse()
     }
 
-    pub(super) fn position(self) -> SplitPosition {
-        SplitPosition(self.to_string().into())
+    fn byte(&self) -> u64 {
+        self.0
     }
 }
 

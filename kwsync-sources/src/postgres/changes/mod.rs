@@ -18,7 +18,6 @@
 //! `protocol-logicalrep-message-formats.html`, version 1.
 
 pub(super) mod config;
-mod gather;
 mod lsn;
 mod pgoutput;
 mod precheck;
@@ -26,7 +25,6 @@ mod slot;
 mod stream;
 mod table;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use kwsync_core::system::postgres::ddl::quote;
@@ -35,9 +33,8 @@ use kwsync_core::system::postgres::relations::RelationKind;
 use kwsync_core::system::postgres::wire::{ConnectConfig, Connection};
 use kwsync_core::{Error, Input, Result, Split, SplitPosition, TableId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
-use self::config::{ChangesOptions, Extent, Order};
+use self::config::ChangesOptions;
 use self::lsn::Lsn;
 use self::slot::Names;
 use self::stream::Streaming;
@@ -45,6 +42,7 @@ use self::table::Followed;
 use super::config::PostgresSourceOptions;
 use super::relation::Asked;
 use crate::relational::Batches;
+use crate::relational::changes::{self as shared, Extent, Place, Related};
 
 /// The split of the stream.
 const SPLIT: &str = "changes";
@@ -59,31 +57,8 @@ pub(super) struct ChangesSpec {
     tables: Vec<Followed>,
 }
 
-/// What a reader tells its task.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    settled: Lsn,
-    close: bool,
-}
-
 /// Tells the task of a stream what has settled.
-#[derive(Debug)]
-pub(super) struct Telling(watch::Sender<Told>);
-
-impl Telling {
-    pub(super) fn settled(&self, position: &SplitPosition) -> Result<()> {
-        let settled = Lsn::of(position)?;
-        self.0.send_modify(|told| told.settled = told.settled.max(settled));
-        Ok(())
-    }
-
-    /// Has the task say good-bye to the server, and waits until it has.
-    pub(super) async fn close(&self) {
-        self.0.send_modify(|told| told.close = true);
-        // A server that does not answer notices by itself.
-        drop(tokio::time::timeout(std::time::Duration::from_secs(3), self.0.closed()).await);
-    }
-}
+pub(super) type Telling = crate::relational::changes::Telling<Lsn>;
 
 impl ChangesSpec {
     /// What a split says, if it is that of a stream.
@@ -122,12 +97,12 @@ impl ChangesSpec {
         at: Option<&SplitPosition>,
     ) -> Result<(Batches, Telling)> {
         let at = at.map(Lsn::of).transpose()?;
-        let (telling, told) = watch::channel(Told { settled: at.unwrap_or(self.start), close: false });
+        let (telling, told) = Telling::new(at.unwrap_or(self.start));
         let input =
             Arc::new(Input::new(format!("changes of {}", options.connect.database)).with_split(SPLIT));
         let streaming = Streaming { options: Arc::clone(options), spec: self, at, told, input };
         let batches = Batches::of(|sender| async move { streaming.run(&sender).await });
-        Ok((batches, Telling(telling)))
+        Ok((batches, telling))
     }
 }
 
@@ -161,35 +136,27 @@ async fn looked(
 
 /// The tables as the split of the stream remembers them; `named` says what the rows of each are called.
 fn followed(changes: &ChangesOptions, tables: &[Asked], named: impl Fn(&Asked) -> TableId) -> Vec<Followed> {
-    // Tables that refer to each other get one number.
-    let mut groups: Vec<usize> = (0..tables.len()).collect();
-    let places: HashMap<TableId, usize> =
-        tables.iter().enumerate().map(|(at, table)| (table.id(), at)).collect();
-    for (at, table) in tables.iter().enumerate() {
-        for other in table.keys.keys.iter().filter_map(|key| places.get(&key.table)) {
-            let (old, new) = (groups[at].max(groups[*other]), groups[at].min(groups[*other]));
-            groups.iter_mut().filter(|group| **group == old).for_each(|group| *group = new);
-        }
-    }
-    let own = |(at, table): (usize, &Asked)| {
-        let refers = table.keys.keys.iter().any(|key| key.table == table.id());
-        let alone = groups.iter().filter(|group| **group == groups[at]).count() == 1 && !refers;
-        let (group, folds) = match changes.order {
-            Order::Auto => (groups[at], alone && !table.has_other_unique()),
-            Order::Source => (0, false),
-            Order::Table => (at, true),
-        };
+    let all: Vec<Related<'_>> = tables
+        .iter()
+        .map(|table| Related {
+            id: table.id(),
+            refers_to: table.keys.keys.iter().map(|key| &key.table).collect(),
+            has_other_unique: table.has_other_unique(),
+        })
+        .collect();
+    let groups = shared::grouped(&all, changes.order);
+    let own = |(table, grouped): (&Asked, shared::Grouped)| {
         let stored = table.stored.iter().map(|relation| relation.oid);
         Followed {
             table: named(table),
             asked: table.id(),
             oids: std::iter::once(table.relation.oid).chain(stored).collect(),
             key: table.identity().to_vec(),
-            group,
-            folds,
+            group: grouped.group,
+            folds: grouped.folds,
         }
     };
-    tables.iter().enumerate().map(own).collect()
+    tables.iter().zip(groups).map(own).collect()
 }
 
 /// What following would do, for a look; refuses what would be refused.
@@ -215,11 +182,6 @@ pub(super) async fn preview(
 }
 
 fn order_notes(tables: &[Followed], asked: &[Asked]) -> Vec<String> {
-    let list = |which: &dyn Fn(&&Followed) -> bool| {
-        tables.iter().filter(which).map(|table| table.asked.to_string()).collect::<Vec<_>>().join(", ")
-    };
-    let (ordered, keyless) =
-        (list(&|table| !table.folds && !table.key.is_empty()), list(&|table| table.key.is_empty()));
     let mut notes = Vec::new();
     let partitioned = asked.iter().filter(|table| table.relation.kind == RelationKind::Partitioned);
     for table in partitioned {
@@ -228,17 +190,8 @@ fn order_notes(tables: &[Followed], asked: &[Asked]) -> Vec<String> {
             table.id()
         ));
     }
-    if !ordered.is_empty() {
-        notes.push(format!(
-            "changes are applied one after the other, which is slower, to tables that refer to others or have several unique indexes: {ordered} \
-             (order=table where the target checks neither)"
-        ));
-    }
-    if !keyless.is_empty() {
-        notes.push(format!(
-            "of tables without a key the inserts alone are followed, and not what is updated or deleted: {keyless}"
-        ));
-    }
+    let told = tables.iter().map(|table| (&table.asked, table.folds, !table.key.is_empty()));
+    notes.extend(shared::order_notes(told));
     notes
 }
 

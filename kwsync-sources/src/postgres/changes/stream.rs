@@ -1,44 +1,33 @@
 //! The stream of a slot: a task reads it, gathers changes, and answers the server in time, however slow the target is.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kwsync_core::system::postgres::ddl::{literal, quote};
 use kwsync_core::system::postgres::wire::{Connection, CopyBoth};
-use kwsync_core::{
-    Change, Error, ErrorKind, Input, Position, Result, Retry, Schema, SourceBatch, TableBatch, TableId,
-};
+use kwsync_core::{Change, Error, ErrorKind, Input, Result, Retry, Schema, SourceBatch, TableBatch, TableId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::super::config::PostgresSourceOptions;
 use super::super::relation::{Asked, Shape, look_up};
 use super::super::session::first;
-use super::config::{Extent, Wire};
-use super::gather::Gathered;
+use super::ChangesSpec;
+use super::config::Wire;
 use super::lsn::Lsn;
 use super::pgoutput::{Field, Message, Old, Relation};
 use super::slot;
-use super::table::{Followed, Known, Values};
-use super::{ChangesSpec, Told};
+use super::table::{Followed, Known};
+use crate::relational::changes::{Changing, Extent, Flow, Operations, Place, Told, Values};
 
-/// Rows and bytes that are put together at most; a transaction with more comes in parts, and is committed as one.
-const MOST_ROWS: usize = 65_536;
-const MOST_BYTES: usize = 8 << 20;
-/// Commits that may be under way: while one is, what comes is gathered for the next.
-const COMMITS: usize = 2;
 /// How often the server hears of us, unless it wants to more often.
 const STATUS: Duration = Duration::from_secs(10);
 /// How often it is asked whether there is more, by one who is to end.
 const ASK: Duration = Duration::from_millis(100);
 /// How often it is looked whether the tables are those that they were.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often the position is moved on where nothing of ours comes.
-const IDLE: Duration = Duration::from_secs(10);
-/// How often the server may ask to have it moved on sooner, as it does when it goes down.
-const HURRY: Duration = Duration::from_millis(500);
 /// Microseconds from 1970 to 2000.
 const EPOCH: i64 = 946_684_800_000_000;
 
@@ -47,7 +36,7 @@ pub(super) struct Streaming {
     pub(super) options: Arc<PostgresSourceOptions>,
     pub(super) spec: ChangesSpec,
     pub(super) at: Option<Lsn>,
-    pub(super) told: watch::Receiver<Told>,
+    pub(super) told: watch::Receiver<Told<Lsn>>,
     pub(super) input: Arc<Input>,
 }
 
@@ -57,33 +46,14 @@ struct Stream {
     /// For looking at the catalog.
     session: Connection,
     copy: CopyBoth,
-    told: watch::Receiver<Told>,
+    told: watch::Receiver<Told<Lsn>>,
     input: Arc<Input>,
     tables: Vec<Followed>,
     followed: HashMap<u32, Arc<Followed>>,
     /// The tables as the server has told them, and in which words.
     relations: HashMap<u32, (Vec<u8>, Option<Arc<Known>>)>,
-    gathered: Gathered,
-    /// Whether the stream is within a transaction.
-    within: bool,
-    /// Whether a part of it has been passed on.
-    torn: bool,
-    /// What lies behind the last transaction that was gathered.
-    last: Lsn,
-    /// Where each commit under way ends.
-    under_way: VecDeque<Lsn>,
-    settled: Lsn,
-    /// Up to where the server has nothing of ours, where that is further.
-    idle: Lsn,
-    moved: Instant,
-    /// Whether the server waits for us to move on.
-    hurry: bool,
-    /// The position that was passed on last.
-    sent: Lsn,
-    /// Where the job is to end.
-    until: Option<Lsn>,
-    reached: bool,
-    bytes: u64,
+    flow: Flow<Lsn, Known>,
+    operations: Operations,
     binary: bool,
 }
 
@@ -138,6 +108,7 @@ impl Streaming {
             Some(Extent::CaughtUp) => Some(ends),
             _ => None,
         };
+        let operations = options.changes.as_ref().map(|changes| changes.operations).unwrap_or_default();
         let timeout = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
         let timeout: u64 = first(&mut session, timeout).await?.parse().unwrap_or(0);
         let interval = if timeout == 0 { STATUS } else { STATUS.min(Duration::from_millis(timeout / 3)) };
@@ -152,19 +123,8 @@ impl Streaming {
             tables: spec.tables,
             followed,
             relations: HashMap::new(),
-            gathered: Gathered::default(),
-            within: false,
-            torn: false,
-            last: at,
-            under_way: VecDeque::new(),
-            settled: at,
-            idle: at,
-            moved: Instant::now(),
-            hurry: false,
-            sent: at,
-            until,
-            reached: false,
-            bytes: 0,
+            flow: Flow::new(at, until),
+            operations,
             binary,
         };
         stream.run(sender, interval).await
@@ -295,30 +255,23 @@ impl Stream {
         let mut looked = Instant::now();
         loop {
             // What is here already is gathered first: the more there is, the fewer commits.
-            self.look_for_the_end();
-            while !self.is_full() && !self.reached {
+            self.flow.look_for_the_end();
+            while !self.flow.is_full() && !self.flow.reached {
                 match self.copy.ready()? {
                     Some(message) => self.take(message).await?,
                     None => break,
                 }
-                self.look_for_the_end();
+                self.flow.look_for_the_end();
             }
-            let due = self.is_due();
-            if self.reached && !due && self.under_way.is_empty() {
-                // Nothing is read behind the place where the job is to end; so nothing can be waiting.
-                if self.within || self.torn || !self.gathered.is_empty() {
-                    return Err(Error::new(
-                        ErrorKind::Internal,
-                        "the stream of changes ends before all was passed on",
-                    ));
-                }
+            let due = self.flow.is_due();
+            if self.flow.is_over()? {
                 return self.end().await;
             }
             tokio::select! {
                 biased;
                 changed = self.told.changed() => {
-                    let told = *self.told.borrow_and_update();
-                    self.settle(told.settled);
+                    let told = self.told.borrow_and_update().clone();
+                    self.flow.settle(told.settled);
                     if told.close || changed.is_err() {
                         return self.end().await;
                     }
@@ -329,77 +282,25 @@ impl Stream {
                         still_the_same(&mut self.session, &self.tables).await?;
                         looked = Instant::now();
                     }
-                    self.report(self.until.is_some() && !self.reached).await?;
-                    next = Instant::now() + if self.until.is_some() && !self.reached { ASK } else { interval };
+                    self.report(self.flow.is_on_its_way()).await?;
+                    next = Instant::now() + if self.flow.is_on_its_way() { ASK } else { interval };
                 }
                 permit = sender.reserve(), if due => match permit {
-                    Ok(permit) => permit.send(Ok(self.batch()?)),
+                    Ok(permit) => permit.send(Ok(self.flow.batch(&self.input)?)),
                     Err(_) => return Ok(()),
                 },
-                message = self.copy.next(), if !self.is_full() && !self.reached => self.take(message?).await?,
+                message = self.copy.next(), if !self.flow.is_full() && !self.flow.reached => self.take(message?).await?,
             }
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.gathered.rows >= MOST_ROWS || self.gathered.bytes >= MOST_BYTES
-    }
-
-    /// Whether something is to be passed on: whole transactions, a part of one that is large, or a position.
-    fn is_due(&self) -> bool {
-        if self.within {
-            return self.is_full();
-        }
-        let wait = if self.hurry { HURRY } else { IDLE };
-        let moved = self.last.max(self.idle) > self.sent
-            && self.under_way.is_empty()
-            && (self.reached || self.moved.elapsed() >= wait);
-        let some = !self.gathered.is_empty() || self.torn || moved;
-        some && self.under_way.len() < COMMITS
-    }
-
-    /// Whether the place where the job is to end has been reached: nothing more is read then, however much comes.
-    fn look_for_the_end(&mut self) {
-        let here = self.last.max(self.idle);
-        if !self.within && self.until.is_some_and(|until| here >= until) {
-            self.reached = true;
-        }
-    }
-
-    /// What was gathered.
-    fn batch(&mut self) -> Result<SourceBatch> {
-        let part = self.within;
-        let at = Position { byte: self.last.0, ..Position::default() };
-        if !part && self.gathered.is_empty() && !self.torn {
-            self.last = self.last.max(self.idle);
-        }
-        let decoded = self.gathered.take(&self.input, at)?;
-        self.torn = part;
-        if !part {
-            self.under_way.push_back(self.last);
-            (self.sent, self.moved, self.hurry) = (self.last, Instant::now(), false);
-        }
-        Ok(SourceBatch {
-            bytes: std::mem::take(&mut self.bytes),
-            commit: !part,
-            unfinished: part,
-            ..SourceBatch::of(decoded, self.last.position())
-        })
-    }
-
-    fn settle(&mut self, settled: Lsn) {
-        self.settled = self.settled.max(settled);
-        while self.under_way.front().is_some_and(|end| *end <= self.settled) {
-            self.under_way.pop_front();
         }
     }
 
     /// Tells the server what has settled; `ask` wants an answer.
     async fn report(&mut self, ask: bool) -> Result<()> {
-        let received = self.last.max(self.settled);
+        let settled = self.flow.settled;
+        let received = self.flow.last.max(settled);
         let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros() as i64 - EPOCH;
         let mut message = vec![b'r'];
-        for number in [received.0, self.settled.0, self.settled.0] {
+        for number in [received.0, settled.0, settled.0] {
             message.extend_from_slice(&number.to_be_bytes());
         }
         message.extend_from_slice(&now.to_be_bytes());
@@ -429,7 +330,7 @@ impl Stream {
             // 'w', where it begins, where the log ends, the time.
             Some(b'w') => {
                 let data = message.get(25..).unwrap_or_default();
-                self.bytes += data.len() as u64;
+                self.flow.bytes += data.len() as u64;
                 self.change(data).await
             }
             // 'k', where the log has been read to, the time, whether an answer is wanted.
@@ -437,9 +338,9 @@ impl Stream {
                 let end =
                     message.get(1..9).and_then(|end| end.first_chunk::<8>()).copied().map(u64::from_be_bytes);
                 let wanted = message.get(17) == Some(&1);
-                if !self.within {
-                    self.idle = self.idle.max(Lsn(end.unwrap_or(0)));
-                    self.hurry |= wanted;
+                if !self.flow.within {
+                    self.flow.nothing_until(Lsn(end.unwrap_or(0)));
+                    self.flow.hurry |= wanted;
                 }
                 if wanted { self.report(false).await } else { Ok(()) }
             }
@@ -449,40 +350,37 @@ impl Stream {
 
     async fn change(&mut self, data: &[u8]) -> Result<()> {
         match Message::parse(data)? {
-            Message::Begin { .. } => self.within = true,
-            Message::Commit { end } => {
-                self.within = false;
-                self.last = self.last.max(end);
-            }
+            Message::Begin { .. } => self.flow.within = true,
+            Message::Commit { end } => self.flow.ends(end),
             Message::Relation(relation) => self.relation(data, &relation).await?,
-            Message::Insert { relation, new } => {
+            Message::Insert { relation, new } if self.operations.insert => {
                 if let Some(table) = self.table(relation)? {
                     let values = table.values(&new)?;
-                    self.gathered.insert(&table, values);
+                    self.flow.gathered.insert(&table, values);
                 }
             }
-            Message::Update { relation, old, new } => {
+            Message::Update { relation, old, new } if self.operations.update => {
                 if let Some(table) = self.table(relation)? {
                     self.update(&table, old, &new).await?;
                 }
             }
-            Message::Delete { relation, old } => {
+            Message::Delete { relation, old } if self.operations.delete => {
                 if let Some(table) = self.table(relation)? {
                     if table.key.is_empty() {
                         return Err(table.keyless(Change::Delete));
                     }
                     let values = table.values(&old.values)?;
-                    self.gathered.delete(&table, values);
+                    self.flow.gathered.delete(&table, values);
                 }
             }
-            Message::Truncate { relations } => {
+            Message::Truncate { relations } if self.operations.truncate => {
                 for relation in relations {
                     if let Some(table) = self.table(relation)? {
-                        self.gathered.truncate(&table);
+                        self.flow.gathered.truncate(&table);
                     }
                 }
             }
-            Message::Other => {}
+            _ => {}
         }
         Ok(())
     }
@@ -533,7 +431,7 @@ impl Stream {
             if table.lacks_key(&values) {
                 return Err(key_not_sent(table));
             }
-            self.gathered.update(table, values);
+            self.flow.gathered.update(table, values);
             return Ok(());
         };
         let before = table.values(&old.values)?;
@@ -544,18 +442,18 @@ impl Stream {
         }
         let key = table.key_of(&before);
         if key == table.key_of(&values) {
-            self.gathered.update(table, values);
+            self.flow.gathered.update(table, values);
             return Ok(());
         }
         // Another key is another row: the old one goes, and the new one has to be known wholly.
-        if let Some(state) = self.gathered.state(table, &key) {
+        if let Some(state) = self.flow.gathered.state(table, &key) {
             Known::fill(&mut values, state);
         }
         let found = values.missing.is_empty() || self.look_up(table, &mut values).await?;
         before.missing.clear();
-        self.gathered.delete(table, before);
+        self.flow.gathered.delete(table, before);
         if found {
-            self.gathered.insert(table, values);
+            self.flow.gathered.insert(table, values);
         }
         Ok(())
     }

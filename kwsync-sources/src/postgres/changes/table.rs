@@ -15,6 +15,7 @@ use kwsync_formats::pgcopy::{CopyColumn, CopyDecoder, TextValues};
 use serde::{Deserialize, Serialize};
 
 use super::pgoutput::{Field, Relation};
+use crate::relational::changes::{Changing, Values};
 
 /// What a table was when the job began, as the split of the stream remembers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +32,6 @@ pub(super) struct Followed {
     pub(super) group: usize,
     /// Whether changes of one row may be put together, and rows of the table change places.
     pub(super) folds: bool,
-}
-
-/// The values of one row: as a row of COPY BINARY, and the columns of it that are not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Values {
-    pub(super) record: Vec<u8>,
-    pub(super) missing: Vec<u16>,
 }
 
 /// A table with one set of columns.
@@ -189,36 +183,6 @@ impl Known {
         values
     }
 
-    /// The values of the key, as they tell rows apart.
-    pub(super) fn key_of(&self, values: &Values) -> Box<[u8]> {
-        let fields: Vec<&[u8]> = fields(&values.record).collect();
-        let mut key = Vec::new();
-        self.key.iter().filter_map(|at| fields.get(*at)).for_each(|field| key.extend_from_slice(field));
-        key.into_boxed_slice()
-    }
-
-    /// Puts what `older` knows in the place of what `values` lack.
-    pub(super) fn fill(values: &mut Values, older: &Values) {
-        if values.missing.is_empty() {
-            return;
-        }
-        let lacking = std::mem::take(&mut values.missing);
-        let (mut record, old): (Vec<u8>, Vec<&[u8]>) = (Vec::new(), fields(&older.record).collect());
-        record.extend_from_slice(values.record.get(..2).unwrap_or_default());
-        for (at, field) in fields(&values.record).enumerate() {
-            let number = at as u16;
-            if !lacking.contains(&number) {
-                record.extend_from_slice(field);
-            } else if older.missing.contains(&number) {
-                values.missing.push(number);
-                record.extend_from_slice(field);
-            } else {
-                record.extend_from_slice(old.get(at).copied().unwrap_or(field));
-            }
-        }
-        values.record = record;
-    }
-
     /// Fills in what `values` lack from the row as the source has it now; false where it has no row of this key.
     pub(super) async fn look_up(
         &self,
@@ -292,15 +256,50 @@ impl Known {
             _ => shown,
         })
     }
+}
 
-    /// Rows of one kind as batches, and what of them cannot be read. All lack the same columns.
-    pub(super) fn batches(
-        &self,
-        change: Change,
-        rows: &[Values],
-        input: &Arc<Input>,
-        at: Position,
-    ) -> Result<Decoded> {
+impl Changing for Known {
+    fn group(&self) -> usize {
+        self.followed.group
+    }
+
+    fn folds(&self) -> bool {
+        self.followed.folds
+    }
+
+    fn is_keyed(&self) -> bool {
+        !self.key.is_empty()
+    }
+
+    fn key_of(&self, values: &Values) -> Box<[u8]> {
+        let fields: Vec<&[u8]> = fields(&values.record).collect();
+        let mut key = Vec::new();
+        self.key.iter().filter_map(|at| fields.get(*at)).for_each(|field| key.extend_from_slice(field));
+        key.into_boxed_slice()
+    }
+
+    fn fill(values: &mut Values, older: &Values) {
+        if values.missing.is_empty() {
+            return;
+        }
+        let lacking = std::mem::take(&mut values.missing);
+        let (mut record, old): (Vec<u8>, Vec<&[u8]>) = (Vec::new(), fields(&older.record).collect());
+        record.extend_from_slice(values.record.get(..2).unwrap_or_default());
+        for (at, field) in fields(&values.record).enumerate() {
+            let number = at as u16;
+            if !lacking.contains(&number) {
+                record.extend_from_slice(field);
+            } else if older.missing.contains(&number) {
+                values.missing.push(number);
+                record.extend_from_slice(field);
+            } else {
+                record.extend_from_slice(old.get(at).copied().unwrap_or(field));
+            }
+        }
+        values.record = record;
+    }
+
+    fn batches(&self, change: Change, rows: &[Values], input: &Arc<Input>, at: Position) -> Result<Decoded> {
         let table = &self.followed.table;
         if change == Change::Truncate {
             let batch = TableBatch::empty(table.clone(), Arc::clone(&self.schema))?.with_change(change);

@@ -20,7 +20,7 @@ mod position;
 mod tests;
 mod value;
 
-#[cfg(any(feature = "influxdb", feature = "opentsdb", feature = "postgres"))]
+#[cfg(any(feature = "influxdb", feature = "mysql", feature = "opentsdb", feature = "postgres"))]
 pub(crate) use config::Mode;
 pub(crate) use config::{CursorOptions, with_cursor};
 #[cfg(any(feature = "influxdb", feature = "opentsdb"))]

@@ -104,7 +104,7 @@ impl Connection {
         self.until_done("a statement without rows").await
     }
 
-    async fn until_done(&mut self, what: &str) -> Result<()> {
+    pub(super) async fn until_done(&mut self, what: &str) -> Result<()> {
         let packet = self.receive().await?;
         match self.input.bytes(&packet).first() {
             Some(0x00) => {

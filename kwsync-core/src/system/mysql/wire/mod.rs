@@ -11,6 +11,7 @@
 //! task. A future that is dropped in the middle of an exchange leaves the connection [broken](Connection::is_broken);
 //! open another then.
 
+mod binlog;
 mod cell;
 mod connection;
 mod input;
@@ -19,6 +20,7 @@ mod startup;
 #[cfg(test)]
 mod tests;
 
+pub use binlog::{BinlogRequest, BinlogStream};
 pub use cell::{Cell, Malformed};
 pub use connection::{Connected, Connection};
 pub use rows::{Cells, Row, Rows};

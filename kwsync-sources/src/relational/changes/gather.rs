@@ -10,55 +10,62 @@ use std::sync::Arc;
 
 use kwsync_core::{Change, Decoded, Input, Position, Result};
 
-use super::table::{Known, Values};
+use super::{Changing, Values};
 
 /// Changes of some tables.
-#[derive(Debug, Default)]
-pub(super) struct Gathered {
-    groups: BTreeMap<usize, Vec<Run>>,
+#[derive(Debug)]
+pub(crate) struct Gathered<T> {
+    groups: BTreeMap<usize, Vec<Run<T>>>,
     pub(super) rows: usize,
     pub(super) bytes: usize,
 }
 
+impl<T> Default for Gathered<T> {
+    fn default() -> Self {
+        Self { groups: BTreeMap::new(), rows: 0, bytes: 0 }
+    }
+}
+
 /// Changes of one table with one set of columns.
 #[derive(Debug)]
-enum Run {
+enum Run<T> {
     /// Of each row the last state.
-    Folded { table: Arc<Known>, places: HashMap<Box<[u8]>, usize>, rows: Vec<(Change, Values)> },
+    Folded { table: Arc<T>, places: HashMap<Box<[u8]>, usize>, rows: Vec<(Change, Values)> },
     /// Of one kind, in order; no key twice.
-    Ordered { table: Arc<Known>, change: Change, keys: HashSet<Box<[u8]>>, rows: Vec<Values> },
+    Ordered { table: Arc<T>, change: Change, keys: HashSet<Box<[u8]>>, rows: Vec<Values> },
 }
 
 /// What a row takes beside its bytes, about.
 const ROW_BYTES: usize = 96;
 
-impl Gathered {
-    pub(super) fn is_empty(&self) -> bool {
+impl<T: Changing> Gathered<T> {
+    pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
     /// Takes an insert.
-    pub(super) fn insert(&mut self, table: &Arc<Known>, new: Values) {
-        match table.key.is_empty() {
-            true => self.ordered(table, Change::Rows, Box::default(), new),
-            false => self.put(table, Change::Upsert, new),
+    pub(crate) fn insert(&mut self, table: &Arc<T>, new: Values) {
+        match table.is_keyed() {
+            false => self.ordered(table, Change::Rows, Box::default(), new),
+            true => self.put(table, Change::Upsert, new),
         }
     }
 
     /// Takes an update of a row of the same key.
-    pub(super) fn update(&mut self, table: &Arc<Known>, new: Values) {
+    pub(crate) fn update(&mut self, table: &Arc<T>, new: Values) {
         let change = if new.missing.is_empty() { Change::Upsert } else { Change::Update };
         self.put(table, change, new);
     }
 
     /// Takes a delete, of which the key is known at least.
-    pub(super) fn delete(&mut self, table: &Arc<Known>, old: Values) {
+    pub(crate) fn delete(&mut self, table: &Arc<T>, old: Values) {
         self.put(table, Change::Delete, Values { missing: Vec::new(), ..old });
     }
 
     /// The last state of a row that waits to be written, if there is one.
-    pub(super) fn state(&self, table: &Arc<Known>, key: &[u8]) -> Option<&Values> {
-        match self.groups.get(&table.followed.group)?.last()? {
+    #[cfg(feature = "postgres")]
+    pub(crate) fn state(&self, table: &Arc<T>, key: &[u8]) -> Option<&Values> {
+        match self.groups.get(&table.group())?.last()? {
             Run::Folded { table: own, places, rows } if Arc::ptr_eq(own, table) => {
                 let (change, values) = rows.get(*places.get(key)?)?;
                 (*change != Change::Delete).then_some(values)
@@ -68,9 +75,9 @@ impl Gathered {
     }
 
     /// Takes the emptying of a table.
-    pub(super) fn truncate(&mut self, table: &Arc<Known>) {
-        let runs = self.groups.entry(table.followed.group).or_default();
-        if table.followed.folds {
+    pub(crate) fn truncate(&mut self, table: &Arc<T>) {
+        let runs = self.groups.entry(table.group()).or_default();
+        if table.folds() {
             // What was there before does not matter any more.
             runs.clear();
         }
@@ -82,13 +89,13 @@ impl Gathered {
         });
     }
 
-    fn put(&mut self, table: &Arc<Known>, change: Change, mut values: Values) {
+    fn put(&mut self, table: &Arc<T>, change: Change, mut values: Values) {
         let key = table.key_of(&values);
-        if !table.followed.folds {
+        if !table.folds() {
             return self.ordered(table, change, key, values);
         }
         let bytes = values.record.len() + key.len() + ROW_BYTES;
-        let runs = self.groups.entry(table.followed.group).or_default();
+        let runs = self.groups.entry(table.group()).or_default();
         if !matches!(runs.last(), Some(Run::Folded { table: own, .. }) if Arc::ptr_eq(own, table)) {
             runs.push(Run::Folded { table: Arc::clone(table), places: HashMap::new(), rows: Vec::new() });
         }
@@ -100,7 +107,7 @@ impl Gathered {
                     match *before {
                         // The row is not there: what is not known of it will never be.
                         Change::Delete => return,
-                        _ => Known::fill(&mut values, known),
+                        _ => T::fill(&mut values, known),
                     }
                     if values.missing.is_empty() {
                         change = Change::Upsert;
@@ -117,10 +124,10 @@ impl Gathered {
         self.bytes += bytes;
     }
 
-    fn ordered(&mut self, table: &Arc<Known>, change: Change, key: Box<[u8]>, values: Values) {
+    fn ordered(&mut self, table: &Arc<T>, change: Change, key: Box<[u8]>, values: Values) {
         self.rows += 1;
         self.bytes += values.record.len() + key.len() + ROW_BYTES;
-        let runs = self.groups.entry(table.followed.group).or_default();
+        let runs = self.groups.entry(table.group()).or_default();
         if let Some(Run::Ordered { table: own, change: kind, keys, rows }) = runs.last_mut()
             && Arc::ptr_eq(own, table)
             && *kind == change
@@ -137,7 +144,7 @@ impl Gathered {
     }
 
     /// All that was gathered, as batches in the order in which they are to be applied.
-    pub(super) fn take(&mut self, input: &Arc<Input>, at: Position) -> Result<Decoded> {
+    pub(crate) fn take(&mut self, input: &Arc<Input>, at: Position) -> Result<Decoded> {
         let gathered = std::mem::take(self);
         let mut made = Decoded::default();
         let mut add = |decoded: Decoded| {
