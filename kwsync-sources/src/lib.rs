@@ -67,8 +67,6 @@ mod relational;
     allow(dead_code, unused_imports, reason = "fields of several types are InfluxDB's")
 )]
 mod series;
-#[cfg(any(feature = "influxdb", feature = "mqtt", feature = "opentsdb"))]
-mod tls;
 
 use kwsync_core::config::Registry;
 
