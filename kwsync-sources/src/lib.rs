@@ -16,6 +16,7 @@
 //! | `opentsdb` | metrics of OpenTSDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
+//! | `tdengine` | supertables and tables of TDengine 3 | |
 //!
 //! [`register`] adds all of them to a registry.
 
@@ -43,13 +44,14 @@ pub mod odbc;
 pub mod opentsdb;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "tdengine")]
+pub mod tdengine;
 #[cfg(any(
-    feature = "influxdb",
     feature = "iotdb",
     feature = "mysql",
     feature = "odbc",
-    feature = "opentsdb",
-    feature = "postgres"
+    feature = "postgres",
+    feature = "series"
 ))]
 #[cfg_attr(
     not(any(feature = "mysql", feature = "odbc", feature = "postgres")),
@@ -61,7 +63,7 @@ pub mod postgres;
     )
 )]
 mod relational;
-#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+#[cfg(feature = "series")]
 #[cfg_attr(
     not(feature = "influxdb"),
     allow(dead_code, unused_imports, reason = "fields of several types are InfluxDB's")
@@ -96,6 +98,8 @@ pub fn register(registry: &mut Registry) {
     opentsdb::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
+    #[cfg(feature = "tdengine")]
+    tdengine::register(registry);
     #[cfg(not(any(
         feature = "file",
         feature = "influxdb",
@@ -106,7 +110,8 @@ pub fn register(registry: &mut Registry) {
         feature = "mysql",
         feature = "odbc",
         feature = "opentsdb",
-        feature = "postgres"
+        feature = "postgres",
+        feature = "tdengine"
     )))]
     let _ = registry;
 }

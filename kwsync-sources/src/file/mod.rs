@@ -41,11 +41,14 @@ use kwsync_core::{Decoding, Result};
 /// Adds the source `file` to `registry`.
 pub fn register(registry: &mut Registry) {
     let info = ConnectorInfo::source("file", "files, patterns, directories or standard input, plain or gzip")
-        .with_aliases(&["csv"])
+        .with_aliases(&["csv", "local"])
         .with_params(PARAMS)
         .with_formats(config::guess_format);
     registry.register_source(info, |request| -> Result<_> {
-        let path = request.dsn.path()?;
+        let mut path = request.dsn.path()?;
+        if request.dsn.driver() == "local" && std::path::Path::new(&path).is_dir() {
+            path = format!("{}/**/*.{}", path.trim_end_matches('/'), request.format.as_ref().map_or("*", |format| format.name));
+        }
         #[cfg(any(feature = "ipc", feature = "parquet"))]
         {
             let source = match request.format.as_ref().map(|format| format.name) {

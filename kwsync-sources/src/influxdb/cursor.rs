@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::config::{InfluxOptions, InfluxVersion};
 use super::layout::Layout;
-use super::sending::Sending;
+use crate::series::Sending;
 use super::server::Session;
 use crate::relational::{Clock, CursorOptions, CursorTable, Database, Kind, Page, Window};
 use crate::series::{SeriesDatabase, TOO_LARGE, Windows, bounds_of};

@@ -10,7 +10,7 @@ use super::answer::{Small, document};
 use super::config::InfluxVersion;
 use super::influxql::{self, quote};
 use super::layout::{Keys, Layout};
-use super::sending::Sending;
+use crate::series::Sending;
 use super::server::{Session, complaint, refused};
 use crate::series::{Answer, Ask, Columns, FieldType, Lines, encode};
 

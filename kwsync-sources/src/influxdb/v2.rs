@@ -11,7 +11,7 @@ use super::annotated::{Column, Records, Row, Tables};
 use super::config::InfluxVersion;
 use super::flux::{self, MARK};
 use super::layout::{Keys, Layout};
-use super::sending::Sending;
+use crate::series::Sending;
 use super::server::{Session, refused};
 use crate::series::{Answer, Ask, Cell, Columns, FieldType, Item, encode};
 

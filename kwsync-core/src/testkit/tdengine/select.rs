@@ -245,6 +245,14 @@ fn item(words: &mut Words) -> Done<Item> {
 fn conditions(words: &mut Words) -> Done<Vec<Condition>> {
     let mut conditions = Vec::new();
     loop {
+        if words.take("(") {
+            conditions.extend(self::conditions(words)?);
+            words.expect(")")?;
+            if words.take("and") {
+                continue;
+            }
+            return Ok(conditions);
+        }
         let name = words.name("column", 64)?;
         if words.take("in") {
             conditions.push(Condition::In(name, words.literals()?));
