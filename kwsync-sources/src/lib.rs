@@ -44,15 +44,7 @@ pub mod odbc;
 pub mod opentsdb;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(feature = "tdengine")]
-pub mod tdengine;
-#[cfg(any(
-    feature = "iotdb",
-    feature = "mysql",
-    feature = "odbc",
-    feature = "postgres",
-    feature = "series"
-))]
+#[cfg(any(feature = "iotdb", feature = "mysql", feature = "odbc", feature = "postgres", feature = "series"))]
 #[cfg_attr(
     not(any(feature = "mysql", feature = "odbc", feature = "postgres")),
     allow(
@@ -69,6 +61,8 @@ mod relational;
     allow(dead_code, unused_imports, reason = "fields of several types are InfluxDB's")
 )]
 mod series;
+#[cfg(feature = "tdengine")]
+pub mod tdengine;
 
 use kwsync_core::config::Registry;
 

@@ -36,6 +36,7 @@ mod serve;
 mod source_faults;
 mod spec;
 mod support;
+mod tdengine;
 mod transforms;
 mod watch;
 mod whole;

@@ -50,6 +50,8 @@ pub static PARAMS: &[Param] = &[
     Param::duration("timeout", Duration::from_secs(1), "how long the server may be silent").with_default("5m"),
     Param::int("connect_attempts", 1, 1_000_000, "how often a statement is sent again while the server cannot be reached or is busy")
         .with_default("8"),
+    Param::text("pre_sql", "statements to run before the first row, once for a job, with ; between them").with_aliases(&["preSql"]),
+    Param::text("post_sql", "statements to run when all rows are there").with_aliases(&["postSql"]),
     Param::flag("force-stmt", "statements of literals are sent in any case").ignored(),
     Param::text("libraryPath", "TDengine's own client library is not used").ignored(),
     Param::text("configDir", "TDengine's own client library is not used").ignored(),
@@ -97,6 +99,10 @@ pub struct TdengineOptions {
     pub interval: Duration,
     /// How often a statement is sent again.
     pub attempts: u32,
+    /// Statements to run before the first row, once for a job.
+    pub pre_sql: Vec<String>,
+    /// Statements to run when all rows are there.
+    pub post_sql: Vec<String>,
 }
 
 impl TdengineOptions {
@@ -116,6 +122,8 @@ impl TdengineOptions {
             statement_bytes: 800_000,
             interval: Duration::ZERO,
             attempts: 8,
+            pre_sql: Vec::new(),
+            post_sql: Vec::new(),
         }
     }
 
@@ -161,6 +169,47 @@ impl TdengineOptions {
         }
         options.interval = params.duration("interval").unwrap_or_default();
         options.attempts = number("connect_attempts").unwrap_or(options.attempts);
+        options.pre_sql = statements(params.text("pre_sql").unwrap_or_default());
+        options.post_sql = statements(params.text("post_sql").unwrap_or_default());
         Ok(options)
+    }
+}
+
+/// The statements between semicolons outside of quotes: the server takes one at a time.
+fn statements(text: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    let (mut quote, mut escaped) = (None, false);
+    for c in text.chars() {
+        match quote {
+            Some(_) if std::mem::take(&mut escaped) => {}
+            Some('\'' | '"') if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if matches!(c, '\'' | '"' | '`') => quote = Some(c),
+            None if c == ';' => {
+                found.push(String::new());
+                continue;
+            }
+            None => {}
+        }
+        if let Some(last) = found.last_mut() {
+            last.push(c);
+        }
+    }
+    let filled = found.iter().map(|statement| statement.trim()).filter(|statement| !statement.is_empty());
+    filled.map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::statements;
+
+    #[test]
+    fn statements_come_apart() {
+        assert_eq!(
+            statements("DROP TABLE `a;b`;\nx = 'it\\';s';; y = \"a;\" ;"),
+            ["DROP TABLE `a;b`", "x = 'it\\';s'", "y = \"a;\""]
+        );
+        assert!(statements(" ; ").is_empty());
     }
 }

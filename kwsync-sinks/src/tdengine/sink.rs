@@ -9,8 +9,8 @@ use kwsync_core::system::tdengine::{
     column_name, create_database, create_table, database_name, table_name,
 };
 use kwsync_core::{
-    Backoff, Capabilities, Cast, DataType, Delivery, Error, ErrorKind, Lane, Location, Plan, Result, Retry,
-    Schema, Sink, TableId, TimeUnit,
+    Backoff, Capabilities, Cast, DataType, Delivery, Error, ErrorKind, JobId, Lane, Location, Plan, Result,
+    Retry, Run, Schema, Sink, TableId, TimeUnit,
 };
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -57,6 +57,23 @@ impl Shared {
         Backoff::new(Duration::from_millis(200), Duration::from_secs(10), self.options.attempts)
     }
 
+    fn no_database(&self, session: &Session) -> Error {
+        let text = format!("there is no database {:?} at {}", self.options.connect.database, session.place());
+        Error::new(ErrorKind::NotFound, text)
+            .with_hint("create it, or let it be made by the parameter assert: taos://HOST:6041/DB?assert")
+    }
+
+    /// Runs statements of the operator's.
+    async fn run(&self, what: &str, statements: &[String]) -> Result<()> {
+        let mut control = self.control.lock().await;
+        let session = self.connected(&mut control)?;
+        for statement in statements {
+            let done = session.execute(statement.clone()).await;
+            done.map_err(|error| error.context(format!("{what}: {statement}")))?;
+        }
+        Ok(())
+    }
+
     /// How to make a table ready for rows of a schema.
     async fn look(&self, session: &mut Session, table: &TableId, schema: &Schema) -> Result<Ready> {
         let name = self.name(table);
@@ -85,12 +102,7 @@ impl Shared {
                 statements.push(create_database(database, unit)?);
                 unit
             }
-            (None, None) => {
-                let text = format!("there is no database {database:?} at {}", session.place());
-                return Err(Error::new(ErrorKind::NotFound, text).with_hint(
-                    "create it, or let it be made by the parameter assert: taos://HOST:6041/DB?assert",
-                ));
-            }
+            (None, None) => return Err(self.no_database(session)),
         };
         let found =
             if statements.is_empty() { session.describe(database, name).await.map_err(at)? } else { None };
@@ -381,6 +393,27 @@ impl Sink for TdengineSink {
 
     async fn prepare(&self, table: &TableId, schema: &Arc<Schema>) -> Result<()> {
         self.shared.prepare(table, schema).await.map(drop)
+    }
+
+    async fn start(&self, run: &Run) -> Result<()> {
+        let shared = &self.shared;
+        if run.fresh {
+            shared.run("pre_sql", &shared.options.pre_sql).await?;
+        }
+        if shared.options.assert.is_none() {
+            // Told at once, and not with the first row.
+            let mut control = shared.control.lock().await;
+            let session = shared.connected(&mut control)?;
+            session.features().await?;
+            if session.precision(&shared.options.connect.database).await?.is_none() {
+                return Err(shared.no_database(session));
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, _job: &JobId) -> Result<()> {
+        self.shared.run("post_sql", &self.shared.options.post_sql).await
     }
 
     async fn open(&self, _lane: &Lane) -> Result<TdengineWriter> {

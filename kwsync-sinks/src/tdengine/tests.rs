@@ -237,6 +237,18 @@ async fn one_bad_row_costs_no_other() {
     assert!(settled.is_err_and(|error| error.code() == Some("0x0219")));
 }
 
+/// A server that cannot read what is sent at all is no fault of the rows.
+#[tokio::test]
+async fn rows_that_nobody_can_read_end_the_job() {
+    let server = server();
+    let rows: Vec<_> = (0..1_000).map(|at| meter(at, at, "a")).collect();
+    let batch = TableBatch::from_rows("meters", meters(), &rows).unwrap();
+    server.state().poison = Some(("ok".to_owned(), 0x2600));
+    let error = write(&sink(&server, "power").unwrap(), &batch).await.unwrap_err();
+    assert!(error.message().contains("cannot read any of the rows"), "{error}");
+    assert!(server.state().inserts < 100);
+}
+
 #[tokio::test]
 async fn what_was_lost_is_sent_again() {
     let server = server();

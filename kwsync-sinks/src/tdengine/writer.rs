@@ -18,6 +18,8 @@ use super::tags::{Child, update};
 
 /// Subtables that are remembered to be there.
 const MOST_KNOWN: usize = 1 << 20;
+/// So many rows in a row that the server calls bad syntax, and none before that it has taken, are no fault of rows.
+const MOST_UNREAD: u32 = 32;
 
 /// Writes one lane's rows; each statement is settled when it is answered.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ pub struct TdengineWriter {
     /// Hashes of subtables that a statement has made or found, with their tags.
     known: HashSet<u64>,
     warned: bool,
+    /// Rows that the server could not read, before it has taken one.
+    unread: u32,
+    taken: bool,
 }
 
 /// Rows of one table or subtable.
@@ -245,7 +250,15 @@ impl Work<'_> {
 
 impl TdengineWriter {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, session: None, layouts: HashMap::new(), known: HashSet::new(), warned: false }
+        Self {
+            shared,
+            session: None,
+            layouts: HashMap::new(),
+            known: HashSet::new(),
+            warned: false,
+            unread: 0,
+            taken: false,
+        }
     }
 
     /// How rows of the batch's columns are written.
@@ -338,6 +351,7 @@ impl TdengineWriter {
             let bytes = statement.sql.len() as u64;
             let error = match self.send(statement.sql).await {
                 Ok(()) => {
+                    self.taken = true;
                     work.settled.bytes += bytes;
                     work.settled.coerced += changed;
                     work.settled.add(work.batch.table(), RowCounts { written: rows, ..RowCounts::default() });
@@ -365,6 +379,13 @@ impl TdengineWriter {
                     return Ok(Some((left, error)));
                 }
                 Some(RefusalClass::Row | RefusalClass::Length) if rows == 1 => {
+                    let syntax =
+                        Refusal::of(&error).is_some_and(|refusal| matches!(refusal.code, 0x0216 | 0x2600));
+                    self.unread += u32::from(syntax && !self.taken);
+                    if self.unread > MOST_UNREAD {
+                        let error = error.context("the server cannot read any of the rows");
+                        return Err(error.with_hint("its version may not know a type of the table: -T drop-columns: leaves columns out"));
+                    }
                     let Some(place) = work.order[start..end].iter_mut().find(|(at, _)| *at != REFUSED) else {
                         return Err(error);
                     };

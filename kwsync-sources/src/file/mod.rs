@@ -45,10 +45,7 @@ pub fn register(registry: &mut Registry) {
         .with_params(PARAMS)
         .with_formats(config::guess_format);
     registry.register_source(info, |request| -> Result<_> {
-        let mut path = request.dsn.path()?;
-        if request.dsn.driver() == "local" && std::path::Path::new(&path).is_dir() {
-            path = format!("{}/**/*.{}", path.trim_end_matches('/'), request.format.as_ref().map_or("*", |format| format.name));
-        }
+        let path = request.dsn.path()?;
         #[cfg(any(feature = "ipc", feature = "parquet"))]
         {
             let source = match request.format.as_ref().map(|format| format.name) {

@@ -125,7 +125,11 @@ impl RowStream {
         self.buffer.advance(self.given);
         self.given = 0;
         loop {
-            let skipped = self.buffer.iter().take_while(|byte| matches!(byte, b',' | b' ' | b'\n' | b'\r' | b'\t')).count();
+            let skipped = self
+                .buffer
+                .iter()
+                .take_while(|byte| matches!(byte, b',' | b' ' | b'\n' | b'\r' | b'\t'))
+                .count();
             self.buffer.advance(skipped);
             match self.buffer.first().copied() {
                 Some(b'[') => break,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BinaryViewBuilder, BooleanBuilder, Decimal128Builder, Float32Builder, Float64Builder, Int8Builder, Int16Builder,
-    Int32Builder, Int64Builder, StringViewBuilder, UInt8Builder, UInt16Builder, UInt32Builder, UInt64Builder,
+    BinaryViewBuilder, BooleanBuilder, Decimal128Builder, Float32Builder, Float64Builder, Int8Builder,
+    Int16Builder, Int32Builder, Int64Builder, StringViewBuilder, UInt8Builder, UInt16Builder, UInt32Builder,
+    UInt64Builder,
 };
 use arrow_array::{ArrayRef, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray};
 use bytes::Bytes;
@@ -149,7 +150,11 @@ impl Columns {
                     Parsed::Null
                 }
                 Err(Misfit::Answer) => {
-                    return Err(wrong(&format!("column {:?} is {}, and {value:?} came", about.name(), about.data_type())));
+                    return Err(wrong(&format!(
+                        "column {:?} is {}, and {value:?} came",
+                        about.name(),
+                        about.data_type()
+                    )));
                 }
             };
             if at == self.time_at
@@ -179,23 +184,31 @@ impl Columns {
 
     fn refuse(&mut self, time: i128, code: &'static str, reason: String, raw: Bytes) -> Result<()> {
         let of = self.batch(Vec::new(), &[self.record], self.empty())?;
-        let reject = Reject { format: "tdengine".to_owned(), raw, ..of.reject(0, Stage::Decode, code, reason) };
+        let reject =
+            Reject { format: "tdengine".to_owned(), raw, ..of.reject(0, Stage::Decode, code, reason) };
         self.refused.push((time, reject));
         Ok(())
     }
 
     /// One row of nulls: what a reject is made of.
     fn empty(&self) -> Option<Vec<ArrayRef>> {
-        let null = |column: &kwsync_core::Column| arrow_array::new_null_array(&column.data_type().to_arrow(), 1);
+        let null =
+            |column: &kwsync_core::Column| arrow_array::new_null_array(&column.data_type().to_arrow(), 1);
         Some(self.schema.columns().iter().map(null).collect())
     }
 
-    fn batch(&self, arrays: Vec<ArrayRef>, records: &[u64], nulls: Option<Vec<ArrayRef>>) -> Result<TableBatch> {
+    fn batch(
+        &self,
+        arrays: Vec<ArrayRef>,
+        records: &[u64],
+        nulls: Option<Vec<ArrayRef>>,
+    ) -> Result<TableBatch> {
         let base = Position { record: 1, ..Position::default() };
         let segment = Segment { input: Arc::clone(&self.input), bytes: None, base };
-        let refs = records
-            .iter()
-            .map(|record| RecordRef { record: u32::try_from(record - 1).unwrap_or(u32::MAX), ..RecordRef::default() });
+        let refs = records.iter().map(|record| RecordRef {
+            record: u32::try_from(record - 1).unwrap_or(u32::MAX),
+            ..RecordRef::default()
+        });
         let origin = Origin::new([segment], refs.collect());
         match nulls {
             None => TableBatch::from_columns(self.table.clone(), Arc::clone(&self.schema), arrays, origin),
@@ -219,7 +232,8 @@ impl Columns {
         self.bytes = 0;
         let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect::<Result<_>>()?;
         let batch = self.batch(arrays, &records, None)?;
-        let counts = DecodeCounts { records: (times.len() + refused.len()) as u64, ..DecodeCounts::default() };
+        let counts =
+            DecodeCounts { records: (times.len() + refused.len()) as u64, ..DecodeCounts::default() };
         let of = batch.slice(0, 0);
         let mut page = Page { batches: vec![(batch, times)], rejects: Vec::new(), counts, bytes };
         page.refuse(&of, refused);
@@ -245,7 +259,10 @@ fn parse<'a>(column: &Column, value: Cell<'a>) -> std::result::Result<Parsed<'a>
             }
             Parsed::Int(value)
         }
-        (Column::UInt8(_) | Column::UInt16(_) | Column::UInt32(_) | Column::UInt64(_), Cell::Number(number)) => {
+        (
+            Column::UInt8(_) | Column::UInt16(_) | Column::UInt32(_) | Column::UInt64(_),
+            Cell::Number(number),
+        ) => {
             let value: u64 = digits(number)?.parse().map_err(|_| Misfit::Answer)?;
             let fits = match column {
                 Column::UInt8(_) => u8::try_from(value).is_ok(),
@@ -329,7 +346,9 @@ impl Column {
             };
         }
         match self {
-            Self::Bool(builder) => builder.append_option(if let Parsed::Bool(value) = value { Some(value) } else { None }),
+            Self::Bool(builder) => {
+                builder.append_option(if let Parsed::Bool(value) = value { Some(value) } else { None })
+            }
             Self::Int8(builder) => append!(builder, value),
             Self::Int16(builder) => append!(builder, value),
             Self::Int32(builder) => append!(builder, value),
@@ -344,12 +363,22 @@ impl Column {
             Self::Float64(builder) => {
                 builder.append_option(if let Parsed::Float64(value) = value { Some(value) } else { None });
             }
-            Self::Time(values, _) => values.push(if let Parsed::Int(value) = value { Some(value) } else { None }),
+            Self::Time(values, _) => {
+                values.push(if let Parsed::Int(value) = value { Some(value) } else { None })
+            }
             Self::Text(builder) => {
-                builder.append_option(if let Parsed::Text(text) = &value { Some(text.as_ref()) } else { None });
+                builder.append_option(if let Parsed::Text(text) = &value {
+                    Some(text.as_ref())
+                } else {
+                    None
+                });
             }
             Self::Bytes(builder) => {
-                builder.append_option(if let Parsed::Bytes(bytes) = &value { Some(bytes.as_slice()) } else { None });
+                builder.append_option(if let Parsed::Bytes(bytes) = &value {
+                    Some(bytes.as_slice())
+                } else {
+                    None
+                });
             }
             Self::Decimal(builder, ..) => {
                 builder.append_option(if let Parsed::Decimal(value) = value { Some(value) } else { None });
@@ -375,15 +404,21 @@ impl Column {
             Self::Time(values, unit) => {
                 let values = std::mem::take(values);
                 match unit {
-                    TimeUnit::Nanosecond => Arc::new(TimestampNanosecondArray::from(values).with_timezone("UTC")),
-                    TimeUnit::Microsecond => Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC")),
+                    TimeUnit::Nanosecond => {
+                        Arc::new(TimestampNanosecondArray::from(values).with_timezone("UTC"))
+                    }
+                    TimeUnit::Microsecond => {
+                        Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC"))
+                    }
                     _ => Arc::new(TimestampMillisecondArray::from(values).with_timezone("UTC")),
                 }
             }
             Self::Decimal(builder, precision, scale) => {
-                let array = builder.finish().with_precision_and_scale(*precision, *scale).map_err(|error| {
-                    Error::new(ErrorKind::Protocol, "a DECIMAL has more digits than its type").with_source(error)
-                })?;
+                let array =
+                    builder.finish().with_precision_and_scale(*precision, *scale).map_err(|error| {
+                        Error::new(ErrorKind::Protocol, "a DECIMAL has more digits than its type")
+                            .with_source(error)
+                    })?;
                 Arc::new(array)
             }
         })

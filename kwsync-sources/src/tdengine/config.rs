@@ -72,8 +72,13 @@ impl TdengineOptions {
     pub fn from_dsn(dsn: &Dsn, params: &Params) -> Result<Self> {
         let connect = ConnectConfig::from_params(dsn, params)?;
         if params.is_given("query") {
-            return Err(Error::new(ErrorKind::Unsupported, "queries of one's own are not read from TDengine")
-                .with_hint("name the table with tables=, and say with columns= and where= what is wanted of it"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "queries of one's own are not read from TDengine",
+            )
+            .with_hint(
+                "name the table with tables=, and say with columns= and where= what is wanted of it",
+            ));
         }
         let list = |name: &str| -> Vec<String> {
             let text = params.text(name).unwrap_or_default();
@@ -83,8 +88,12 @@ impl TdengineOptions {
         let (stables, mut tables) = (list("stables"), list("tables"));
         if let Some(table) = &connect.table {
             if !stables.is_empty() || !tables.is_empty() {
-                return Err(Error::config(format!("the address names {table:?}, and stables= or tables= others"))
-                    .with_hint("write the database alone before them: taos+http://HOST:6041/DATABASE?tables=..."));
+                return Err(Error::config(format!(
+                    "the address names {table:?}, and stables= or tables= others"
+                ))
+                .with_hint(
+                    "write the database alone before them: taos+http://HOST:6041/DATABASE?tables=...",
+                ));
             }
             tables.push(table.clone());
         }
@@ -93,9 +102,8 @@ impl TdengineOptions {
             Some(text) => items("columns", text)?,
         };
         let text = |name: &str| params.text(name).map(str::trim).filter(|text| !text.is_empty());
-        let at = |name: &str| -> Result<Option<i128>> {
-            text(name).map(|text| moment(name, text)).transpose()
-        };
+        let at =
+            |name: &str| -> Result<Option<i128>> { text(name).map(|text| moment(name, text)).transpose() };
         let (begin, end) = (at("begin")?, at("end")?);
         if let (Some(begin), Some(end)) = (begin, end)
             && end <= begin
@@ -106,7 +114,8 @@ impl TdengineOptions {
         let span = |name: &str| text(name).map(|text| Span::parse(name, text)).transpose();
         let batch_rows =
             params.int("batch_rows").and_then(|rows| usize::try_from(rows).ok()).unwrap_or(65_536);
-        let bytes = params.size("batch_size").and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(16 << 20);
+        let bytes =
+            params.size("batch_size").and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(16 << 20);
         let time = |name: &str, default: u64| params.duration(name).unwrap_or(Duration::from_secs(default));
         let cursor = CursorOptions {
             column: Some("time".to_owned()),
@@ -150,10 +159,13 @@ mod tests {
 
     #[test]
     fn addresses_of_the_manual() {
-        let made = options("taos+ws://u:p@td1:6041/db1?stables=stable1,stable2&mode=all&excursion=2s&interval=5s").unwrap();
+        let made =
+            options("taos+ws://u:p@td1:6041/db1?stables=stable1,stable2&mode=all&excursion=2s&interval=5s")
+                .unwrap();
         assert_eq!((made.stables.len(), made.cursor.mode.follows()), (2, true));
         assert_eq!(made.cursor.query_interval, Duration::from_secs(5));
-        let made = options("taos://h/db.meters?begin=2024-01-01&end=2024-02-01&columns=ts, 9001 as id").unwrap();
+        let made =
+            options("taos://h/db.meters?begin=2024-01-01&end=2024-02-01&columns=ts, 9001 as id").unwrap();
         assert_eq!((made.tables.as_slice(), made.columns.len()), (&["meters".to_owned()][..], 2));
         let made = options("taos://h/db?tables=meters.d0\nd1\n\n&mode=realtime&restro=10m").unwrap();
         assert_eq!(made.tables, ["meters.d0", "d1"]);

@@ -66,7 +66,8 @@ impl Cursor {
         range: (i128, i128),
         function: &str,
     ) -> Result<Option<i128>> {
-        let rows = session.rows(&self.sql(table, &format!("{function}({})", table.time), range, false)).await?;
+        let rows =
+            session.rows(&self.sql(table, &format!("{function}({})", table.time), range, false)).await?;
         Ok(rows.rows.first().and_then(|row| nanoseconds(Rows::text(row, 0))))
     }
 
@@ -109,8 +110,15 @@ impl SeriesDatabase for Cursor {
         let options = &self.options;
         let connect = &options.connect;
         let (begin, end) = (&options.cursor.begin, &options.cursor.end);
-        serde_json::to_value((&connect.database, begin, end, &options.tables, &options.columns, &options.filter))
-            .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a cursor down").with_source(error))
+        serde_json::to_value((
+            &connect.database,
+            begin,
+            end,
+            &options.tables,
+            &options.columns,
+            &options.filter,
+        ))
+        .map_err(|error| Error::new(ErrorKind::Internal, "cannot write a cursor down").with_source(error))
     }
 
     fn cursor(&self) -> &CursorOptions {
@@ -151,7 +159,8 @@ impl Database for Cursor {
                 continue;
             }
             let made = table(session, &self.options, &name, children.as_deref(), unit).await;
-            tables.extend(made.map_err(|error| error.context(format!("cannot read {name:?}")))?.map(Arc::new));
+            tables
+                .extend(made.map_err(|error| error.context(format!("cannot read {name:?}")))?.map(Arc::new));
         }
         Ok(tables)
     }
@@ -180,7 +189,9 @@ impl Database for Cursor {
         let name = table.info.asked.name();
         let context = |error: Error| match Refusal::of(&error).map(Refusal::class) {
             // Dropped, or altered, since it was looked at.
-            Some(RefusalClass::NoTable | RefusalClass::NoColumn) => error.context(format!("{name:?} has changed")),
+            Some(RefusalClass::NoTable | RefusalClass::NoColumn) => {
+                error.context(format!("{name:?} has changed"))
+            }
             _ => error.context(format!("cannot read {name:?}")),
         };
         let (mut at, stop) = bounds_of(window);
@@ -211,7 +222,12 @@ impl Database for Cursor {
             // Rows were deleted since they were counted; or taosAdapter has ended the answer early, which it does without a word.
             let before = at;
             at = sending.resume().unwrap_or(at);
-            tracing::warn!(table = name, count, came, "an answer had fewer rows than there are: reading on from its last time");
+            tracing::warn!(
+                table = name,
+                count,
+                came,
+                "an answer had fewer rows than there are: reading on from its last time"
+            );
             jump = false;
             if at > before {
                 patience = PATIENCE;

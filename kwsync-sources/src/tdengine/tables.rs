@@ -73,11 +73,15 @@ pub(super) async fn asked(session: &mut Session, options: &TdengineOptions, stri
         Some((home, own)) if supers.iter().any(|known| known == home) => own.to_owned(),
         _ => name.clone(),
     };
-    let (whole, tables): (Vec<&String>, Vec<&String>) = options.tables.iter().partition(|name| supers.contains(name));
+    let (whole, tables): (Vec<&String>, Vec<&String>) =
+        options.tables.iter().partition(|name| supers.contains(name));
     asked.extend(whole.into_iter().map(|name| (name.clone(), None)));
     let names: Vec<String> = tables.iter().map(|name| alone(name)).collect();
-    let homes: BTreeMap<String, Option<String>> =
-        if names.is_empty() { BTreeMap::new() } else { session.homes(database, &names).await?.into_iter().collect() };
+    let homes: BTreeMap<String, Option<String>> = if names.is_empty() {
+        BTreeMap::new()
+    } else {
+        session.homes(database, &names).await?.into_iter().collect()
+    };
     for (written, name) in tables.iter().zip(names) {
         let named_home = written.strip_suffix(&format!(".{name}"));
         match homes.get(&name) {
@@ -93,7 +97,8 @@ pub(super) async fn asked(session: &mut Session, options: &TdengineOptions, stri
                 Some(_) => {}
             },
             None if strict => {
-                let others: Vec<String> = supers.iter().cloned().chain(session.plain_tables(database).await?).collect();
+                let others: Vec<String> =
+                    supers.iter().cloned().chain(session.plain_tables(database).await?).collect();
                 return Err(missing(written, &others));
             }
             None => {}
@@ -127,7 +132,8 @@ pub(super) async fn table(
         false => chosen(session, options, &found, &full, unit).await?,
     };
     let Some(time_at) = selected.iter().position(|selected| selected.is_time) else {
-        let text = format!("columns= leaves out {time_name:?}, the time of {name}, by which rows are read in order");
+        let text =
+            format!("columns= leaves out {time_name:?}, the time of {name}, by which rows are read in order");
         return Err(Error::config(text).with_hint("add it; behind, -T drop-columns: leaves it out"));
     };
     let mut filter = String::new();
@@ -170,14 +176,16 @@ fn all(found: &CatalogTable, unit: TimeUnit) -> Result<Vec<Selected>> {
     for (at, column) in found.columns.iter().enumerate() {
         let Some(data_type) = column.column_type.and_then(|known| known.data_type(unit)) else {
             let place = Location::new().with_table(&*found.name).with_column(&*column.name);
-            let text = format!("values of {}, the type of {:?}, cannot be read", column.type_name, column.name);
+            let text =
+                format!("values of {}, the type of {:?}, cannot be read", column.type_name, column.name);
             return Err(Error::new(ErrorKind::Unsupported, text)
                 .with_location(place)
                 .with_hint("leave the column out: columns=NAME,NAME lists the others"));
         };
         let mut made = Column::new(column.name.as_str(), data_type);
         if at == 0 {
-            made = made.with_role(Role::Timestamp).with_nullable(false).with_key(1 + u16::from(is_super), parts);
+            made =
+                made.with_role(Role::Timestamp).with_nullable(false).with_key(1 + u16::from(is_super), parts);
         } else if column.key {
             made = made.with_nullable(false).with_key(parts, parts);
         } else if column.tag {
@@ -219,7 +227,11 @@ async fn chosen(
     }
     let told = session.rows(&format!("SELECT {} FROM {full} LIMIT 1", items.join(","))).await?;
     if told.columns.len() != items.len() {
-        let text = format!("columns= has {} expressions, and the server gives {} columns", items.len(), told.columns.len());
+        let text = format!(
+            "columns= has {} expressions, and the server gives {} columns",
+            items.len(),
+            told.columns.len()
+        );
         return Err(Error::config(text).with_hint("leave columns= out to read all of them"));
     }
     let mut selected = Vec::new();

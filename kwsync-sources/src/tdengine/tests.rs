@@ -20,7 +20,8 @@ fn server(each: usize) -> TdengineServer {
     server.run("CREATE DATABASE `power` PRECISION 'ms'");
     server.run("CREATE STABLE `power`.`meters` (`ts` TIMESTAMP, `voltage` INT) TAGS (`location` VARCHAR(20), `groupid` INT)");
     for meter in 0..4 {
-        let rows: Vec<_> = (0..each).map(|at| format!("({},{at})", 1_700_000_000_000 + at as i64 * 1_000)).collect();
+        let rows: Vec<_> =
+            (0..each).map(|at| format!("({},{at})", 1_700_000_000_000 + at as i64 * 1_000)).collect();
         server.run(&format!(
             "INSERT INTO `power`.`d{meter}` USING `power`.`meters` (`location`,`groupid`) TAGS ('a{meter}',{meter}) (`ts`,`voltage`) VALUES {}",
             rows.join("")
@@ -32,7 +33,9 @@ fn server(each: usize) -> TdengineServer {
 }
 
 async fn all(server: &TdengineServer, rest: &str) -> Vec<TableBatch> {
-    read_all(&source(server, rest).unwrap(), 1).await.unwrap_or_else(|error| panic!("{rest}: {}", error.report()))
+    read_all(&source(server, rest).unwrap(), 1)
+        .await
+        .unwrap_or_else(|error| panic!("{rest}: {}", error.report()))
 }
 
 fn of(batches: &[TableBatch], table: &str) -> Vec<Json> {
@@ -85,7 +88,11 @@ async fn what_is_asked_for_and_no_more() {
         let batches = all(&server, rest).await;
         assert_eq!((of(&batches, "meters").len(), of(&batches, "log").len()), wanted, "{rest}");
     }
-    let batches = all(&server, "power.meters?columns=ts,VOLTAGE,9001 as id,'x' as host,tbname,groupid&end=2023-11-14T22:13:21Z").await;
+    let batches = all(
+        &server,
+        "power.meters?columns=ts,VOLTAGE,9001 as id,'x' as host,tbname,groupid&end=2023-11-14T22:13:21Z",
+    )
+    .await;
     assert_eq!(
         of(&batches, "meters")[1],
         json!({"ts": "2023-11-14T22:13:20.000Z", "voltage": 0, "id": 9001, "host": "x", "tbname": "d1", "groupid": 1})
@@ -121,9 +128,13 @@ async fn every_type_comes_as_it_is() {
     ));
     let batches = all(&server, "all").await;
     let found = of(&batches, "t");
-    assert!(found[0].as_object().unwrap().iter().all(|(name, value)| {
-        ["ts", "tbname", "j"].contains(&name.as_str()) || value.is_null()
-    }));
+    assert!(
+        found[0]
+            .as_object()
+            .unwrap()
+            .iter()
+            .all(|(name, value)| { ["ts", "tbname", "j"].contains(&name.as_str()) || value.is_null() })
+    );
     let row = &found[1];
     for (name, wanted) in [
         ("ts", json!("2023-11-14T22:13:20.000000001Z")),
@@ -144,9 +155,15 @@ async fn every_type_comes_as_it_is() {
     ] {
         assert_eq!(row[name], wanted, "{name}");
     }
-    let values: Vec<_> = ["f32", "x", "d", "j"].iter().map(|name| batches.last().unwrap().row(0).get(name).unwrap().to_string()).collect();
+    let values: Vec<_> = ["f32", "x", "d", "j"]
+        .iter()
+        .map(|name| batches.last().unwrap().row(0).get(name).unwrap().to_string())
+        .collect();
     assert_eq!(values, ["0.1", "\\x0001ff", "123456789012345678901234567890.500", "{\"k\":[1,\"]\"]}"]);
-    let types: Vec<_> = ["ts", "s", "n", "x", "d", "j"].iter().map(|name| batches[0].schema().column(name).unwrap().data_type().clone()).collect();
+    let types: Vec<_> = ["ts", "s", "n", "x", "d", "j"]
+        .iter()
+        .map(|name| batches[0].schema().column(name).unwrap().data_type().clone())
+        .collect();
     assert_eq!(
         types,
         [
@@ -168,12 +185,17 @@ async fn every_type_comes_as_it_is() {
 async fn rows_are_there_once_however_they_are_cut() {
     let server = server(1_000);
     // Batches end between times, and lanes have pieces of their own.
-    for (rest, lanes) in [("power.meters?batch_rows=7", 1), ("power.meters?window=1s&batch_rows=100", 1), ("power.meters?window=10s", 3)] {
+    for (rest, lanes) in [
+        ("power.meters?batch_rows=7", 1),
+        ("power.meters?window=1s&batch_rows=100", 1),
+        ("power.meters?window=10s", 3),
+    ] {
         let source = source(&server, rest).unwrap();
         let splits = source.splits(lanes, &[]).await.unwrap();
         assert!(lanes == 1 || splits.len() > 4, "{}", splits.len());
         let found = rows(&read_all(&source, lanes).await.unwrap());
-        let mut keys: Vec<_> = found.iter().map(|row| (row["ts"].to_string(), row["tbname"].to_string())).collect();
+        let mut keys: Vec<_> =
+            found.iter().map(|row| (row["ts"].to_string(), row["tbname"].to_string())).collect();
         assert_eq!(keys.len(), 4_000, "{rest}");
         keys.sort();
         keys.dedup();
@@ -187,7 +209,8 @@ async fn answers_that_end_early_lose_nothing() {
     // As restfulRowLimit does it: without a word.
     server.state().row_limit = Some(101);
     let found = rows(&read_all(&source(&server, "power.meters?batch_rows=10").unwrap(), 1).await.unwrap());
-    let mut keys: Vec<_> = found.iter().map(|row| (row["ts"].to_string(), row["tbname"].to_string())).collect();
+    let mut keys: Vec<_> =
+        found.iter().map(|row| (row["ts"].to_string(), row["tbname"].to_string())).collect();
     keys.dedup();
     assert_eq!((found.len(), keys.len()), (1_200, 1_200));
     // Where not even one time fits.
@@ -221,7 +244,8 @@ async fn a_reader_goes_on_where_another_stopped() {
             break;
         }
     }
-    let mut keys: Vec<_> = found.iter().map(|row| (row["ts"].to_string(), row["tbname"].to_string())).collect();
+    let mut keys: Vec<_> =
+        found.iter().map(|row| (row["ts"].to_string(), row["tbname"].to_string())).collect();
     keys.sort();
     keys.dedup();
     assert_eq!((found.len(), keys.len()), (2_000, 2_000));

@@ -106,6 +106,8 @@ impl Session {
         }
         let text = answer.text().await?;
         Err(match serde_json::from_str::<Document>(&text) {
+            // Who asks, and from where, is what these two are about, whatever the code.
+            Ok(document) if matches!(status.as_u16(), 401 | 403) => self.unexpected(status, &document.desc),
             Ok(document) if document.code != 0 => self.refused(&document),
             _ => self.unexpected(status, &text),
         })
