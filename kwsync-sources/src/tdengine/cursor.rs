@@ -71,6 +71,34 @@ impl Cursor {
         Ok(rows.rows.first().and_then(|row| nanoseconds(Rows::text(row, 0))))
     }
 
+    /// Rows before 1677 and after 2262, which nanoseconds do not reach, are told instead of left out.
+    async fn check_outside(&self, session: &mut Session, table: &Table, window: &Window) -> Result<()> {
+        if table.unit == TimeUnit::Nanosecond {
+            return Ok(());
+        }
+        let unit = i128::from(table.unit.nanos());
+        let (first, last) = bounds_of(&Window::default());
+        let mut conditions = Vec::new();
+        if window.from.is_none() && window.begin.is_none() {
+            conditions.push(format!("{} < {}", table.time, -(-first).div_euclid(unit)));
+        }
+        if window.upto.is_none() && window.below.is_none() && window.end.is_none() {
+            conditions.push(format!("{} >= {}", table.time, -(-last).div_euclid(unit)));
+        }
+        for condition in conditions {
+            let sql = format!("SELECT COUNT(*) FROM {} WHERE {condition}{}", table.name, table.filter);
+            let rows = session.rows(&sql).await?;
+            let count = rows.rows.first().and_then(|row| row.first()?.as_u64()).unwrap_or(0);
+            if count > 0 {
+                let text = format!("{count} rows of {} lie before 1677 or after 2262", table.info.asked);
+                return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
+                    "nanoseconds reach from 1677 to 2262 only: leave them out with begin= and end=",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     async fn count(&self, session: &mut Session, table: &Table, range: (i128, i128)) -> Result<u64> {
         let rows = session.rows(&self.sql(table, "COUNT(*)", range, false)).await?;
         // Of no rows at all there may be no count.
@@ -194,6 +222,7 @@ impl Database for Cursor {
             }
             _ => error.context(format!("cannot read {name:?}")),
         };
+        self.check_outside(session, table, window).await.map_err(context)?;
         let (mut at, stop) = bounds_of(window);
         let (mut jump, mut patience) = (true, PATIENCE);
         while at < stop {

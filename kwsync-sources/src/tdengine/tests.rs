@@ -218,6 +218,18 @@ async fn answers_that_end_early_lose_nothing() {
     let error = read_all(&source(&server, "power.meters").unwrap(), 1).await.unwrap_err();
     assert!(error.report().contains("restfulRowLimit"), "{}", error.report());
     server.state().row_limit = None;
+    // Times that nanoseconds do not reach are told, unless they are not asked for.
+    server.run("INSERT INTO `power`.`log` (`ts`,`id`) VALUES (31000000000000,1)");
+    let error = read_all(&source(&server, "power.log").unwrap(), 1).await.unwrap_err();
+    assert!(
+        error.report().contains("1 rows of log") && error.report().contains("end="),
+        "{}",
+        error.report()
+    );
+    assert_eq!(all(&server, "power.log?end=2100-01-01").await[0].rows(), 2);
+    server.run("DROP TABLE `power`.`log`");
+    server.run("CREATE TABLE `power`.`log` (`ts` TIMESTAMP, `v` INT)");
+    server.run("INSERT INTO `power`.`log` (`ts`,`v`) VALUES (1,1) (2,2)");
     // A connection that is cut is a fault, and no end of the rows.
     server.state().cut_answers = 1;
     let error = read_all(&source(&server, "power.log").unwrap(), 1).await.unwrap_err();

@@ -96,7 +96,7 @@ impl Words {
                         before = next;
                         end = next_at + next.len_utf8();
                     }
-                    words.push(Word::Number(sql[at..end].to_owned()));
+                    words.push(Word::Number(sql.get(at..end).unwrap_or_default().to_owned()));
                 }
                 c if c.is_ascii_alphabetic() || c == '_' => {
                     let mut end = at + 1;
@@ -105,7 +105,7 @@ impl Words {
                     {
                         end = next_at + 1;
                     }
-                    words.push(Word::Plain(sql[at..end].to_ascii_lowercase()));
+                    words.push(Word::Plain(sql.get(at..end).unwrap_or_default().to_ascii_lowercase()));
                 }
                 '<' | '>' if chars.next_if(|(_, next)| *next == '=').is_some() => {
                     // Two signs that have none of their own.
