@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use kwsync_core::testkit::tdengine::{Database, Literal, TdengineServer};
-use kwsync_core::testkit::{Mosquitto, PgServer};
+use kwsync_core::testkit::{InfluxServer, Mosquitto, PgServer};
 use serde_json::{Value, json};
 
 use super::kill::{kills, start_and_kill};
@@ -328,6 +328,33 @@ fn messages_go_into_subtables() {
     let child = &database.tables["d1"];
     assert_eq!(child.tags["location"], Literal::Text("California.SanDiego".to_owned()));
     assert_eq!(child.rows.values().next().unwrap()["current"], Literal::Number("10.77".to_owned()));
+}
+
+#[test]
+fn points_of_influxdb_go_into_subtables() {
+    let Some(influx) = InfluxServer::shared() else { return };
+    let (server, place, bucket) = (TdengineServer::start(), Place::new(), influx.create_database());
+    influx.write(&bucket, &lines(1_000));
+    let from = format!(
+        "influxdb+http://127.0.0.1:{}/?version=1.7&bucket={bucket}&measurements=&beginTime=2023-06-01T00:00:00+0800&endTime=2024-01-01",
+        influx.port()
+    );
+    // Nanoseconds, as the points have them; and whole milliseconds fit a database of those.
+    server.run("CREATE DATABASE `test_db`");
+    for database in ["fine?assert", "test_db"] {
+        place.run(&["run", "--from", &from, "--to", &dsn(&server, database)]).expect(0);
+    }
+    let state = server.state();
+    assert_eq!(state.databases["fine"].precision, "ns");
+    for database in ["fine", "test_db"] {
+        let found = &state.databases[database];
+        let rows: usize = found.tables.values().map(|table| table.rows.len()).sum();
+        assert_eq!((found.tables.len(), rows), (20, 1_000), "{database}");
+        assert!(found.tables.keys().all(|name| name.starts_with("cpu_")));
+    }
+    // The same tags have the same subtable, whatever the database.
+    let names = |database: &str| state.databases[database].tables.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names("fine"), names("test_db"));
 }
 
 /// What comes is followed, and a job that is stopped goes on where it was.

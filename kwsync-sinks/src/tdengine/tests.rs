@@ -365,8 +365,8 @@ async fn rows_of_one_time_are_kept_apart_by_a_key() {
     );
     let row = |id, v| vec![ms(1), Value::Int(id), Value::Float64(v)];
     let batch = TableBatch::from_rows("events", schema, &[row(1, 0.5), row(2, 1.5), row(1, 2.5)]).unwrap();
-    write(&sink(&server, "power").unwrap(), &batch).await.unwrap();
-    assert_eq!(server.count("power"), 2);
+    let counts = write(&sink(&server, "power").unwrap(), &batch).await.unwrap().total();
+    assert_eq!((server.count("power"), counts.written, counts.updated), (2, 2, 1));
     let state = server.state();
     let rows = &state.databases["power"].tables["events"].rows;
     assert_eq!(rows[&(1, Literal::Number("1".to_owned()))]["v"], Literal::Number("2.5".to_owned()));

@@ -350,11 +350,14 @@ impl TdengineWriter {
             let (rows, changed, short) = (statement.rows, statement.changed, statement.short);
             let bytes = statement.sql.len() as u64;
             let error = match self.send(statement.sql).await {
-                Ok(()) => {
+                Ok(affected) => {
                     self.taken = true;
                     work.settled.bytes += bytes;
                     work.settled.coerced += changed;
-                    work.settled.add(work.batch.table(), RowCounts { written: rows, ..RowCounts::default() });
+                    // Rows of a statement that share table and time are put together before they are counted.
+                    let written = affected.min(rows);
+                    let counts = RowCounts { written, updated: rows - written, ..RowCounts::default() };
+                    work.settled.add(work.batch.table(), counts);
                     self.remember(work, (start, end)).await?;
                     if !self.shared.options.interval.is_zero() {
                         tokio::time::sleep(self.shared.options.interval).await;
@@ -451,16 +454,17 @@ impl TdengineWriter {
         }
     }
 
-    /// Sends a statement, again where the connection was lost or the server is busy: a row that is sent twice replaces itself.
-    async fn send(&mut self, sql: Vec<u8>) -> Result<()> {
+    /// Sends a statement, again where the connection was lost or the server is busy: a row that is sent twice replaces itself. Returns
+    /// the rows that the server counts: those of one table and time are one.
+    async fn send(&mut self, sql: Vec<u8>) -> Result<u64> {
         let sql = Bytes::from(sql);
         let mut backoff = self.shared.backoff();
         loop {
             let mut session = self.session()?;
             let error = match session.execute(sql.clone()).await {
-                Ok(_) => {
+                Ok(affected) => {
                     self.session = Some(session);
-                    return Ok(());
+                    return Ok(affected);
                 }
                 Err(error) if error.retry() == Retry::Never => {
                     self.session = Some(session);

@@ -245,7 +245,31 @@ pub(super) fn unescaped(text: &[u8], escapes: bool) -> Option<std::borrow::Cow<'
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever comes costs an error, and no panic; every byte is looked at once.
+        #[test]
+        fn hostile_rows_are_faults(row in proptest::collection::vec(
+            prop_oneof![any::<u8>(), proptest::sample::select(b"\"\\[]{},:nulltrue-1.e".to_vec())], 0..64,
+        )) {
+            let mut rest = row.as_slice();
+            let mut left = rest.len() + 1;
+            while let Ok(Some(found)) = cell(&mut rest) {
+                prop_assert!(rest.len() < left);
+                left = rest.len();
+                if let Cell::Text(text, escapes) = found {
+                    drop(unescaped(text, escapes));
+                }
+            }
+            let whole = Scan::default().end(&row);
+            let mut scan = Scan::default();
+            let pieces = (0..=row.len()).find_map(|cut| scan.end(row.get(..cut)?));
+            prop_assert_eq!(whole, pieces);
+        }
+    }
 
     fn cells(row: &str) -> Result<Vec<Cell<'_>>> {
         let mut rest = row.as_bytes();

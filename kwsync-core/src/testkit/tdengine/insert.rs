@@ -34,19 +34,21 @@ impl State {
                 break;
             }
         }
-        let mut changed = 0;
+        // Rows of one table, time and key are one.
+        let mut changed = std::collections::BTreeSet::new();
         for part in parts {
             let Some(database) = self.databases.get_mut(&part.database) else { continue };
-            let table = database.tables.entry(part.table).or_insert_with(|| {
+            let table = database.tables.entry(part.table.clone()).or_insert_with(|| {
                 let (home, tags) = part.home.map_or((None, Row::new()), |(home, tags)| (Some(home), tags));
                 Table { home, tags, ..Table::default() }
             });
             for (time, key, row) in part.rows {
-                changed += 1;
+                changed.insert((part.database.clone(), part.table.clone(), time, key.clone()));
                 // Columns that are not named stay as they are.
                 table.rows.entry((time, key)).or_default().extend(row);
             }
         }
+        let changed = changed.len();
         if self.cut_after.contains(&number) {
             return Ok(Outcome::Cut);
         }
