@@ -79,7 +79,7 @@ impl Parts {
         let child = columns.iter().position(is_child);
         let places = |what: &dyn Fn(&Column) -> bool| -> Vec<usize> {
             let own = |at: &usize| {
-                *at != time && Some(*at) != child && columns.get(*at).is_some_and(|column| what(column))
+                *at != time && Some(*at) != child && columns.get(*at).is_some_and(what)
             };
             (0..columns.len()).filter(own).collect()
         };
