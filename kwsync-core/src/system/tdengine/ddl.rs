@@ -78,9 +78,7 @@ impl Parts {
             })?;
         let child = columns.iter().position(is_child);
         let places = |what: &dyn Fn(&Column) -> bool| -> Vec<usize> {
-            let own = |at: &usize| {
-                *at != time && Some(*at) != child && columns.get(*at).is_some_and(what)
-            };
+            let own = |at: &usize| *at != time && Some(*at) != child && columns.get(*at).is_some_and(what);
             (0..columns.len()).filter(own).collect()
         };
         let (tags, mut fields) = (places(&is_tag), places(&|column| !is_tag(column)));
