@@ -98,7 +98,12 @@ mod tests {
     use super::*;
     use crate::config::Param;
 
-    static PARAMS: &[Param] = &[Param::text("token", "a token").secret(), Param::text("ca", "authorities")];
+    static PARAMS: &[Param] = &[
+        Param::text("token", "a token").secret(),
+        Param::text("ca", "authorities"),
+        Param::duration("connect_timeout", Duration::from_secs(1), "patience"),
+        Param::duration("timeout", Duration::from_secs(1), "patience"),
+    ];
 
     fn config(address: &str) -> Result<ConnectConfig> {
         let dsn: Dsn = address.parse().unwrap();
