@@ -8,6 +8,8 @@ mod build;
 mod calendar;
 #[cfg(feature = "delimited")]
 pub mod delimited;
+#[cfg(any(feature = "kwdb", feature = "tdengine"))]
+mod exact;
 #[cfg(feature = "arrow")]
 mod framing;
 #[cfg(feature = "arrow")]
@@ -28,6 +30,8 @@ pub mod parquet;
 pub mod pgcopy;
 #[cfg(feature = "arrow")]
 mod register;
+#[cfg(feature = "tdengine")]
+pub mod tdengine;
 mod utf8;
 
 #[cfg(feature = "arrow")]

@@ -10,6 +10,7 @@
 //! | `kwdb` | KWDB: time series by INSERT of literals, relational databases as `postgres` | in `full` |
 //! | `mysql` | MySQL and MariaDB, by LOAD DATA LOCAL or INSERT of many rows | in `full` |
 //! | `object` | objects in buckets of S3, OSS and what speaks like them | in `full` |
+//! | `tdengine` | TDengine 3: supertables, subtables and tables, by INSERT of literals | in `full` |
 //! | `tokio-postgres` | the same over a client of tokio-postgres that the caller brings | no |
 //!
 //! [`register`] adds all of them to a registry.
@@ -30,6 +31,8 @@ pub mod mysql;
 pub mod object;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "tdengine")]
+pub mod tdengine;
 
 use kwsync_core::config::Registry;
 
@@ -51,13 +54,16 @@ pub fn register(registry: &mut Registry) {
     object::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
+    #[cfg(feature = "tdengine")]
+    tdengine::register(registry);
     #[cfg(not(any(
         feature = "discard",
         feature = "file",
         feature = "iotdb",
         feature = "kafka",
         feature = "mysql",
-        feature = "postgres"
+        feature = "postgres",
+        feature = "tdengine"
     )))]
     let _ = registry;
 }

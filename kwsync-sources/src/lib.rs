@@ -16,6 +16,7 @@
 //! | `opentsdb` | metrics of OpenTSDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
+//! | `tdengine` | supertables and tables of TDengine 3 | |
 //!
 //! [`register`] adds all of them to a registry.
 
@@ -43,14 +44,7 @@ pub mod odbc;
 pub mod opentsdb;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(
-    feature = "influxdb",
-    feature = "iotdb",
-    feature = "mysql",
-    feature = "odbc",
-    feature = "opentsdb",
-    feature = "postgres"
-))]
+#[cfg(any(feature = "iotdb", feature = "mysql", feature = "odbc", feature = "postgres", feature = "series"))]
 #[cfg_attr(
     not(any(feature = "mysql", feature = "odbc", feature = "postgres")),
     allow(
@@ -61,14 +55,14 @@ pub mod postgres;
     )
 )]
 mod relational;
-#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+#[cfg(feature = "series")]
 #[cfg_attr(
     not(feature = "influxdb"),
     allow(dead_code, unused_imports, reason = "fields of several types are InfluxDB's")
 )]
 mod series;
-#[cfg(any(feature = "influxdb", feature = "mqtt", feature = "opentsdb"))]
-mod tls;
+#[cfg(feature = "tdengine")]
+pub mod tdengine;
 
 use kwsync_core::config::Registry;
 
@@ -98,6 +92,8 @@ pub fn register(registry: &mut Registry) {
     opentsdb::register(registry);
     #[cfg(feature = "postgres")]
     postgres::register(registry);
+    #[cfg(feature = "tdengine")]
+    tdengine::register(registry);
     #[cfg(not(any(
         feature = "file",
         feature = "influxdb",
@@ -108,7 +104,8 @@ pub fn register(registry: &mut Registry) {
         feature = "mysql",
         feature = "odbc",
         feature = "opentsdb",
-        feature = "postgres"
+        feature = "postgres",
+        feature = "tdengine"
     )))]
     let _ = registry;
 }

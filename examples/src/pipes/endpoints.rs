@@ -16,6 +16,7 @@ fn endpoint(dsn: &Dsn) -> String {
         "mariadb" => "mysql",
         "kaiwudb" => "kwdb",
         "local" | "csv" => "file",
+        "tdengine" | "tmq" => "taos",
         other => other,
     };
     let mut hosts: Vec<String> =

@@ -37,6 +37,7 @@ mod serve;
 mod source_faults;
 mod spec;
 mod support;
+mod tdengine;
 mod transforms;
 mod watch;
 mod whole;

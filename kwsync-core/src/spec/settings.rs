@@ -217,6 +217,11 @@ fn read(fields: Fields<'_>, faults: &Faults) -> Option<PipelineSpec> {
     if let Some(policy) = of_text::<ErrorPolicy>(&fields, "errors") {
         spec.errors = policy;
     }
+    if fields.filled("errors").is_none()
+        && let Some(policy) = fails_to(&spec.to)
+    {
+        spec.errors = policy;
+    }
     if let Some(budget) = of_text::<Budget>(&fields, "max_errors") {
         spec.max_errors = budget;
     }
@@ -238,6 +243,13 @@ fn read(fields: Fields<'_>, faults: &Faults) -> Option<PipelineSpec> {
         fields.filled("checkpoint").and_then(|text| checked_address(&fields, "checkpoint", text));
     fields.finish();
     Some(spec)
+}
+
+/// What taosX says in the address of its target: rejects go to a file, and the rest goes on.
+fn fails_to(to: &Address) -> Option<ErrorPolicy> {
+    let dsn = to.dsn().ok().filter(|dsn| dsn.driver() == "taos")?;
+    let path = dsn.get("failes-to").or_else(|| dsn.get("fails-to")).filter(|path| !path.is_empty())?;
+    format!("reject:{path}").parse().ok()
 }
 
 fn checked_address(fields: &Fields<'_>, key: &'static str, text: &str) -> Option<Address> {

@@ -1,5 +1,7 @@
 //! What a source and a sink of one system share: types and DDL as data, and behind the system's feature its client.
 
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "iotdb")]
 pub mod iotdb;
 #[cfg(feature = "kafka")]
@@ -12,5 +14,8 @@ pub mod object;
 pub mod postgres;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod stream;
+pub mod tdengine;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod tls;
+#[cfg(feature = "trust")]
+pub mod trust;

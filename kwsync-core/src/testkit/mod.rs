@@ -10,6 +10,7 @@ mod mariadb;
 mod mosquitto;
 mod postgres;
 mod s3;
+pub mod tdengine;
 
 pub use influx::InfluxServer;
 pub use iotdb::IotdbServer;

@@ -106,7 +106,7 @@ pub(crate) fn write_i64(value: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends a float, which is finite, with the fewest digits that read back the same; whole numbers without a point.
-#[cfg(feature = "kwdb")]
+#[cfg(any(feature = "kwdb", feature = "tdengine"))]
 pub(crate) fn write_f64(value: f64, out: &mut Vec<u8>) {
     let whole = value.abs() as u64;
     if whole < 1_000_000_000 && whole as f64 == value.abs() {

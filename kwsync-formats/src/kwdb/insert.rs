@@ -6,6 +6,7 @@ use std::ops::Range;
 use kwsync_core::{Error, ErrorKind, Location, Result, Schema, TableBatch, TimeUnit, Value};
 
 use super::SeriesType;
+use crate::exact::{is_exact_float, scale};
 use crate::influx::write::{write_f64, write_float, write_i64, write_u64};
 use crate::pgcopy::RowFault;
 
@@ -290,16 +291,6 @@ fn write(
     Ok(())
 }
 
-/// A count in another unit, and whether nothing was cut off.
-fn scale(value: i64, from: TimeUnit, to: TimeUnit) -> Option<(i64, bool)> {
-    let (from, to) = (from.nanos(), to.nanos());
-    if from >= to {
-        return Some((value.checked_mul(from / to)?, true));
-    }
-    let by = to / from;
-    Some((value.div_euclid(by), value.rem_euclid(by) == 0))
-}
-
 /// The years 0 to 2969; with nanoseconds 1970 to 2261.
 fn holds(unit: TimeUnit, time: i64) -> bool {
     const FIRST: i64 = -62_167_219_200;
@@ -323,10 +314,7 @@ fn overflow(series_type: &SeriesType, value: impl std::fmt::Display) -> Fault {
 }
 
 fn exact_float(magnitude: u64, series_type: &SeriesType) -> std::result::Result<(), Fault> {
-    let exact = match series_type {
-        SeriesType::Float4 => magnitude as f32 as u128 == u128::from(magnitude),
-        _ => magnitude as f64 as u128 == u128::from(magnitude),
-    };
+    let exact = is_exact_float(magnitude, *series_type == SeriesType::Float4);
     if exact { Ok(()) } else { Err(("float_precision", format!("{magnitude} is no {series_type} exactly"))) }
 }
 

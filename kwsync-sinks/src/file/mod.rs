@@ -32,6 +32,7 @@ use kwsync_core::config::{ConnectorInfo, Registry};
 /// Adds the sink `file` to `registry`.
 pub fn register(registry: &mut Registry) {
     let info = ConnectorInfo::sink("file", "a directory with a folder of files for each table")
+        .with_aliases(&["local"])
         .with_params(PARAMS)
         .with_formats(config::guess_format);
     registry.register_sink(info, |request| -> Result<_> {

@@ -134,8 +134,11 @@ impl FileOptions {
 
 /// The format that the ending of a name stands for, `.gz` left aside; of a directory, that of its first file.
 pub(super) fn guess_format(dsn: &Dsn) -> Option<&'static str> {
-    if dsn.driver() == "csv" {
-        return Some("csv");
+    match dsn.driver() {
+        "csv" => return Some("csv"),
+        // What was written to there: a folder for each table.
+        "local" => return Some("parquet"),
+        _ => {}
     }
     format_by_ending(Path::new(dsn.object()?)).or_else(|| {
         let path = dsn.path().ok()?;

@@ -39,7 +39,7 @@ use kwsync_core::{Decoding, Result};
 /// Adds the source `file` to `registry`.
 pub fn register(registry: &mut Registry) {
     let info = ConnectorInfo::source("file", "files, patterns, directories or standard input, plain or gzip")
-        .with_aliases(&["csv"])
+        .with_aliases(&["csv", "local"])
         .with_params(PARAMS)
         .with_formats(config::guess_format);
     registry.register_source(info, |request| -> Result<_> {

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::config::{InfluxOptions, InfluxVersion};
 use super::layout::Layout;
-use super::sending::Sending;
 use super::server::Session;
 use crate::relational::{Clock, CursorOptions, CursorTable, Database, Kind, Page, Window};
+use crate::series::Sending;
 use crate::series::{SeriesDatabase, TOO_LARGE, Windows, bounds_of};
 
 /// A measurement.

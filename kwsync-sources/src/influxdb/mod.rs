@@ -12,7 +12,6 @@ mod cursor;
 mod flux;
 mod influxql;
 mod layout;
-mod sending;
 mod server;
 mod source;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use kwsync_core::{Error, ErrorKind, Result, TableId};
 
 use super::config::{InfluxOptions, InfluxVersion};
 use super::layout::{Keys, Layout};
-use super::sending::Sending;
+use crate::series::Sending;
 use crate::series::{Answer, Ask, Http, TOO_LARGE, http_date, kind_of};
 
 /// Rows of a document until it is known how large they are.

@@ -10,8 +10,8 @@ use super::answer::{Small, document};
 use super::config::InfluxVersion;
 use super::influxql::{self, quote};
 use super::layout::{Keys, Layout};
-use super::sending::Sending;
 use super::server::{Session, complaint, refused};
+use crate::series::Sending;
 use crate::series::{Answer, Ask, Columns, FieldType, Lines, encode};
 
 /// Rows of a document at most.

@@ -11,8 +11,8 @@ use super::annotated::{Column, Records, Row, Tables};
 use super::config::InfluxVersion;
 use super::flux::{self, MARK};
 use super::layout::{Keys, Layout};
-use super::sending::Sending;
 use super::server::{Session, refused};
+use crate::series::Sending;
 use crate::series::{Answer, Ask, Cell, Columns, FieldType, Item, encode};
 
 /// Columns that stand before those of the data: the annotation, `result` and `table`. A tag or a field may have the same name.

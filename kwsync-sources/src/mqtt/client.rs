@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kwsync_core::system::trust;
 use kwsync_core::{Error, ErrorKind, Result};
 use rumqttc::{TlsConfiguration, Transport, mqttbytes, v5};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 use super::{MqttOptions, MqttVersion, Qos};
-use crate::tls;
 
 /// Bytes of messages that may wait; what comes then stays at the broker.
 const MAX_WAITING: usize = 64 << 20;
@@ -67,7 +67,7 @@ impl Client {
         let transport = match &options.ca {
             Some(ca) => {
                 let identity = options.identity.as_ref().map(|(cert, key)| (cert.as_str(), key));
-                let config = tls::client_config(tls::roots_of(ca)?, identity)?;
+                let config = trust::client_config(trust::roots_of(ca)?, identity)?;
                 Some(Transport::Tls(TlsConfiguration::Rustls(config)))
             }
             None => None,

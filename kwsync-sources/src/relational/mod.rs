@@ -11,9 +11,9 @@ pub(crate) mod ranged;
 mod ranges;
 
 pub(crate) use batches::Batches;
-#[cfg(any(feature = "influxdb", feature = "mysql", feature = "opentsdb", feature = "postgres"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "series"))]
 pub(crate) use cursor::Mode;
-#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+#[cfg(feature = "series")]
 pub(crate) use cursor::{Bound, Span};
 pub(crate) use cursor::{
     Clock, CursorOptions, CursorSpec, CursorTable, Database, Follow, Kind, Page, Window, splits, with_cursor,

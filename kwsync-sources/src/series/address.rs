@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use kwsync_core::config::{Dsn, Params, Secret};
+use kwsync_core::config::{Dsn, Params};
 use kwsync_core::{Error, Result};
 
-use super::http::HttpOptions;
+use super::HttpOptions;
 use super::times::moment;
 use crate::relational::{CursorOptions, Mode, Span};
 
@@ -42,24 +42,12 @@ pub(crate) fn http_of(
             .with_hint(format!("what is read is said by parameters: {form}")));
     }
     let time = |name: &str, default: u64| params.duration(name).unwrap_or(Duration::from_secs(default));
-    Ok(HttpOptions {
-        what,
-        host: host.name().to_owned(),
-        port: host.port_or(default_port),
-        tls,
-        ca: params.text("ca").map(str::to_owned),
-        connect_timeout: time("connect_timeout", 10),
-        timeout: time("timeout", 300),
-        authorization: None,
-    })
-}
-
-impl HttpOptions {
-    /// Logs in by user and password.
-    pub(crate) fn log_in(&mut self, user: &str, password: Option<&Secret>) {
-        let password = password.map(Secret::expose).unwrap_or_default();
-        self.authorization = Some(Secret::new(format!("Basic {}", base64(&format!("{user}:{password}")))));
-    }
+    let mut http = HttpOptions::new(what, host.name(), host.port_or(default_port));
+    http.tls = tls;
+    http.ca = params.text("ca").map(str::to_owned);
+    http.connect_timeout = time("connect_timeout", 10);
+    http.timeout = time("timeout", 300);
+    Ok(http)
 }
 
 /// The times that are read, and in what steps: `beginTime`, `endTime`, `readWindow`, `lag`.
@@ -108,35 +96,6 @@ impl Range {
             poll_interval: time("poll_interval", 5),
             fetch_rows: Some(batch_rows),
             ..CursorOptions::default()
-        }
-    }
-}
-
-/// Base64 with padding.
-fn base64(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for three in text.as_bytes().chunks(3) {
-        let bits =
-            three.iter().enumerate().fold(0_u32, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
-        for at in 0..4 {
-            let digit = DIGITS.get((bits >> (18 - 6 * at)) as usize & 63).copied().unwrap_or(b'=');
-            out.push(if at <= three.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_of_any_length() {
-        for (text, encoded) in
-            [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("abcd", "YWJjZA==")]
-        {
-            assert_eq!(base64(text), encoded);
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use kwsync_core::{Error, ErrorKind, Result};
 
-use super::http::Answer;
+use super::Answer;
 
 /// The lines of an answer, of which none may be longer than a bound.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 mod address;
 mod columns;
-mod http;
 #[cfg(feature = "influxdb")]
 mod lines;
 mod pieces;
+mod sending;
 mod splitting;
 #[cfg(test)]
 pub(crate) mod stand_in;
@@ -14,12 +14,10 @@ mod windows;
 
 pub(crate) use address::{Range, http_of};
 pub(crate) use columns::{Cell, Columns, FieldType, Item, free_name};
-pub(crate) use http::{Answer, Ask, Http, HttpOptions, kind_of};
+pub(crate) use kwsync_core::system::http::{Answer, Ask, Http, HttpOptions, TOO_LARGE, kind_of};
+pub(crate) use sending::Sending;
 pub(crate) use splitting::{SeriesDatabase, Splitting};
-pub(crate) use times::{bounds_of, http_date};
+pub(crate) use times::{bounds_of, http_date, moment};
 pub(crate) use windows::Windows;
 #[cfg(feature = "influxdb")]
-pub(crate) use {http::encode, lines::Lines};
-
-/// The code of what a server cannot answer at once; over less time it may.
-pub(crate) const TOO_LARGE: &str = "query_too_large";
+pub(crate) use {kwsync_core::system::http::encode, lines::Lines};

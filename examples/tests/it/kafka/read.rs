@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kwsync_core::testkit::tdengine::TdengineServer;
 use kwsync_core::testkit::{KafkaServer, PgServer};
 
 use super::cluster::Cluster;
@@ -40,6 +41,13 @@ fn the_examples_of_taosx() {
     let mut expected: String = (0..5).map(|p| format!("tx1|{p}|0|{}|hello\n", p + 1)).collect();
     expected.extend((0..5).map(|o| format!("tx2|0|{o}|{}|aaa\n", o + 1)));
     assert_eq!(server.psql(&database, sql), expected);
+    // Into what stands for a TDengine: names are those of the topics alone, so that rows of one time are one there.
+    let taos = TdengineServer::start();
+    taos.run("CREATE DATABASE `kafka_to_taos` PRECISION 'ms'");
+    let to = format!("taos+http://127.0.0.1:{}/kafka_to_taos", taos.port);
+    place.run(&["run", "-f", &from, "-t", &to, "--parser", plain]).expect(0);
+    let names: Vec<_> = taos.state().databases["kafka_to_taos"].tables.keys().cloned().collect();
+    assert_eq!(names, ["t_tx1", "t_tx2"]);
     // Chosen partitions alone.
     let from = format!("kafka://{}/?topic_partitions=tx1:1..2,tx2:0&timeout=2000", cluster.brokers);
     let other = server.create_database();

@@ -27,6 +27,14 @@ fn every_way_to_write_a_flag() {
 }
 
 #[test]
+fn rejects_go_where_the_target_says() {
+    let of = |text: &str| only(text).errors.to_string();
+    assert_eq!(of("taosx -f taos://a/db -t 'taos://b/db?assert&failes-to=bad.jsonl'"), "reject:bad.jsonl");
+    assert_eq!(of("taosx -f taos://a/db -t 'taos://b/db?fails-to=/tmp/bad.jsonl'"), "reject:/tmp/bad.jsonl");
+    assert_eq!(of("taosx -f taos://a/db -t 'taos://b/db?failes-to='"), "fail");
+}
+
+#[test]
 fn ten_mistakes() {
     let base = "taosx run -f a.lp -t discard: ";
     for (text, wanted) in [

@@ -161,7 +161,7 @@ impl CursorOptions {
         Ok(made)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.mode.follows() && self.end.is_some() {
             return Err(Error::config("`end` and reading that goes on contradict each other")
                 .with_hint("leave `end` out, or read with mode=history"));

@@ -208,7 +208,7 @@ impl<'a> Pages<'a> {
     }
 }
 
-#[cfg(all(test, any(feature = "influxdb", feature = "opentsdb")))]
+#[cfg(all(test, feature = "series"))]
 mod tests {
     use std::sync::Arc;
 

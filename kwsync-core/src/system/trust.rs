@@ -1,18 +1,19 @@
-//! TLS by rustls with ring.
+//! TLS of clients by rustls with ring: whom to trust, and whom to be.
 
 use std::sync::Arc;
 
-use kwsync_core::config::Secret;
-use kwsync_core::{Error, ErrorKind, Result};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::config::Secret;
+use crate::{Error, ErrorKind, Result};
+
 /// What to check and what to present: `roots` are the authorities to trust, `identity` our own certificate and its key (PEM).
-pub(crate) fn client_config(
-    roots: RootCertStore,
-    identity: Option<(&str, &Secret)>,
-) -> Result<Arc<ClientConfig>> {
+///
+/// # Errors
+/// `Config` for certificates and keys that cannot be read, or do not fit together.
+pub fn client_config(roots: RootCertStore, identity: Option<(&str, &Secret)>) -> Result<Arc<ClientConfig>> {
     // A provider of our own: the process may have another default, or two and none chosen.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -33,7 +34,10 @@ pub(crate) fn client_config(
 }
 
 /// The authorities of `ca=`, a text in PEM form.
-pub(crate) fn roots_of(ca: &str) -> Result<RootCertStore> {
+///
+/// # Errors
+/// `Config` for a text without certificates.
+pub fn roots_of(ca: &str) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates("ca", ca)? {
         roots
@@ -44,8 +48,10 @@ pub(crate) fn roots_of(ca: &str) -> Result<RootCertStore> {
 }
 
 /// The authorities that this machine trusts.
-#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
-pub(crate) fn roots_of_machine() -> Result<RootCertStore> {
+///
+/// # Errors
+/// `Tls` where there are none.
+pub fn roots_of_machine() -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     // Some of a machine's certificates are always too odd to be used.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

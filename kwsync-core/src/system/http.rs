@@ -1,4 +1,4 @@
-//! A client of HTTP/1.1, over one connection at a time.
+//! A client of HTTP/1.1, over one connection at a time, with TLS by rustls: for databases that are spoken to by HTTP.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -14,8 +14,6 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use kwsync_core::config::Secret;
-use kwsync_core::{Error, ErrorKind, Result};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,32 +22,73 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::TOO_LARGE;
-use crate::tls;
+use super::trust;
+use crate::config::Secret;
+use crate::{Error, ErrorKind, Result};
+
+/// The code of what a server cannot answer at once; of less it may.
+pub const TOO_LARGE: &str = "query_too_large";
 
 /// What of a body that is no rows is read: enough for a message.
 const MOST_TEXT: usize = 64 << 20;
 
 /// Where a server is, and how to speak to it.
+///
+/// # Examples
+/// ```
+/// use kwsync_core::system::http::HttpOptions;
+///
+/// let mut options = HttpOptions::new("TDengine", "localhost", 6041);
+/// options.log_in("root", None);
+/// assert_eq!(options.place(), "localhost:6041");
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct HttpOptions {
+#[non_exhaustive]
+pub struct HttpOptions {
     /// What the server is, as messages call it.
-    pub(crate) what: &'static str,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// Whether TLS is used, and the authorities to trust where they are not those of the machine (PEM).
-    pub(crate) tls: bool,
-    pub(crate) ca: Option<String>,
-    pub(crate) connect_timeout: Duration,
+    pub what: &'static str,
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS is used.
+    pub tls: bool,
+    /// The authorities to trust where they are not those of the machine (PEM).
+    pub ca: Option<String>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
     /// How long the server may be silent.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// The header that says who asks.
-    pub(crate) authorization: Option<Secret>,
+    pub authorization: Option<Secret>,
+    /// What goes behind every path, encoded: `token=...`.
+    pub query: Option<Secret>,
 }
 
 impl HttpOptions {
+    /// A server without TLS, of whom nobody asks who we are; ten seconds to connect, five minutes for an answer.
+    pub fn new(what: &'static str, host: impl Into<String>, port: u16) -> Self {
+        Self {
+            what,
+            host: host.into(),
+            port,
+            tls: false,
+            ca: None,
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(300),
+            authorization: None,
+            query: None,
+        }
+    }
+
+    /// Logs in by user and password.
+    pub fn log_in(&mut self, user: &str, password: Option<&Secret>) {
+        let password = password.map(Secret::expose).unwrap_or_default();
+        self.authorization = Some(Secret::new(format!("Basic {}", base64(&format!("{user}:{password}")))));
+    }
+
     /// The server as a person names it.
-    pub(crate) fn place(&self) -> String {
+    pub fn place(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         format!("{host}:{}", self.port)
     }
@@ -57,7 +96,7 @@ impl HttpOptions {
 
 /// A session with a server: connects when something is asked, and again when the connection has gone.
 #[derive(Debug)]
-pub(crate) struct Http {
+pub struct Http {
     options: Arc<HttpOptions>,
     tls: Option<Arc<ClientConfig>>,
     connection: Option<Connection>,
@@ -77,17 +116,22 @@ impl Drop for Connection {
 
 /// One request.
 #[derive(Clone, Debug)]
-pub(crate) struct Ask {
-    pub(crate) method: Method,
+pub struct Ask {
+    /// GET, POST.
+    pub method: Method,
     /// Path and query, encoded.
-    pub(crate) path: String,
-    pub(crate) accept: &'static str,
-    pub(crate) content_type: Option<&'static str>,
-    pub(crate) body: Bytes,
+    pub path: String,
+    /// What is asked for.
+    pub accept: &'static str,
+    /// What the body is.
+    pub content_type: Option<&'static str>,
+    /// The body.
+    pub body: Bytes,
 }
 
 impl Ask {
-    pub(crate) fn get(path: impl Into<String>) -> Self {
+    /// A question for JSON.
+    pub fn get(path: impl Into<String>) -> Self {
         Self {
             method: Method::GET,
             path: path.into(),
@@ -97,23 +141,22 @@ impl Ask {
         }
     }
 
-    pub(crate) fn post(path: impl Into<String>, content_type: &'static str, body: String) -> Self {
-        Self {
-            method: Method::POST,
-            content_type: Some(content_type),
-            body: Bytes::from(body),
-            ..Self::get(path)
-        }
+    /// A question with a body, for JSON.
+    pub fn post(path: impl Into<String>, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { method: Method::POST, content_type: Some(content_type), body: body.into(), ..Self::get(path) }
     }
 }
 
 impl Http {
     /// A client. Nothing is connected yet.
-    pub(crate) fn new(options: Arc<HttpOptions>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `Tls` and `Config` for authorities that cannot be used.
+    pub fn new(options: Arc<HttpOptions>) -> Result<Self> {
         let tls = match (options.tls, &options.ca) {
             (false, _) => None,
-            (true, Some(ca)) => Some(tls::client_config(tls::roots_of(ca)?, None)?),
-            (true, None) => Some(tls::client_config(tls::roots_of_machine()?, None)?),
+            (true, Some(ca)) => Some(trust::client_config(trust::roots_of(ca)?, None)?),
+            (true, None) => Some(trust::client_config(trust::roots_of_machine()?, None)?),
         };
         Ok(Self { options, tls, connection: None })
     }
@@ -172,8 +215,14 @@ impl Http {
     fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>> {
         let mut request = Request::new(Full::new(ask.body.clone()));
         *request.method_mut() = ask.method.clone();
-        *request.uri_mut() = ask
-            .path
+        let path = match &self.options.query {
+            Some(query) => {
+                let sign = if ask.path.contains('?') { '&' } else { '?' };
+                format!("{}{sign}{}", ask.path, query.expose())
+            }
+            None => ask.path.clone(),
+        };
+        *request.uri_mut() = path
             .parse()
             .map_err(|error| Error::new(ErrorKind::Internal, "a path is none").with_source(error))?;
         let value = |text: &str| {
@@ -195,9 +244,15 @@ impl Http {
         Ok(request)
     }
 
-    /// Asks, and returns the answer when its head is there. What is asked must change nothing: it is asked again where the server
-    /// had closed a connection that it kept.
-    pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Answer> {
+    /// Asks, and returns the answer when its head is there. What is asked must change nothing, or the same when it is asked twice: it is
+    /// asked again where the server had closed a connection that it kept.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Timeout`, `Tls`, `Protocol` where there is no answer; an answer of any status is one.
+    ///
+    /// # Cancel safety
+    /// The connection of a question that is dropped is not used again.
+    pub async fn ask(&mut self, ask: &Ask) -> Result<Answer> {
         let mut again = true;
         loop {
             let reused = self.ready().await?;
@@ -276,17 +331,22 @@ fn lost(options: &HttpOptions, error: hyper::Error) -> Error {
 
 /// An answer whose body comes in pieces.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
     body: Incoming,
     gzip: Option<GzDecoder<Vec<u8>>>,
     options: Arc<HttpOptions>,
 }
 
 impl Answer {
-    /// The next piece of the body, unpacked.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
+    /// The next piece of the body, unpacked; none at its end.
+    ///
+    /// # Errors
+    /// `Unavailable` where it breaks off, `Timeout` where the server is silent.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         loop {
             let frame = timeout(self.options.timeout, self.body.frame());
             let frame = frame.await.map_err(|_| silent(&self.options))?;
@@ -319,15 +379,18 @@ impl Answer {
     }
 
     /// The whole body, where it is no rows.
-    pub(crate) async fn text(&mut self) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    pub async fn text(&mut self) -> Result<String> {
         Ok(String::from_utf8_lossy(&self.bytes(MOST_TEXT).await?).into_owned())
     }
 
     /// The whole body, which may not be larger than `most`.
     ///
     /// # Errors
-    /// `Limit`, as [`TOO_LARGE`], where it is.
-    pub(crate) async fn bytes(&mut self, most: usize) -> Result<Vec<u8>> {
+    /// `Limit`, as [`TOO_LARGE`], where it is; and as [`chunk`](Self::chunk).
+    pub async fn bytes(&mut self, most: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {
             if bytes.len() + chunk.len() > most {
@@ -341,7 +404,7 @@ impl Answer {
 }
 
 /// What kind of fault a status is, where nothing else tells.
-pub(crate) fn kind_of(status: StatusCode) -> ErrorKind {
+pub fn kind_of(status: StatusCode) -> ErrorKind {
     match status {
         StatusCode::UNAUTHORIZED => ErrorKind::Auth,
         StatusCode::FORBIDDEN => ErrorKind::Permission,
@@ -357,7 +420,7 @@ pub(crate) fn kind_of(status: StatusCode) -> ErrorKind {
 }
 
 /// A text as part of a query or a form.
-pub(crate) fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
@@ -367,4 +430,33 @@ pub(crate) fn encode(text: &str) -> String {
         }
     }
     out
+}
+
+/// Base64 with padding.
+fn base64(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for three in text.as_bytes().chunks(3) {
+        let bits =
+            three.iter().enumerate().fold(0_u32, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
+        for at in 0..4 {
+            let digit = DIGITS.get((bits >> (18 - 6 * at)) as usize & 63).copied().unwrap_or(b'=');
+            out.push(if at <= three.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_of_any_length() {
+        for (text, encoded) in
+            [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("abcd", "YWJjZA==")]
+        {
+            assert_eq!(base64(text), encoded);
+        }
+    }
 }

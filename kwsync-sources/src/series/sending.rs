@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use crate::relational::Page;
 
 /// Sends pages, and keeps the points of the last time back until it is over: what breaks off can be asked for again from there.
-pub(super) struct Sending<'p> {
+pub(crate) struct Sending<'p> {
     pages: &'p mpsc::Sender<Page>,
     held: Vec<(TableBatch, Vec<i128>)>,
     /// What was refused at the last time, and any batch of its table.
@@ -16,12 +16,12 @@ pub(super) struct Sending<'p> {
 }
 
 impl<'p> Sending<'p> {
-    pub(super) fn new(pages: &'p mpsc::Sender<Page>) -> Self {
+    pub(crate) fn new(pages: &'p mpsc::Sender<Page>) -> Self {
         Self { pages, held: Vec::new(), refused: Vec::new(), of: None, resume: None }
     }
 
     /// Takes a page of points in the order of time.
-    pub(super) async fn push(&mut self, mut page: Page) -> Result<()> {
+    pub(crate) async fn push(&mut self, mut page: Page) -> Result<()> {
         let refused = page.refused();
         let Page { batches, rejects, counts, bytes } = page;
         self.of = batches.first().map(|(batch, _)| batch.slice(0, 0)).or(self.of.take());
@@ -51,14 +51,14 @@ impl<'p> Sending<'p> {
     }
 
     /// Sends what was kept back: the range is over.
-    pub(super) async fn finish(mut self) -> Result<()> {
+    pub(crate) async fn finish(mut self) -> Result<()> {
         let (batches, refused) = (std::mem::take(&mut self.held), std::mem::take(&mut self.refused));
         let page = Page { batches, rejects: Vec::new(), counts: DecodeCounts::default(), bytes: 0 };
         self.send(page, refused).await
     }
 
     /// Where to ask again from when the answer has broken off; none if nothing was taken.
-    pub(super) fn resume(&self) -> Option<i128> {
+    pub(crate) fn resume(&self) -> Option<i128> {
         self.resume
     }
 

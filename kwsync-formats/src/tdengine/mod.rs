@@ -1,0 +1,6 @@
+//! TDengine's SQL: values of rows as literals.
+
+mod cells;
+mod literals;
+
+pub use literals::{LiteralEncoder, LiteralOptions, LiteralTarget, Literals};
