@@ -2,6 +2,7 @@
 //!
 //! | feature | source | default |
 //! |---|---|---|
+//! | `clickhouse` | tables and queries of ClickHouse | |
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
 //! | `influxdb` | measurements of InfluxDB 1 and 2 | |
 //! | `iotdb` | devices of Apache IoTDB | |
@@ -19,6 +20,8 @@
 //!
 //! [`register`] adds all of them to a registry.
 
+#[cfg(feature = "clickhouse")]
+pub mod clickhouse;
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "influxdb")]
@@ -44,6 +47,7 @@ pub mod opentsdb;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(
+    feature = "clickhouse",
     feature = "influxdb",
     feature = "iotdb",
     feature = "mysql",
@@ -61,19 +65,25 @@ pub mod postgres;
     )
 )]
 mod relational;
-#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb"))]
 #[cfg_attr(
     not(feature = "influxdb"),
-    allow(dead_code, unused_imports, reason = "fields of several types are InfluxDB's")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "fields of several types are InfluxDB's, and ClickHouse is no source of series: it has their client"
+    )
 )]
 mod series;
-#[cfg(any(feature = "influxdb", feature = "mqtt", feature = "opentsdb"))]
+#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "mqtt", feature = "opentsdb"))]
 mod tls;
 
 use kwsync_core::config::Registry;
 
 /// Adds every source of this build to `registry`.
 pub fn register(registry: &mut Registry) {
+    #[cfg(feature = "clickhouse")]
+    clickhouse::register(registry);
     #[cfg(feature = "file")]
     file::register(registry);
     #[cfg(feature = "influxdb")]
@@ -99,6 +109,7 @@ pub fn register(registry: &mut Registry) {
     #[cfg(feature = "postgres")]
     postgres::register(registry);
     #[cfg(not(any(
+        feature = "clickhouse",
         feature = "file",
         feature = "influxdb",
         feature = "iotdb",

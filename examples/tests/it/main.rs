@@ -4,6 +4,7 @@
 
 mod analyticdb;
 mod changes;
+mod clickhouse;
 mod convert;
 mod cut;
 mod datax;

@@ -1,6 +1,7 @@
 //! What tests of more than one crate share: real servers that start in a temporary folder and never outlive the
 //! test process. Behind the feature `testkit`; no part of the stable API.
 
+mod clickhouse;
 mod influx;
 mod iotdb;
 mod kafka;
@@ -11,6 +12,7 @@ mod mosquitto;
 mod postgres;
 mod s3;
 
+pub use clickhouse::ClickHouseServer;
 pub use influx::InfluxServer;
 pub use iotdb::IotdbServer;
 pub use kafka::KafkaServer;

@@ -14,12 +14,14 @@ mod windows;
 
 pub(crate) use address::{Range, http_of};
 pub(crate) use columns::{Cell, Columns, FieldType, Item, free_name};
+#[cfg(any(feature = "clickhouse", feature = "influxdb"))]
+pub(crate) use http::encode;
 pub(crate) use http::{Answer, Ask, Http, HttpOptions, kind_of};
+#[cfg(feature = "influxdb")]
+pub(crate) use lines::Lines;
 pub(crate) use splitting::{SeriesDatabase, Splitting};
 pub(crate) use times::{bounds_of, http_date};
 pub(crate) use windows::Windows;
-#[cfg(feature = "influxdb")]
-pub(crate) use {http::encode, lines::Lines};
 
 /// The code of what a server cannot answer at once; over less time it may.
 pub(crate) const TOO_LARGE: &str = "query_too_large";

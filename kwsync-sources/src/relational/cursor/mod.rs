@@ -20,14 +20,14 @@ mod position;
 mod tests;
 mod value;
 
-#[cfg(any(feature = "influxdb", feature = "opentsdb", feature = "postgres"))]
+#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb", feature = "postgres"))]
 pub(crate) use config::Mode;
 pub(crate) use config::{CursorOptions, with_cursor};
-#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb"))]
 pub(crate) use database::Bound;
 pub(crate) use database::{Clock, CursorTable, Database, Page, Window};
 pub(crate) use follow::{Follow, splits};
 pub(crate) use position::CursorSpec;
 pub(crate) use value::Kind;
-#[cfg(any(feature = "influxdb", feature = "opentsdb"))]
+#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb"))]
 pub(crate) use value::Span;
