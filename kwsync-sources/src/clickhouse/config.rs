@@ -50,8 +50,6 @@ pub static PARAMS: &[Param] = with_cursor![
     Param::duration("connect_timeout", Duration::from_secs(1), "how long connecting may take").with_default("10s"),
     Param::duration("timeout", Duration::from_secs(1), "how long the server may be silent; it is so while it sorts")
         .with_default("5m"),
-    Param::text("user", "the user, where the address names none"),
-    Param::text("password", "the user's password, where the address names none").secret(),
     Param::flag("ssl", "the same as +https").with_default("false"),
     Param::text("useUnicode", "text is always Unicode").ignored(),
     Param::text("characterEncoding", "text is always UTF-8").ignored(),
@@ -90,9 +88,8 @@ impl ClickHouseOptions {
         let database = dsn.object().map(|object| object.trim_matches('/')).filter(|name| !name.is_empty());
         let database = database.unwrap_or("default").to_owned();
         let mut http = http_of(&dsn.clone().with_object(""), params, "ClickHouse", 8123, FORM)?;
-        let password = params.secret("password");
-        if let Some(user) = dsn.user().or(params.text("user")).filter(|user| !user.is_empty()) {
-            http.log_in(user, dsn.password().or(password.as_ref()));
+        if let Some(user) = dsn.user().filter(|user| !user.is_empty()) {
+            http.log_in(user, dsn.password());
         }
         http.tls |= params.flag("ssl");
         let patterns = |name: &str| -> Result<Vec<Pattern>> {
