@@ -10,6 +10,7 @@
 //! | `kafka` | messages of Kafka | |
 //! | `kwdb` | time series, relational tables and queries of KWDB | |
 //! | `listen` | HTTP and telnet endpoints, as InfluxDB and OpenTSDB have them | |
+//! | `mongodb` | collections of MongoDB | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
@@ -34,6 +35,8 @@ pub mod kafka;
 pub mod kwdb;
 #[cfg(feature = "listen")]
 pub mod listen;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 #[cfg(feature = "mysql")]
@@ -50,6 +53,7 @@ pub mod postgres;
     feature = "clickhouse",
     feature = "influxdb",
     feature = "iotdb",
+    feature = "mongodb",
     feature = "mysql",
     feature = "odbc",
     feature = "opentsdb",
@@ -75,7 +79,13 @@ mod relational;
     )
 )]
 mod series;
-#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "mqtt", feature = "opentsdb"))]
+#[cfg(any(
+    feature = "clickhouse",
+    feature = "influxdb",
+    feature = "mongodb",
+    feature = "mqtt",
+    feature = "opentsdb"
+))]
 mod tls;
 
 use kwsync_core::config::Registry;
@@ -96,6 +106,8 @@ pub fn register(registry: &mut Registry) {
     kwdb::register(registry);
     #[cfg(feature = "listen")]
     listen::register(registry);
+    #[cfg(feature = "mongodb")]
+    mongodb::register(registry);
     #[cfg(feature = "mqtt")]
     mqtt::register(registry);
     #[cfg(feature = "mysql")]
@@ -115,6 +127,7 @@ pub fn register(registry: &mut Registry) {
         feature = "iotdb",
         feature = "kafka",
         feature = "listen",
+        feature = "mongodb",
         feature = "mqtt",
         feature = "mysql",
         feature = "odbc",

@@ -44,7 +44,7 @@ pub(crate) fn roots_of(ca: &str) -> Result<RootCertStore> {
 }
 
 /// The authorities that this machine trusts.
-#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb"))]
+#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "mongodb", feature = "opentsdb"))]
 pub(crate) fn roots_of_machine() -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     // Some of a machine's certificates are always too odd to be used.

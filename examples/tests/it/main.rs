@@ -23,6 +23,7 @@ mod kill;
 mod load;
 mod migrate;
 mod modes;
+mod mongodb;
 mod mqtt;
 mod object;
 #[cfg(feature = "odbc")]

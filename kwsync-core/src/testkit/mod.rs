@@ -8,6 +8,7 @@ mod kafka;
 #[cfg(feature = "testkit-kwdb")]
 pub mod kwdb;
 mod mariadb;
+mod mongo;
 mod mosquitto;
 mod postgres;
 mod s3;
@@ -17,6 +18,7 @@ pub use influx::InfluxServer;
 pub use iotdb::IotdbServer;
 pub use kafka::KafkaServer;
 pub use mariadb::MariaServer;
+pub use mongo::{MongoDocument, MongoServer};
 pub use mosquitto::Mosquitto;
 pub use postgres::PgServer;
 pub use s3::{ACCESS_KEY, S3Server, SECRET_KEY, SlowWay};

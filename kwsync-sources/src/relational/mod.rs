@@ -9,10 +9,12 @@ pub(crate) mod ranged;
 mod ranges;
 
 pub(crate) use batches::Batches;
+#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "mongodb", feature = "opentsdb"))]
+pub(crate) use cursor::Bound;
 #[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb", feature = "postgres"))]
 pub(crate) use cursor::Mode;
 #[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb"))]
-pub(crate) use cursor::{Bound, Span};
+pub(crate) use cursor::Span;
 pub(crate) use cursor::{
     Clock, CursorOptions, CursorSpec, CursorTable, Database, Follow, Kind, Page, Window, splits, with_cursor,
 };

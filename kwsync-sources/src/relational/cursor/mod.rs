@@ -23,7 +23,7 @@ mod value;
 #[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb", feature = "postgres"))]
 pub(crate) use config::Mode;
 pub(crate) use config::{CursorOptions, with_cursor};
-#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb"))]
+#[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "mongodb", feature = "opentsdb"))]
 pub(crate) use database::Bound;
 pub(crate) use database::{Clock, CursorTable, Database, Page, Window};
 pub(crate) use follow::{Follow, splits};
