@@ -16,6 +16,9 @@ const READONLY: &str = "164";
 #[derive(Debug)]
 pub(super) struct Session {
     http: Http,
+    /// Which of the servers it is, and whether it has answered.
+    at: usize,
+    answered: bool,
     options: Arc<ClickHouseOptions>,
     /// Whether the user may change no setting, so that blocks are as large as the server makes them.
     fixed: AtomicBool,
@@ -24,8 +27,37 @@ pub(super) struct Session {
 impl Session {
     /// A session. Nothing is connected yet.
     pub(super) fn new(options: &Arc<ClickHouseOptions>) -> Result<Self> {
-        let http = Http::new(Arc::clone(&options.http))?;
-        Ok(Self { http, options: Arc::clone(options), fixed: AtomicBool::new(false) })
+        let http = Self::http(options, 0)?;
+        let options = Arc::clone(options);
+        Ok(Self { http, at: 0, answered: false, options, fixed: AtomicBool::new(false) })
+    }
+
+    fn http(options: &ClickHouseOptions, at: usize) -> Result<Http> {
+        let server = options.http.get(at).or(options.http.first());
+        let server = server.ok_or_else(|| Error::config("the address names no server"))?;
+        Http::new(Arc::clone(server))
+    }
+
+    /// Asks the server in hand, or the next one if it is not there.
+    async fn send(&mut self, ask: &Ask) -> Result<Answer> {
+        loop {
+            match self.http.ask(ask).await {
+                Err(error)
+                    if !self.answered
+                        && self.at + 1 < self.options.http.len()
+                        && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) =>
+                {
+                    tracing::warn!(%error, "trying the next server");
+                    self.at += 1;
+                    self.http = Self::http(&self.options, self.at)?;
+                }
+                Ok(answer) => {
+                    self.answered = true;
+                    return Ok(answer);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The answer to a statement, of blocks of so many rows.
@@ -40,7 +72,7 @@ impl Session {
                 }
             }
             let ask = Ask::post(path, "text/plain; charset=UTF-8", sql.to_owned());
-            let mut answer = self.http.ask(&ask).await?;
+            let mut answer = self.send(&ask).await?;
             if answer.status.is_success() {
                 return Ok(answer);
             }

@@ -58,7 +58,8 @@ pub static PARAMS: &[Param] = with_cursor![
 /// How [`ClickHouseSource`](super::ClickHouseSource) reads. `Debug` hides the password.
 #[derive(Clone, Debug)]
 pub struct ClickHouseOptions {
-    pub(super) http: Arc<HttpOptions>,
+    /// The servers, of which the first that answers is meant.
+    pub(super) http: Vec<Arc<HttpOptions>>,
     /// The database that tables are in where nothing else is said.
     pub(super) database: String,
     pub(super) tables: Vec<Pattern>,
@@ -87,17 +88,26 @@ impl ClickHouseOptions {
         const FORM: &str = "clickhouse://USER:PASSWORD@HOST:8123/DATABASE?tables=a,b";
         let database = dsn.object().map(|object| object.trim_matches('/')).filter(|name| !name.is_empty());
         let database = database.unwrap_or("default").to_owned();
-        let mut http = http_of(&dsn.clone().with_object(""), params, "ClickHouse", 8123, FORM)?;
-        if let Some(user) = dsn.user().filter(|user| !user.is_empty()) {
-            http.log_in(user, dsn.password());
+        let plain = dsn.clone().with_object("");
+        let mut http = Vec::new();
+        for host in dsn.hosts() {
+            let mut one =
+                http_of(&plain.clone().with_hosts([host.clone()]), params, "ClickHouse", 8123, FORM)?;
+            if let Some(user) = dsn.user().filter(|user| !user.is_empty()) {
+                one.log_in(user, dsn.password());
+            }
+            one.tls |= params.flag("ssl");
+            http.push(Arc::new(one));
         }
-        http.tls |= params.flag("ssl");
+        if http.is_empty() {
+            return Err(Error::config("the address names no server").with_hint(format!("write {FORM}")));
+        }
         let patterns = |name: &str| -> Result<Vec<Pattern>> {
             params.list(name).iter().map(|text| Pattern::new(text)).collect()
         };
         let number = |name: &str| params.int(name).and_then(|number| usize::try_from(number).ok());
         let options = Self {
-            http: Arc::new(http),
+            http,
             database,
             tables: patterns("tables")?,
             exclude: patterns("exclude")?,

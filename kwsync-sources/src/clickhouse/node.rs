@@ -157,7 +157,7 @@ pub(super) enum Node {
     Nullable {
         nulls: Vec<u8>,
         base: usize,
-        inner: Box<Node>,
+        inner: Box<Self>,
     },
     Low(Box<Low>),
     /// The end of each row among the values; then the values.
@@ -165,9 +165,9 @@ pub(super) enum Node {
         ends: Vec<u64>,
         base: usize,
         word: Word,
-        item: Box<Node>,
+        item: Box<Self>,
     },
-    Tuple(Vec<Node>),
+    Tuple(Vec<Self>),
 }
 
 /// Values by their numbers in a dictionary that each block brings along; they are looked up as they come.

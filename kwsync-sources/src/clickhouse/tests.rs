@@ -316,10 +316,11 @@ fn options(address: &str) -> kwsync_core::Result<ClickHouseOptions> {
 fn addresses_and_what_contradicts_itself() {
     let made =
         options("jdbc:clickhouse://h/shop?user=me&password=secret&ssl=true&tables=a,b&binary=*").unwrap();
-    assert_eq!((made.database.as_str(), made.http.port, made.http.tls), ("shop", 8123, true));
+    assert_eq!((made.database.as_str(), made.http[0].port, made.http[0].tls), ("shop", 8123, true));
     assert!(made.is_binary("x") && !format!("{made:?}").contains("secret"), "{made:?}");
     assert_eq!(options("clickhouse://h:9999?table=a").unwrap().database, "default");
     for (address, words) in [
+        ("clickhouse:///d?table=t", "names no server"),
         ("clickhouse://h/d", "does not say what to read"),
         ("clickhouse+native://h/d?table=t", "is not reached by \"native\""),
         ("clickhouse://h/d?query=SELECT 1&where=x", "`where` goes with tables"),
