@@ -105,7 +105,7 @@ fn killed_and_started_again() {
     let to_dsn = to.dsn(&target);
     let fixed = ["run", "--from", &dsn, "--to", &to_dsn, "--jobs", "2", "--commit-rows", "1000", "--quiet"];
     let slow = [&fixed[..], &["--rate-rows", "25000"]].concat();
-    for _ in 0..kills.min(5) {
+    for _ in 0..kills.min(4) {
         start_and_kill(&place, &slow, &mut random);
     }
     place.run(&fixed).expect(0);
