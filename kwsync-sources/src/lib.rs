@@ -2,6 +2,7 @@
 //!
 //! | feature | source | default |
 //! |---|---|---|
+//! | `clickhouse` | tables and queries of ClickHouse | |
 //! | `file` | files, patterns, directories, standard input; plain or gzip | yes |
 //! | `influxdb` | measurements of InfluxDB 1 and 2 | |
 //! | `iotdb` | devices of Apache IoTDB | |
@@ -9,6 +10,7 @@
 //! | `kafka` | messages of Kafka | |
 //! | `kwdb` | time series, relational tables and queries of KWDB | |
 //! | `listen` | HTTP and telnet endpoints, as InfluxDB and OpenTSDB have them | |
+//! | `mongodb` | collections of MongoDB | |
 //! | `mqtt` | messages of MQTT brokers | |
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
@@ -20,6 +22,8 @@
 //!
 //! [`register`] adds all of them to a registry.
 
+#[cfg(feature = "clickhouse")]
+pub mod clickhouse;
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "influxdb")]
@@ -32,6 +36,8 @@ pub mod kafka;
 pub mod kwdb;
 #[cfg(feature = "listen")]
 pub mod listen;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 #[cfg(feature = "mysql")]
@@ -44,7 +50,14 @@ pub mod odbc;
 pub mod opentsdb;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(feature = "iotdb", feature = "mysql", feature = "odbc", feature = "postgres", feature = "series"))]
+#[cfg(any(
+    feature = "iotdb",
+    feature = "mongodb",
+    feature = "mysql",
+    feature = "odbc",
+    feature = "postgres",
+    feature = "series"
+))]
 #[cfg_attr(
     not(any(feature = "mysql", feature = "odbc", feature = "postgres")),
     allow(
@@ -58,7 +71,11 @@ mod relational;
 #[cfg(feature = "series")]
 #[cfg_attr(
     not(feature = "influxdb"),
-    allow(dead_code, unused_imports, reason = "fields of several types are InfluxDB's")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "fields of several types are InfluxDB's, and ClickHouse is no source of series: it has their client"
+    )
 )]
 mod series;
 #[cfg(feature = "tdengine")]
@@ -68,6 +85,8 @@ use kwsync_core::config::Registry;
 
 /// Adds every source of this build to `registry`.
 pub fn register(registry: &mut Registry) {
+    #[cfg(feature = "clickhouse")]
+    clickhouse::register(registry);
     #[cfg(feature = "file")]
     file::register(registry);
     #[cfg(feature = "influxdb")]
@@ -80,6 +99,8 @@ pub fn register(registry: &mut Registry) {
     kwdb::register(registry);
     #[cfg(feature = "listen")]
     listen::register(registry);
+    #[cfg(feature = "mongodb")]
+    mongodb::register(registry);
     #[cfg(feature = "mqtt")]
     mqtt::register(registry);
     #[cfg(feature = "mysql")]
@@ -95,11 +116,13 @@ pub fn register(registry: &mut Registry) {
     #[cfg(feature = "tdengine")]
     tdengine::register(registry);
     #[cfg(not(any(
+        feature = "clickhouse",
         feature = "file",
         feature = "influxdb",
         feature = "iotdb",
         feature = "kafka",
         feature = "listen",
+        feature = "mongodb",
         feature = "mqtt",
         feature = "mysql",
         feature = "odbc",

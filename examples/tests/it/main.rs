@@ -5,6 +5,7 @@
 mod analyticdb;
 mod binlog;
 mod changes;
+mod clickhouse;
 mod convert;
 mod cut;
 mod datax;
@@ -23,6 +24,7 @@ mod kill;
 mod load;
 mod migrate;
 mod modes;
+mod mongodb;
 mod mqtt;
 mod object;
 #[cfg(feature = "odbc")]

@@ -1,5 +1,6 @@
 //! What a source and a sink of one system share: types and DDL as data, and behind the system's feature its client.
 
+pub mod clickhouse;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "iotdb")]

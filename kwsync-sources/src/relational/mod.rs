@@ -11,10 +11,12 @@ pub(crate) mod ranged;
 mod ranges;
 
 pub(crate) use batches::Batches;
+#[cfg(any(feature = "mongodb", feature = "series"))]
+pub(crate) use cursor::Bound;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "series"))]
 pub(crate) use cursor::Mode;
 #[cfg(feature = "series")]
-pub(crate) use cursor::{Bound, Span};
+pub(crate) use cursor::Span;
 pub(crate) use cursor::{
     Clock, CursorOptions, CursorSpec, CursorTable, Database, Follow, Kind, Page, Window, splits, with_cursor,
 };

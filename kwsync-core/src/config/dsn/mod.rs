@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// | the same with an empty host | `taos:///db?assert` |
 /// | `driver:path[?key=value&...]` | `local:/dir`, `file:./x.lp?precision=s` |
 /// | a bare path, a pattern, or `-` for standard input and output: the driver `file` | `data/*.lp` |
-/// | `jdbc:` of mysql, postgresql, kaiwudb, TAOS-RS | `jdbc:mysql://h:3306/db?useSSL=false` |
+/// | `jdbc:` of mysql, postgresql, clickhouse, kaiwudb, TAOS-RS | `jdbc:mysql://h:3306/db?useSSL=false` |
 /// | `driver://host key=value key=value`, as in `LOCATION('oss://...')` | `oss://host prefix=a bucket=b` |
 ///
 /// A host is any text without `/ ? : @ ,` and blanks: `Matrikon.OPC.Simulation.1` is one. IPv6 stands in

@@ -12,8 +12,10 @@ const PASSWORD_HINT: &str =
     "in a user or password write `@` as %40, `:` as %3A, `/` as %2F, `?` as %3F and `%` as %25";
 
 /// The `jdbc:` names, and the driver and protocol each stands for.
-const JDBC: [(&str, &str, Option<&str>); 5] = [
+const JDBC: [(&str, &str, Option<&str>); 7] = [
     ("mysql", "mysql", None),
+    ("clickhouse", "clickhouse", None),
+    ("ch", "clickhouse", None),
     ("postgresql", "postgresql", None),
     ("kaiwudb", "kaiwudb", None),
     ("taos-rs", "taos", Some("http")),
@@ -65,7 +67,7 @@ impl<'a> Parser<'a> {
     }
 
     fn jdbc(&self, rest: &'a str) -> Result<Dsn> {
-        let known = "known are jdbc:mysql://, jdbc:postgresql://, jdbc:kaiwudb:// and jdbc:TAOS-RS://host:port/database";
+        let known = "known are jdbc:mysql://, jdbc:postgresql://, jdbc:clickhouse://, jdbc:kaiwudb:// and jdbc:TAOS-RS://host:port/database";
         let Some((name, rest)) = rest.split_once("://") else {
             return Err(self.fault(rest, "`jdbc:` is not followed by `name://host`".to_owned(), known));
         };

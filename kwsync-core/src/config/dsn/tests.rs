@@ -95,6 +95,10 @@ fn addresses_that_people_use() {
             "jdbc:kaiwudb://127.0.0.1:26257/tdengine_kwdb",
             expected("kaiwudb", "", "127.0.0.1:26257", "tdengine_kwdb", &[]),
         ),
+        (
+            "jdbc:clickhouse://h:8123/db?user=me&ssl=true",
+            expected("clickhouse", "me", "h:8123", "db", &[("ssl", Some("true"))]),
+        ),
         ("jdbc:kaiwudb://127.0.0.1:26257/source", expected("kaiwudb", "", "127.0.0.1:26257", "source", &[])),
         ("jdbc:kaiwudb://127.0.0.1:26257/target", expected("kaiwudb", "", "127.0.0.1:26257", "target", &[])),
         ("jdbc:kaiwudb://localhost:26257", expected("kaiwudb", "", "localhost:26257", "", &[])),

@@ -4,7 +4,7 @@ use super::plugin::Plugin;
 use crate::config::Dsn;
 
 /// Properties that tune the driver of Java. What they are about is either always so here, or there is no such thing.
-const IGNORED: [&str; 34] = [
+const IGNORED: [&str; 39] = [
     "allowLoadLocalInfile",
     "allowMultiQueries",
     "allowPublicKeyRetrieval",
@@ -15,6 +15,9 @@ const IGNORED: [&str; 34] = [
     "cachePrepStmts",
     "characterEncoding",
     "charset",
+    "compress",
+    "dataTransferTimeout",
+    "decompress",
     "defaultRowFetchSize",
     "failOverReadOnly",
     "maxReconnects",
@@ -38,6 +41,8 @@ const IGNORED: [&str; 34] = [
     "useLegacyDatetimeCode",
     "useServerPrepStmts",
     "useUnicode",
+    "use_server_time_zone",
+    "use_time_zone",
     "yearIsDateType",
 ];
 
@@ -72,6 +77,10 @@ pub(super) fn carry_over(plugin: &Plugin, dsn: Dsn, reads: bool, notes: &mut Vec
             ("postgresql" | "kaiwudb", "ApplicationName") => Some(("application_name", value.clone())),
             ("postgresql" | "kaiwudb", "connectTimeout" | "loginTimeout") if !text.is_empty() => {
                 Some(("connect_timeout", Some(format!("{text}s"))))
+            }
+            ("clickhouse", "socket_timeout") if !text.is_empty() => Some(("timeout", milliseconds())),
+            ("clickhouse", "connection_timeout" | "connect_timeout") if !text.is_empty() => {
+                Some(("connect_timeout", milliseconds()))
             }
             ("sqlserver", "loginTimeout") if !text.is_empty() => {
                 Some(("connect_timeout", Some(format!("{text}s"))))

@@ -48,14 +48,21 @@ pub(super) fn mongo(parameter: &Fields<'_>) -> Option<Read> {
     }
     dsn = dsn.with_param("tables", collection.map(str::to_owned));
     if !columns.is_empty() {
-        let names: Vec<_> = columns.iter().map(|(name, _)| name.clone()).collect();
+        let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();
         dsn = dsn.with_param("columns", Some(column_list(&names)));
         let types: Vec<_> = columns
             .iter()
-            .filter_map(|(name, kind)| kind.as_ref().map(|kind| format!("{name}:{kind}")))
+            .filter_map(|column| column.kind.as_ref().map(|kind| format!("{}:{kind}", column.name)))
             .collect();
         if !types.is_empty() {
             dsn = dsn.with_param("types", Some(types.join(",")));
+        }
+        let splitters: serde_json::Map<_, _> = columns
+            .iter()
+            .filter_map(|column| Some((column.name.clone(), column.splitter.clone()?.into())))
+            .collect();
+        if !splitters.is_empty() {
+            dsn = dsn.with_param("splitters", Some(serde_json::Value::Object(splitters).to_string()));
         }
     }
     for (key, name) in [("query", "where"), ("authDb", "auth_db")] {
@@ -65,7 +72,7 @@ pub(super) fn mongo(parameter: &Fields<'_>) -> Option<Read> {
     }
     (parameter.faults().len() == before).then(|| Read {
         sources: vec![dsn],
-        columns: Some(columns.into_iter().map(|(name, _)| Some(name)).collect()),
+        columns: Some(columns.into_iter().map(|column| Some(column.name)).collect()),
         expressions: Vec::new(),
         quote: '"',
         by_position: false,
@@ -73,19 +80,32 @@ pub(super) fn mongo(parameter: &Fields<'_>) -> Option<Read> {
     })
 }
 
+/// A column of documents.
+struct NamedColumn {
+    name: String,
+    kind: Option<String>,
+    /// What stands between the items of an array.
+    splitter: Option<String>,
+}
+
 /// Columns as texts, or as objects of a name and a type.
-fn named_columns(parameter: &Fields<'_>) -> Vec<(String, Option<String>)> {
+fn named_columns(parameter: &Fields<'_>) -> Vec<NamedColumn> {
     let mut columns = Vec::new();
     for (path, node) in parameter.items("column") {
         match &node.value {
             Value::Map(_) => {
                 let Some(fields) = Fields::of(node, path, parameter.faults()) else { continue };
                 let (name, kind) = (fields.required("name", "the column"), fields.filled("type"));
-                fields.get("splitter");
-                columns.extend(name.map(|name| (name.to_owned(), kind.map(str::to_owned))));
+                let splitter = fields.get("splitter").and_then(Node::scalar).map(str::to_owned);
+                let kind = kind.map(str::to_owned);
+                columns.extend(name.map(|name| NamedColumn { name: name.to_owned(), kind, splitter }));
                 fields.finish();
             }
-            _ => columns.extend(node.scalar().map(|name| (name.to_owned(), None))),
+            _ => columns.extend(node.scalar().map(|name| NamedColumn {
+                name: name.to_owned(),
+                kind: None,
+                splitter: None,
+            })),
         }
     }
     if columns.is_empty() {

@@ -331,6 +331,12 @@ fn stores_without_sql() {
     );
     assert_eq!(
         from(
+            r#""reader": {"name": "mongodbreader", "parameter": {"address": ["a"], "dbName": "db", "authDb": "admin", "collectionName": "c", "column": [{"name": "t", "type": "Array", "splitter": ";"}, {"name": "a.b", "type": "document.string"}]}}"#
+        ),
+        r#"mongodb://a/db?tables=c&columns=t,a.b&types=t:Array,a.b:document.string&splitters={"t":";"}&auth_db=admin"#
+    );
+    assert_eq!(
+        from(
             r#""reader": {"name": "influxdb20reader", "parameter": {"token": "hunter2", "connection": [{"endpoint": "https://h:8086/", "org": "o", "bucket": "b", "table": ["m"]}], "beginDateTime": "2024-05-01 00:00:00"}}"#
         ),
         "influxdb+https://h:8086?version=2.x&orgId=o&token=***&bucket=b&measurements=m&beginTime=2024-05-01 00:00:00"
@@ -363,6 +369,11 @@ fn addresses_of_other_databases() {
             "sqlserver://me:***@h:1433/db?encrypt=false&tables",
         ),
         ("clickhousereader", "jdbc:clickhouse://h:8123/db", "clickhouse://me:***@h:8123/db?tables"),
+        (
+            "clickhousereader",
+            "jdbc:clickhouse://h:8123/db?socket_timeout=9000&compress=1&ssl=true",
+            "clickhouse://me:***@h:8123/db?timeout=9000ms&ssl=true&tables",
+        ),
         ("postgresqlreader", "jdbc:postgresql://h:5432/db", "postgres://me:***@h:5432/db?tables"),
     ] {
         let text = JOB.replace("mysqlreader", reader).replace("jdbc:mysql://h:3306/db", url);

@@ -23,7 +23,7 @@ mod value;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "series"))]
 pub(crate) use config::Mode;
 pub(crate) use config::{CursorOptions, with_cursor};
-#[cfg(feature = "series")]
+#[cfg(any(feature = "mongodb", feature = "series"))]
 pub(crate) use database::Bound;
 pub(crate) use database::{Clock, CursorTable, Database, Page, Window};
 pub(crate) use follow::{Follow, splits};

@@ -1,0 +1,4 @@
+//! ClickHouse: types, names and literals.
+
+pub mod sql;
+pub mod types;
