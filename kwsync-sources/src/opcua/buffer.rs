@@ -74,7 +74,7 @@ pub(super) struct Handed {
     pub(super) samples: Vec<Sample>,
     /// How many came before the first of them.
     pub(super) first: u64,
-    /// Whether nothing more comes before these are committed, or soon.
+    /// Whether there is little room left, and none comes before these are committed.
     pub(super) full: bool,
 }
 
@@ -139,7 +139,8 @@ impl Buffer {
         let first = state.settled + from as u64;
         state.handed = to;
         state.waiting = (to < state.samples.len()).then(Instant::now);
-        let full = to * 2 >= MAX_SAMPLES || state.bytes * 2 >= MAX_BYTES;
+        let crowded = to * 2 >= MAX_SAMPLES || state.bytes * 2 >= MAX_BYTES;
+        let full = crowded && to == state.samples.len();
         Some(Handed { samples, first, full })
     }
 

@@ -8,8 +8,9 @@ use kwsync_core::{Backoff, Error, ErrorKind, Result, Retry};
 use opcua::client::UARequest;
 use opcua::client::services::{CreateMonitoredItems, CreateSubscription, Publish};
 use opcua::types::{
-    DataChangeNotification, ExtensionObject, MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters,
-    PublishResponse, StatusChangeNotification, StatusCode, SubscriptionAcknowledgement, TimestampsToReturn,
+    DataChangeNotification, ExtensionObject, MonitoredItemCreateRequest, MonitoringMode,
+    MonitoringParameters, PublishResponse, StatusChangeNotification, StatusCode, SubscriptionAcknowledgement,
+    TimestampsToReturn,
 };
 use tokio::task::JoinHandle;
 
@@ -118,13 +119,18 @@ async fn subscribe(link: &Link, options: &OpcUaOptions, again: bool) -> Result<B
             .max_notifications_per_publish(u32::try_from(options.batch_size).unwrap_or(u32::MAX))
             .publishing_enabled(true);
         let made = request.send(link.session.channel()).await.map_err(gone)?;
-        let interval = Duration::try_from_secs_f64(made.revised_publishing_interval / 1000.0).unwrap_or(options.interval);
+        let interval = Duration::try_from_secs_f64(made.revised_publishing_interval / 1000.0)
+            .unwrap_or(options.interval);
         if interval > options.interval.saturating_mul(2) {
             tracing::warn!(server = %options.url, "the server tells of changes only every {interval:?}");
         }
         subscriptions.insert(
             made.subscription_id,
-            patience(options, interval.max(options.interval), made.revised_max_keep_alive_count.min(keep_alive.max(1) * 10)),
+            patience(
+                options,
+                interval.max(options.interval),
+                made.revised_max_keep_alive_count.min(keep_alive.max(1) * 10),
+            ),
         );
         let mine: Vec<(usize, MonitoredItemCreateRequest)> = options
             .points
@@ -141,7 +147,8 @@ async fn subscribe(link: &Link, options: &OpcUaOptions, again: bool) -> Result<B
             let answer = request.send(link.session.channel()).await.map_err(gone)?;
             for ((at, _), answer) in some.iter().zip(answer.results) {
                 if answer.result.status_code.is_bad() {
-                    let node = options.points.get(*at).map(|point| point.node.to_string()).unwrap_or_default();
+                    let node =
+                        options.points.get(*at).map(|point| point.node.to_string()).unwrap_or_default();
                     refused.push(format!("{node} ({})", named(answer.result.status_code)));
                 }
                 lossy += usize::from(answer.result.revised_queue_size < options.queue);
@@ -201,7 +208,8 @@ async fn listen(
     let mut overflown = 0_u64;
     loop {
         while asked.len() < window {
-            let request = Publish::new(&link.session).acks(std::mem::take(&mut acknowledge)).timeout(patience);
+            let request =
+                Publish::new(&link.session).acks(std::mem::take(&mut acknowledge)).timeout(patience);
             let session = Arc::clone(&link.session);
             asked.push_back(tokio::spawn(async move { request.send(session.channel()).await }));
         }
@@ -221,6 +229,8 @@ async fn listen(
                 window -= 1;
                 continue;
             }
+            // The server waits no longer to have something to say; whether it is there at all the session finds out.
+            Ok(Err(error)) if error.status() == StatusCode::BadTimeout => continue,
             Ok(Err(error)) => return Err(fault(error.status(), options)),
             Err(error) => {
                 return Err(Error::new(ErrorKind::Internal, "asking the server broke off").with_source(error));
@@ -249,7 +259,8 @@ async fn listen(
         let mut samples = Vec::new();
         for notification in notifications {
             if notification.inner_is::<StatusChangeNotification>() {
-                let status = notification.into_inner_as::<StatusChangeNotification>().map(|change| change.status);
+                let status =
+                    notification.into_inner_as::<StatusChangeNotification>().map(|change| change.status);
                 let text = format!(
                     "{} has ended a subscription: {}",
                     options.url,
@@ -276,10 +287,10 @@ async fn listen(
                         );
                     }
                 }
-                let original = value
-                    .source_timestamp
-                    .map(|time| (time, value.source_picoseconds.unwrap_or(0)))
-                    .or_else(|| value.server_timestamp.map(|time| (time, value.server_picoseconds.unwrap_or(0))));
+                let original =
+                    value.source_timestamp.map(|time| (time, value.source_picoseconds.unwrap_or(0))).or_else(
+                        || value.server_timestamp.map(|time| (time, value.server_picoseconds.unwrap_or(0))),
+                    );
                 samples.push(Sample { point, received: clock.next(), original, value: value.value, status });
             }
         }
@@ -289,7 +300,10 @@ async fn listen(
                 () = buffer.stop.notified() => return Ok(()),
             }
         }
-        acknowledge.push(SubscriptionAcknowledgement { subscription_id: id, sequence_number: message.sequence_number });
+        acknowledge.push(SubscriptionAcknowledgement {
+            subscription_id: id,
+            sequence_number: message.sequence_number,
+        });
     }
 }
 

@@ -10,28 +10,38 @@ use super::trust::{Identity, Trust};
 
 /// The parameters.
 pub static PARAMS: &[Param] = &[
-    Param::text("ua.nodes", "the nodes as NODEID::CODE, several between commas; with opc_table_config")
-        .with_aliases(&["nodes"]),
+    Param::text("ua.nodes", "the nodes as NODEID::CODE, several between commas; with opc_table_config"),
     Param::text(
         "opc_table_config",
         "tables and columns for ua.nodes: JSON with stable_prefix and column_configs, or @FILE",
     ),
     Param::text("csv_config_file", "nodes, tables and columns as CSV, as @FILE; goes before ua.nodes"),
-    Param::duration("interval", Duration::from_secs(1), "how often the server looks at values, and tells of changes")
-        .with_default("1s"),
+    Param::duration(
+        "interval",
+        Duration::from_secs(1),
+        "how often the server looks at values, and tells of changes",
+    )
+    .with_default("1s"),
     Param::duration(
         "sampling",
         Duration::from_millis(1),
         "how often the server looks at values, where that is not the interval; 0 asks for every change",
     ),
-    Param::int("queue", 1, 1_000_000, "the most changes of a node that the server keeps until it can tell of them")
-        .with_default("1000"),
+    Param::int(
+        "queue",
+        1,
+        1_000_000,
+        "the most changes of a node that the server keeps until it can tell of them",
+    )
+    .with_default("1000"),
     Param::int("concurrent", 1, 64, "subscriptions that the nodes are dealt to").with_default("1"),
     Param::int("batch_size", 1, 100_000, "values that are handed on together").with_default("100"),
     Param::duration("batch_timeout", Duration::from_secs(1), "the longest that a value waits for others")
         .with_default("20s"),
-    Param::duration("connect_timeout", Duration::from_secs(1), "how long connecting may take").with_default("10s"),
-    Param::duration("request_timeout", Duration::from_secs(1), "how long an answer may take").with_default("10s"),
+    Param::duration("connect_timeout", Duration::from_secs(1), "how long connecting may take")
+        .with_default("10s"),
+    Param::duration("request_timeout", Duration::from_secs(1), "how long an answer may take")
+        .with_default("10s"),
     Param::duration_or_never("timeout", Duration::from_millis(1), "end when no value comes for so long")
         .with_default("never"),
     Param::choice(
@@ -40,15 +50,22 @@ pub static PARAMS: &[Param] = &[
         "how messages are signed and encrypted",
     )
     .with_default("None"),
-    Param::choice("security_mode", &["None", "Sign", "SignAndEncrypt"], "whether messages are signed, and encrypted")
-        .with_default("None"),
+    Param::choice(
+        "security_mode",
+        &["None", "Sign", "SignAndEncrypt"],
+        "whether messages are signed, and encrypted",
+    )
+    .with_default("None"),
     Param::text("certificate", "our own certificate, a path to PEM or DER, or PEM as @FILE"),
     Param::text("private_key", "its key, a path to PEM, or PEM as @FILE").secret(),
     Param::text(
         "server_certificate",
         "certificates to trust, the server's own: a path to PEM or DER, or PEM as @FILE; any trusts whatever answers",
     ),
-    Param::text("application_uri", "the name of this program at the server; default: that in the certificate"),
+    Param::text(
+        "application_uri",
+        "the name of this program at the server; default: that in the certificate",
+    ),
     Param::flag("enable", "refused: what came is not kept a second time"),
     Param::text("path", "ignored without enable").ignored(),
     Param::text("keep", "ignored without enable").ignored(),
@@ -166,8 +183,11 @@ impl OpcUaOptions {
         };
         let text = |name: &str| params.text(name).filter(|text| !text.trim().is_empty());
         if params.flag("enable") {
-            return Err(Error::new(ErrorKind::Unsupported, "enable=true: what came is not kept a second time")
-                .with_hint("leave it out; another job can write the same nodes to files: -t file:PATH"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "enable=true: what came is not kept a second time",
+            )
+            .with_hint("leave it out; another job can write the same nodes to files: -t file:PATH"));
         }
         let points = match (text("csv_config_file"), text("ua.nodes"), text("opc_table_config")) {
             (Some(csv), nodes, tables) => {
@@ -275,7 +295,9 @@ fn security(params: &Params) -> Result<Security> {
     };
     let Some(trust) = text("server_certificate") else {
         return Err(Error::config(format!("security_mode={mode:?} needs the server's certificate"))
-            .with_hint("give server_certificate=server.pem; server_certificate=any trusts whatever answers"));
+            .with_hint(
+                "give server_certificate=server.pem; server_certificate=any trusts whatever answers",
+            ));
     };
     let trust = Trust::new(trust)?;
     if matches!(trust, Trust::Any) {

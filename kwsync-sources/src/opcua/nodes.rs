@@ -1,11 +1,11 @@
 //! What a server says of nodes.
 
 use kwsync_core::{DataType, Error, ErrorKind, Result};
-use opcua::client::services::{Browse, Read};
 use opcua::client::UARequest;
+use opcua::client::services::{Browse, Read};
 use opcua::types::{
-    AttributeId, BrowseDescription, BrowseDirection, BrowseResultMask, DataValue, Identifier, NodeClass, NodeId,
-    ReadValueId, ReferenceTypeId, StatusCode, TimestampsToReturn, Variant,
+    AttributeId, BrowseDescription, BrowseDirection, BrowseResultMask, DataValue, Identifier, NodeClass,
+    NodeId, ReadValueId, ReferenceTypeId, StatusCode, TimestampsToReturn, Variant,
 };
 
 use super::config::OpcUaOptions;
@@ -29,7 +29,10 @@ pub(super) async fn types(link: &Link, options: &OpcUaOptions) -> Result<Vec<Dat
     let each = (link.at_once.0 / asked.len()).max(1);
     for some in ids.chunks(each) {
         let nodes = some.iter().flat_map(|id| {
-            asked.map(|attribute| ReadValueId { attribute_id: attribute as u32, ..ReadValueId::from((*id).clone()) })
+            asked.map(|attribute| ReadValueId {
+                attribute_id: attribute as u32,
+                ..ReadValueId::from((*id).clone())
+            })
         });
         answers.extend(read(link, options, nodes.collect()).await?);
     }
@@ -46,10 +49,7 @@ pub(super) async fn types(link: &Link, options: &OpcUaOptions) -> Result<Vec<Dat
             odd.push(format!("{} has no value", point.node));
             continue;
         }
-        if matches!(
-            value.status,
-            Some(StatusCode::BadUserAccessDenied | StatusCode::BadNotReadable)
-        ) {
+        if matches!(value.status, Some(StatusCode::BadUserAccessDenied | StatusCode::BadNotReadable)) {
             hidden.push(point.node.to_string());
             continue;
         }
@@ -93,8 +93,11 @@ pub(super) async fn types(link: &Link, options: &OpcUaOptions) -> Result<Vec<Dat
             .with_hint("namespaces of a server may have other numbers than they had; a browser such as UaExpert shows them"));
     }
     if !hidden.is_empty() {
-        return Err(Error::new(ErrorKind::Permission, format!("{} does not let us read {}", options.url, list(&hidden)))
-            .with_hint("the user may lack the right"));
+        return Err(Error::new(
+            ErrorKind::Permission,
+            format!("{} does not let us read {}", options.url, list(&hidden)),
+        )
+        .with_hint("the user may lack the right"));
     }
     if !odd.is_empty() {
         return Err(Error::new(ErrorKind::Unsupported, format!("{}: {}", options.url, list(&odd)))
@@ -109,8 +112,10 @@ fn is_variable(class: &DataValue) -> bool {
 
 async fn read(link: &Link, options: &OpcUaOptions, nodes: Vec<ReadValueId>) -> Result<Vec<DataValue>> {
     let count = nodes.len();
-    let request = Read::new(&link.session).timestamps_to_return(TimestampsToReturn::Neither).nodes_to_read(nodes);
-    let answer = request.send(link.session.channel()).await.map_err(|error| fault(error.status(), options))?;
+    let request =
+        Read::new(&link.session).timestamps_to_return(TimestampsToReturn::Neither).nodes_to_read(nodes);
+    let answer =
+        request.send(link.session.channel()).await.map_err(|error| fault(error.status(), options))?;
     let values = answer.results.unwrap_or_default();
     if values.len() == count {
         return Ok(values);
@@ -141,7 +146,8 @@ async fn base(link: &Link, options: &OpcUaOptions, id: &NodeId) -> Result<Option
             result_mask: BrowseResultMask::None as u32,
         };
         let request = Browse::new(&link.session).nodes_to_browse(vec![above]);
-        let answer = request.send(link.session.channel()).await.map_err(|error| fault(error.status(), options))?;
+        let answer =
+            request.send(link.session.channel()).await.map_err(|error| fault(error.status(), options))?;
         let references = answer.results.and_then(|results| results.into_iter().next()?.references);
         match references.and_then(|references| references.into_iter().next()) {
             Some(reference) => id = reference.node_id.node_id,

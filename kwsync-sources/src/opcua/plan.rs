@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kwsync_core::{
-    Column, DataType, DecodeCounts, Decoded, Error, ErrorKind, Input, Location, Origin, Position, RecordRef, Reject,
-    Result, Role, Schema, Segment, Stage, TableBatch, TableId, TimeUnit, Value,
+    Column, DataType, DecodeCounts, Decoded, Error, ErrorKind, Input, Location, Origin, Position, RecordRef,
+    Reject, Result, Role, Schema, Segment, Stage, TableBatch, TableId, TimeUnit, Value,
 };
 use opcua::types::{DateTime, NodeId};
 
@@ -57,11 +57,14 @@ impl Plan {
             let Some((id, columns)) = tables.get_mut(table) else { continue };
             let mut cells = Vec::new();
             // The time of the row stands first, tags last.
-            let (key, others): (Vec<_>, Vec<_>) = point.columns.iter().partition(|column| column.holds.is_key());
+            let (key, others): (Vec<_>, Vec<_>) =
+                point.columns.iter().partition(|column| column.holds.is_key());
             for column in key.into_iter().chain(others) {
                 let (data_type, cell) = match &column.holds {
                     Holds::Received { unit, .. } => (DataType::TimestampTz(*unit), Cell::Received(*unit)),
-                    Holds::Original { unit, key } => (DataType::TimestampTz(*unit), Cell::Original(*unit, *key)),
+                    Holds::Original { unit, key } => {
+                        (DataType::TimestampTz(*unit), Cell::Original(*unit, *key))
+                    }
                     Holds::Value(_) => (value.clone(), Cell::Value(value.clone())),
                     Holds::Quality(quality) => (quality_type(*quality), Cell::Quality(*quality)),
                 };
@@ -76,14 +79,14 @@ impl Plan {
                 let column = Column::new(name.as_str(), data_type.clone()).with_role(Role::Tag);
                 add(columns, column).map_err(|text| clash(id, point, name, &text))?;
                 let value = match text {
-                    Some(text) => tag(text, data_type).ok_or_else(|| {
-                        clash(id, point, name, &format!("{text:?} is no {data_type}"))
-                    })?,
+                    Some(text) => tag(text, data_type)
+                        .ok_or_else(|| clash(id, point, name, &format!("{text:?} is no {data_type}")))?,
                     None => Value::Null,
                 };
                 cells.push((name.clone(), Cell::Fixed(value)));
             }
-            let subtable = Column::new(SUBTABLE, DataType::Text).with_role(Role::PrimaryTag).with_nullable(false);
+            let subtable =
+                Column::new(SUBTABLE, DataType::Text).with_role(Role::PrimaryTag).with_nullable(false);
             add(columns, subtable).map_err(|text| clash(id, point, SUBTABLE, &text))?;
             let name = Value::Text(Cow::Owned(point.subtable.clone()));
             cells.push((SUBTABLE.to_owned(), Cell::Fixed(name)));
@@ -187,7 +190,10 @@ impl Planned {
                             unit => nanos - nanos.rem_euclid(unit.nanos().into()),
                         };
                         in_unit(asked, *unit).ok_or_else(|| {
-                            ("bad_timestamp", format!("its time, {time}, has no place in a timestamp of {}", unit.as_str()))
+                            (
+                                "bad_timestamp",
+                                format!("its time, {time}, has no place in a timestamp of {}", unit.as_str()),
+                            )
                         })?
                     }
                     _ if *key => {
@@ -243,7 +249,11 @@ fn quality_type(quality: Quality) -> DataType {
 fn add(columns: &mut Vec<Column>, column: Column) -> std::result::Result<(), String> {
     match columns.iter().find(|known| known.name() == column.name()) {
         Some(known) if known.data_type() == column.data_type() && known.role() == column.role() => Ok(()),
-        Some(known) => Err(format!("it is {} for another node, and {} for this one", known.data_type(), column.data_type())),
+        Some(known) => Err(format!(
+            "it is {} for another node, and {} for this one",
+            known.data_type(),
+            column.data_type()
+        )),
         None => {
             columns.push(column);
             Ok(())
@@ -271,10 +281,14 @@ fn tag(text: &str, data_type: &DataType) -> Option<Value<'static>> {
         DataType::UInt64 => Value::UInt(text.trim().parse().ok()?),
         DataType::Float32 => Value::Float32(text.trim().parse().ok()?),
         DataType::Float64 => Value::Float64(text.trim().parse().ok()?),
-        DataType::VarChar(Some(most)) | DataType::NVarChar(Some(most)) if text.chars().count() > *most as usize => {
+        DataType::VarChar(Some(most)) | DataType::NVarChar(Some(most))
+            if text.chars().count() > *most as usize =>
+        {
             return None;
         }
-        DataType::Text | DataType::VarChar(_) | DataType::NVarChar(_) => Value::Text(Cow::Owned(text.to_owned())),
+        DataType::Text | DataType::VarChar(_) | DataType::NVarChar(_) => {
+            Value::Text(Cow::Owned(text.to_owned()))
+        }
         _ => return None,
     })
 }

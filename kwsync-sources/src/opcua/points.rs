@@ -141,7 +141,9 @@ fn named_type(text: &str) -> Option<DataType> {
             None => TimeUnit::Nanosecond,
         }),
         "json" => DataType::Json,
-        "varchar" | "binary" | "string" => return Some(length.map_or(DataType::Text, |n| DataType::VarChar(Some(n)))),
+        "varchar" | "binary" | "string" => {
+            return Some(length.map_or(DataType::Text, |n| DataType::VarChar(Some(n))));
+        }
         "nchar" => return Some(length.map_or(DataType::Text, |n| DataType::NVarChar(Some(n)))),
         "varbinary" => return Some(DataType::Bytes),
         _ => return None,
@@ -213,7 +215,9 @@ pub(super) fn from_nodes(nodes: &str, tables: &str) -> Result<Vec<Point>> {
         let Some((node, code)) = waiting.rsplit_once("::") else { continue };
         let code = code.trim();
         if code.is_empty() {
-            return Err(Error::config(format!("ua.nodes: {waiting:?} has no code")).with_hint("write NODEID::CODE"));
+            return Err(
+                Error::config(format!("ua.nodes: {waiting:?} has no code")).with_hint("write NODEID::CODE")
+            );
         }
         points.push(Point {
             node: node_id(node).map_err(|error| error.context("ua.nodes"))?,
@@ -236,15 +240,20 @@ fn columns(configs: &[ColumnConfig]) -> Result<Vec<PointColumn>> {
     let mut columns: Vec<PointColumn> = Vec::new();
     for config in configs {
         let subject = format!("opc_table_config: {}", config.column_name);
-        let name = config.column_alias.as_deref().filter(|alias| !alias.is_empty()).unwrap_or(&config.column_name);
+        let name =
+            config.column_alias.as_deref().filter(|alias| !alias.is_empty()).unwrap_or(&config.column_name);
         let given = config.column_type.as_deref().filter(|text| !text.trim().is_empty());
-        let data_type = given.map(|text| named_type(text).ok_or_else(|| no_type(&subject, text))).transpose()?;
+        let data_type =
+            given.map(|text| named_type(text).ok_or_else(|| no_type(&subject, text))).transpose()?;
         let unit = |default| match &data_type {
             None => Ok(default),
             Some(DataType::TimestampTz(unit)) if given.is_some_and(|text| text.contains('(')) => Ok(*unit),
             Some(DataType::TimestampTz(_)) => Ok(default),
-            Some(_) => Err(Error::config(format!("{subject}: a time is a timestamp, and no {}", given.unwrap_or_default()))
-                .with_hint("write timestamp, or timestamp(ms)")),
+            Some(_) => Err(Error::config(format!(
+                "{subject}: a time is a timestamp, and no {}",
+                given.unwrap_or_default()
+            ))
+            .with_hint("write timestamp, or timestamp(ms)")),
         };
         let key = config.is_primary_key;
         let holds = match config.column_name.as_str() {
@@ -261,8 +270,11 @@ fn columns(configs: &[ColumnConfig]) -> Result<Vec<PointColumn>> {
                 Some(DataType::UInt32) => Quality::UInt,
                 Some(DataType::Text | DataType::VarChar(_) | DataType::NVarChar(_)) => Quality::Text,
                 Some(_) => {
-                    return Err(Error::config(format!("{subject}: a quality is no {}", given.unwrap_or_default()))
-                        .with_hint("write bigint, int (its 32 bits), int unsigned or varchar (its name)"));
+                    return Err(Error::config(format!(
+                        "{subject}: a quality is no {}",
+                        given.unwrap_or_default()
+                    ))
+                    .with_hint("write bigint, int (its 32 bits), int unsigned or varchar (its name)"));
                 }
             }),
             other => {
@@ -270,7 +282,8 @@ fn columns(configs: &[ColumnConfig]) -> Result<Vec<PointColumn>> {
                     .with_hint("known are received_time, original_time, value and quality"));
             }
         };
-        let same = |column: &PointColumn| std::mem::discriminant(&column.holds) == std::mem::discriminant(&holds);
+        let same =
+            |column: &PointColumn| std::mem::discriminant(&column.holds) == std::mem::discriminant(&holds);
         if columns.iter().any(same) {
             return Err(Error::config(format!("{subject} stands twice")).with_hint("leave one out"));
         }
@@ -280,7 +293,11 @@ fn columns(configs: &[ColumnConfig]) -> Result<Vec<PointColumn>> {
     Ok(columns)
 }
 
-fn checked(subject: &str, columns: &[PointColumn], tags: &[(String, DataType, Option<String>)]) -> Result<()> {
+fn checked(
+    subject: &str,
+    columns: &[PointColumn],
+    tags: &[(String, DataType, Option<String>)],
+) -> Result<()> {
     if columns.iter().filter(|column| column.holds.is_key()).count() != 1 {
         return Err(Error::config(format!("{subject}: one column is the time of a row"))
             .with_hint("say is_primary_key of received_time or of original_time"));
@@ -325,7 +342,8 @@ pub(super) fn from_csv(text: &str) -> Result<Vec<Point>> {
         }
     }
     if points.is_empty() {
-        return Err(Error::config("csv_config_file names no node").with_hint("a line for each node follows the names"));
+        return Err(Error::config("csv_config_file names no node")
+            .with_hint("a line for each node follows the names"));
     }
     once(&points)?;
     Ok(points)
@@ -338,7 +356,8 @@ fn csv_point(subject: &str, header: &[String], cells: &[String]) -> Result<Optio
     };
     let must = |name: &str| {
         cell(name).ok_or_else(|| {
-            Error::config(format!("{subject}: {name} is empty")).with_hint("every line needs point_id, stable and tbname")
+            Error::config(format!("{subject}: {name} is empty"))
+                .with_hint("every line needs point_id, stable and tbname")
         })
     };
     match cell("enable").or_else(|| cell("enabled")) {
@@ -348,7 +367,9 @@ fn csv_point(subject: &str, header: &[String], cells: &[String]) -> Result<Optio
             return Err(Error::config(format!("{subject}: enable is 0 or 1, and {other:?} is neither")));
         }
     }
-    for name in ["value_transform", "ts_transform", "received_ts_transform", "request_ts_transform", "request_ts_col"] {
+    for name in
+        ["value_transform", "ts_transform", "received_ts_transform", "request_ts_transform", "request_ts_col"]
+    {
         if cell(name).is_some() {
             return Err(Error::config(format!("{subject}: {name} is not there"))
                 .with_hint("empty it; -T compute:COLUMN=EXPRESSION computes with values and times"));
@@ -426,7 +447,9 @@ fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>> {
             Some('\r') if chars.peek() == Some(&'\n') => {}
             end @ (Some('\n') | None) => {
                 if quoted {
-                    return Err(Error::config(format!("csv_config_file, line {begin}: a quote is not closed")));
+                    return Err(Error::config(format!(
+                        "csv_config_file, line {begin}: a quote is not closed"
+                    )));
                 }
                 cells.push(std::mem::take(&mut cell));
                 let record = std::mem::take(&mut cells);

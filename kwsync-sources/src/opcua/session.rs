@@ -6,13 +6,16 @@ use std::time::Duration;
 use kwsync_core::{Error, ErrorKind, Result};
 use opcua::client::services::Read;
 use opcua::client::transport::{ConnectorBuilder, TransportPollResult};
-use opcua::client::{ClientBuilder, ClientConfig, IdentityToken, Session, SessionBuilder, UARequest};
+use opcua::client::{
+    ClientBuilder, ClientConfig, ConnectionSource, IdentityToken, Session, SessionBuilder, UARequest,
+};
 use opcua::core::ResponseMessage;
 use opcua::crypto::X509;
 use opcua::types::{
     DateTime, EndpointDescription, GetEndpointsRequest, MessageSecurityMode, NodeId, RequestHeader,
     StatusCode, UserTokenPolicy, UserTokenType, VariableId, Variant,
 };
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -60,7 +63,8 @@ impl Link {
         let store = Store::new(options.security.identity.as_ref(), options.security.trust.as_ref())?;
         let opened = timeout(options.connect_timeout, open(options, store)).await;
         let opened = opened.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Timeout, "it does not answer").with_hint("connect_timeout= gives it more time"))
+            Err(Error::new(ErrorKind::Timeout, "it does not answer")
+                .with_hint("connect_timeout= gives it more time"))
         });
         opened.map_err(|error| error.context(format!("OPC UA server {}", options.url)))
     }
@@ -92,7 +96,10 @@ fn config(options: &OpcUaOptions) -> ClientConfig {
 
 async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
     let config = config(options);
-    let endpoint = endpoint(options, &config, &store).await?;
+    let at = way(&options.url).await?;
+    let endpoint = endpoint(options, &config, &store, &at).await?;
+    let url = endpoint.endpoint_url.as_ref();
+    let at = At(url.replacen(authority(url), authority(&at), 1));
     let token = match &options.credentials {
         Some((user, password)) => IdentityToken::new_user_name(user.as_str(), password.expose()),
         None => IdentityToken::new_anonymous(),
@@ -101,6 +108,7 @@ async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
         .connect_to_endpoint_directly(endpoint)
         .map_err(|error| fault(error.status(), options))?
         .user_identity_token(token)
+        .with_connector(at)
         .build(Arc::clone(&store.certificates))
         .map_err(|error| fault(error.status(), options))?;
     session.disable_reconnects();
@@ -121,9 +129,47 @@ async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
     Ok(link)
 }
 
+/// Where the connection goes, whatever the server is called.
+struct At(String);
+
+impl ConnectionSource for At {
+    type Builder = String;
+
+    fn get_connector(&self, _: &EndpointDescription) -> std::result::Result<String, opcua::types::Error> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Host and port of an address.
+fn authority(url: &str) -> &str {
+    url.trim_start_matches("opc.tcp://").split('/').next().unwrap_or_default()
+}
+
+/// The address by a number that answers: the library looks only at the first that a name has.
+async fn way(url: &str) -> Result<String> {
+    let found = lookup_host(authority(url)).await.map_err(|error| {
+        Error::new(ErrorKind::Unavailable, format!("its name leads nowhere: {error}"))
+            .with_hint("check the name of the host")
+    })?;
+    let found: Vec<_> = found.collect();
+    if found.len() > 1 {
+        for address in found {
+            if TcpStream::connect(address).await.is_ok() {
+                return Ok(url.replacen(authority(url), &address.to_string(), 1));
+            }
+        }
+    }
+    Ok(url.to_owned())
+}
+
 /// The endpoint to use: what the options ask for, or an error that says what there is.
-async fn endpoint(options: &OpcUaOptions, config: &ClientConfig, store: &Store) -> Result<EndpointDescription> {
-    let found = endpoints(options, config, store).await?;
+async fn endpoint(
+    options: &OpcUaOptions,
+    config: &ClientConfig,
+    store: &Store,
+    at: &str,
+) -> Result<EndpointDescription> {
+    let found = endpoints(options, config, store, at).await?;
     let uri = policy(options.security.policy).to_uri();
     let mode = match options.security.mode {
         SecurityMode::None => MessageSecurityMode::None,
@@ -161,7 +207,7 @@ async fn endpoint(options: &OpcUaOptions, config: &ClientConfig, store: &Store) 
     trusted(options, &endpoint)?;
     endpoint.user_identity_tokens = Some(vec![token_policy(options, &endpoint)?]);
     // What a server calls itself may not lead to it from here.
-    let authority = options.url.trim_start_matches("opc.tcp://").split('/').next().unwrap_or_default();
+    let authority = authority(&options.url);
     let path = path(endpoint.endpoint_url.as_ref());
     let slash = if path.is_empty() { "" } else { "/" };
     endpoint.endpoint_url = format!("opc.tcp://{authority}{slash}{path}").into();
@@ -178,7 +224,13 @@ fn trusted(options: &OpcUaOptions, endpoint: &EndpointDescription) -> Result<()>
     }
     let shown = X509::from_byte_string(&endpoint.server_certificate).map_or_else(
         |_| "none that can be read".to_owned(),
-        |found| format!("that of {} with the thumbprint {}", found.subject_name(), found.thumbprint().as_hex_string()),
+        |found| {
+            format!(
+                "that of {} with the thumbprint {}",
+                found.subject_name(),
+                found.thumbprint().as_hex_string()
+            )
+        },
     );
     Err(Error::new(ErrorKind::Tls, format!("its certificate is not trusted: it has {shown}"))
         .with_hint("if that is the server, save its certificate and name it: server_certificate=@server.pem"))
@@ -205,11 +257,16 @@ fn token_policy(options: &OpcUaOptions, endpoint: &EndpointDescription) -> Resul
     match offered.first() {
         Some(policy) if options.security.mode == SecurityMode::SignAndEncrypt => Ok((*policy).clone()),
         Some(policy) if options.security.mode == SecurityMode::None => {
-            tracing::warn!("the password goes in the clear: this server does not encrypt it without a security_policy");
+            tracing::warn!(
+                "the password goes in the clear: this server does not encrypt it without a security_policy"
+            );
             Ok((*policy).clone())
         }
-        Some(_) => Err(Error::new(ErrorKind::Tls, "it wants the password in the clear, and security_mode=Sign does not hide it")
-            .with_hint("use security_mode=SignAndEncrypt")),
+        Some(_) => Err(Error::new(
+            ErrorKind::Tls,
+            "it wants the password in the clear, and security_mode=Sign does not hide it",
+        )
+        .with_hint("use security_mode=SignAndEncrypt")),
         None => Err(Error::new(ErrorKind::Auth, "it knows no users with passwords at this endpoint")
             .with_hint("leave the user out of the address, or choose another security_policy")),
     }
@@ -229,13 +286,18 @@ pub(super) fn policy(policy: SecurityPolicy) -> opcua::crypto::SecurityPolicy {
 }
 
 /// What a server offers, which it says to anybody.
-async fn endpoints(options: &OpcUaOptions, config: &ClientConfig, store: &Store) -> Result<Vec<EndpointDescription>> {
+async fn endpoints(
+    options: &OpcUaOptions,
+    config: &ClientConfig,
+    store: &Store,
+    at: &str,
+) -> Result<Vec<EndpointDescription>> {
     let gone = |error: opcua::types::Error| fault(error.status(), options);
     let channel = SessionBuilder::new(config)
         .connect_to_endpoint_directly(EndpointDescription::from(options.url.as_str()))
         .and_then(|builder| builder.build_channel(Arc::clone(&store.certificates)))
         .map_err(gone)?;
-    let connector = options.url.as_str().build().map_err(gone)?;
+    let connector = at.build().map_err(gone)?;
     let mut events = channel.connect_no_retry(&connector).await.map_err(gone)?;
     let request = GetEndpointsRequest {
         request_header: RequestHeader::new(&NodeId::null(), &DateTime::now(), channel.request_handle()),
@@ -315,9 +377,10 @@ pub(super) fn fault(status: StatusCode, options: &OpcUaOptions) -> Error {
             ErrorKind::Tls,
             "the server must trust our certificate, and the name in it must be that of application_uri",
         ),
-        StatusCode::BadTcpEndpointUrlInvalid => {
-            (ErrorKind::Unavailable, "the server knows no such address; is the path right, as in opcua://host:4840/path?")
-        }
+        StatusCode::BadTcpEndpointUrlInvalid => (
+            ErrorKind::Unavailable,
+            "the server knows no such address; is the path right, as in opcua://host:4840/path?",
+        ),
         StatusCode::BadTimeout | StatusCode::BadRequestTimeout => {
             (ErrorKind::Timeout, "request_timeout= gives it more time")
         }
@@ -334,4 +397,3 @@ pub(super) fn fault(status: StatusCode, options: &OpcUaOptions) -> Error {
 pub(super) fn named(status: StatusCode) -> String {
     format!("{status} (0x{:08X})", status.bits())
 }
-

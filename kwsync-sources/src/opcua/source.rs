@@ -165,7 +165,8 @@ impl OpcUaReader {
         let decoded = self.plan.rows(&handed)?;
         let mut batch = SourceBatch::of(decoded, SplitPosition(behind.into()));
         batch.commit = handed.full;
-        batch.bytes = batch.decoded.batches.iter().map(|batch| batch.batch().get_array_memory_size() as u64).sum();
+        batch.bytes =
+            batch.decoded.batches.iter().map(|batch| batch.batch().get_array_memory_size() as u64).sum();
         Ok(Some(batch))
     }
 }
@@ -192,9 +193,10 @@ impl Reader for OpcUaReader {
     }
 
     async fn commit(&mut self, position: &SplitPosition) -> Result<()> {
-        let behind = position.0.as_u64().ok_or_else(|| {
-            Error::new(ErrorKind::Internal, "a position of OPC UA is a number")
-        })?;
+        let behind = position
+            .0
+            .as_u64()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a position of OPC UA is a number"))?;
         self.buffer.settle(behind);
         Ok(())
     }

@@ -128,7 +128,8 @@ fn certificates(name: &str, text: &str) -> Result<Vec<Vec<u8>>> {
             .ok()
             .and_then(|certificate| certificate.to_der().ok());
         found.push(
-            certificate.ok_or_else(|| Error::config(format!("{name} holds what is no certificate in PEM form")))?,
+            certificate
+                .ok_or_else(|| Error::config(format!("{name} holds what is no certificate in PEM form")))?,
         );
     }
     if found.is_empty() {

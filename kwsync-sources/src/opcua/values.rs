@@ -65,17 +65,21 @@ pub(super) fn value_for(value: &Variant, wanted: &DataType) -> Result<Value<'sta
         (DataType::UInt32, value) => int(value, 0, u32::MAX.into()).ok_or_else(unfit)?,
         (DataType::UInt64, value) => int(value, 0, u64::MAX.into()).ok_or_else(unfit)?,
         (DataType::Float32, Variant::Float(value)) => Value::Float32(*value),
-        (DataType::Float32, Variant::Double(value)) if !value.is_finite() || f64::from(*value as f32) == *value => {
+        (DataType::Float32, Variant::Double(value))
+            if !value.is_finite() || f64::from(*value as f32) == *value =>
+        {
             Value::Float32(*value as f32)
         }
         (DataType::Float32, value) => {
-            let number = integer(value).filter(|number| number.unsigned_abs() <= 1 << 24).ok_or_else(unfit)?;
+            let number =
+                integer(value).filter(|number| number.unsigned_abs() <= 1 << 24).ok_or_else(unfit)?;
             Value::Float32(number as f32)
         }
         (DataType::Float64, Variant::Double(value)) => Value::Float64(*value),
         (DataType::Float64, Variant::Float(value)) => Value::Float64((*value).into()),
         (DataType::Float64, value) => {
-            let number = integer(value).filter(|number| number.unsigned_abs() <= 1 << 53).ok_or_else(unfit)?;
+            let number =
+                integer(value).filter(|number| number.unsigned_abs() <= 1 << 53).ok_or_else(unfit)?;
             Value::Float64(number as f64)
         }
         (DataType::Bytes, Variant::ByteString(bytes)) => match &bytes.value {
@@ -104,7 +108,8 @@ pub(super) fn moment(time: &DateTime, unit: TimeUnit) -> Result<Value<'static>, 
     if time.is_null() {
         return Ok(Value::Null);
     }
-    in_unit(nanoseconds(time, 0), unit).ok_or_else(|| format!("{time} has no place in a timestamp of {}", unit.as_str()))
+    in_unit(nanoseconds(time, 0), unit)
+        .ok_or_else(|| format!("{time} has no place in a timestamp of {}", unit.as_str()))
 }
 
 /// Nanoseconds since 1970 in a unit, if that is exact.
