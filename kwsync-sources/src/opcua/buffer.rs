@@ -60,12 +60,23 @@ struct State {
     /// When something came last.
     last: Instant,
     fault: Option<Error>,
+    /// Nothing more is taken.
+    closed: bool,
 }
 
 impl Default for State {
     fn default() -> Self {
         let samples = VecDeque::new();
-        Self { samples, bytes: 0, settled: 0, handed: 0, waiting: None, last: Instant::now(), fault: None }
+        Self {
+            samples,
+            bytes: 0,
+            settled: 0,
+            handed: 0,
+            waiting: None,
+            last: Instant::now(),
+            fault: None,
+            closed: false,
+        }
     }
 }
 
@@ -89,6 +100,9 @@ impl Buffer {
             let room = self.went.notified();
             {
                 let mut state = self.state();
+                if state.closed {
+                    return;
+                }
                 if state.samples.len() < MAX_SAMPLES && state.bytes < MAX_BYTES {
                     state.last = Instant::now();
                     state.waiting.get_or_insert(Instant::now());
@@ -108,10 +122,17 @@ impl Buffer {
         self.came.notify_one();
     }
 
+    /// Takes nothing more: what comes from now on came too late.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.went.notify_one();
+    }
+
     /// Begins anew with the first sample that is not committed.
     pub(super) fn rewind(&self) {
         let mut state = self.state();
         state.handed = 0;
+        state.closed = false;
         state.last = Instant::now();
         state.waiting = (!state.samples.is_empty()).then(Instant::now);
     }

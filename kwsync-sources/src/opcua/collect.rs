@@ -1,7 +1,10 @@
 //! Listening to a server: subscriptions, what they tell, and coming back after a connection is lost.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use kwsync_core::{Backoff, Error, ErrorKind, Result, Retry};
@@ -12,12 +15,11 @@ use opcua::types::{
     MonitoringParameters, PublishResponse, StatusChangeNotification, StatusCode, SubscriptionAcknowledgement,
     TimestampsToReturn,
 };
-use tokio::task::JoinHandle;
 
 use super::buffer::{Buffer, Sample};
 use super::config::OpcUaOptions;
 use super::plan::Plan;
-use super::session::{Link, fault, named};
+use super::session::{Link, fault, named, quiet};
 
 /// How long a server that has nothing to say may be silent.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -118,7 +120,7 @@ async fn subscribe(link: &Link, options: &OpcUaOptions, again: bool) -> Result<B
             .max_lifetime_count(lifetime)
             .max_notifications_per_publish(u32::try_from(options.batch_size).unwrap_or(u32::MAX))
             .publishing_enabled(true);
-        let made = request.send(link.session.channel()).await.map_err(gone)?;
+        let made = quiet(request.send(link.session.channel())).await.map_err(gone)?;
         let interval = Duration::try_from_secs_f64(made.revised_publishing_interval / 1000.0)
             .unwrap_or(options.interval);
         if interval > options.interval.saturating_mul(2) {
@@ -144,7 +146,7 @@ async fn subscribe(link: &Link, options: &OpcUaOptions, again: bool) -> Result<B
             let request = CreateMonitoredItems::new(made.subscription_id, &link.session)
                 .timestamps_to_return(TimestampsToReturn::Both)
                 .items_to_create(some.iter().map(|(_, item)| item.clone()).collect());
-            let answer = request.send(link.session.channel()).await.map_err(gone)?;
+            let answer = quiet(request.send(link.session.channel())).await.map_err(gone)?;
             for ((at, _), answer) in some.iter().zip(answer.results) {
                 if answer.result.status_code.is_bad() {
                     let node =
@@ -187,7 +189,22 @@ fn item(at: usize, node: opcua::types::ReadValueId, options: &OpcUaOptions) -> M
     }
 }
 
-type Asked = JoinHandle<std::result::Result<PublishResponse, opcua::types::Error>>;
+type Asked = Pin<Box<dyn Future<Output = std::result::Result<PublishResponse, opcua::types::Error>> + Send>>;
+
+/// The first answer. Requests are made in their order, by being looked at in it, and a server answers them in that order.
+async fn first(asked: &mut VecDeque<Asked>) -> std::result::Result<PublishResponse, opcua::types::Error> {
+    let (at, answer) = poll_fn(|context| {
+        for (at, request) in asked.iter_mut().enumerate() {
+            if let Poll::Ready(answer) = request.as_mut().poll(context) {
+                return Poll::Ready((at, answer));
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    drop(asked.remove(at));
+    answer
+}
 
 /// Takes what the subscriptions tell until the connection is lost. A new request is made only when the answer to an old one has found
 /// room, so that a slow target makes the server keep what there is.
@@ -211,51 +228,37 @@ async fn listen(
             let request =
                 Publish::new(&link.session).acks(std::mem::take(&mut acknowledge)).timeout(patience);
             let session = Arc::clone(&link.session);
-            asked.push_back(tokio::spawn(async move { request.send(session.channel()).await }));
+            asked.push_back(Box::pin(quiet(async move { request.send(session.channel()).await })));
         }
-        // A server answers requests in the order in which they were made.
-        let Some(first) = asked.front_mut() else { continue };
         let answer = tokio::select! {
-            answer = first => answer,
-            () = buffer.stop.notified() => {
-                asked.iter().for_each(JoinHandle::abort);
-                return Ok(());
-            }
+            answer = first(&mut asked) => answer,
+            () = buffer.stop.notified() => return Ok(()),
         };
-        asked.pop_front();
         let answer = match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if error.status() == StatusCode::BadTooManyPublishRequests && window > 1 => {
+            Ok(answer) => answer,
+            Err(error) if error.status() == StatusCode::BadTooManyPublishRequests && window > 1 => {
                 window -= 1;
                 continue;
             }
             // The server waits no longer to have something to say; whether it is there at all the session finds out.
-            Ok(Err(error)) if error.status() == StatusCode::BadTimeout => continue,
-            Ok(Err(error)) => return Err(fault(error.status(), options)),
-            Err(error) => {
-                return Err(Error::new(ErrorKind::Internal, "asking the server broke off").with_source(error));
-            }
+            Err(error) if error.status() == StatusCode::BadTimeout => continue,
+            Err(error) => return Err(fault(error.status(), options)),
         };
         backoff.reset();
         let id = answer.subscription_id;
         let message = answer.notification_message;
         let notifications = message.notification_data.unwrap_or_default();
-        // A sign of life has the number of the message that will come next.
-        if let Some(next) = expected.get(&id)
-            && *next != message.sequence_number
-        {
-            let lost = message.sequence_number.wrapping_sub(*next);
+        // A sign of life has no number of its own.
+        if notifications.is_empty() || !subscriptions.contains_key(&id) {
+            continue;
+        }
+        let next = expected.entry(id).or_insert(message.sequence_number);
+        if message.sequence_number > *next {
+            let lost = message.sequence_number - *next;
             tracing::warn!(server = %options.url, messages = lost, "messages of the server are lost");
         }
-        if !subscriptions.contains_key(&id) {
-            continue;
-        }
-        if notifications.is_empty() {
-            expected.insert(id, message.sequence_number);
-            continue;
-        }
         // Numbers go around past 0.
-        expected.insert(id, message.sequence_number.checked_add(1).unwrap_or(1));
+        *next = message.sequence_number.checked_add(1).unwrap_or(1);
         let mut samples = Vec::new();
         for notification in notifications {
             if notification.inner_is::<StatusChangeNotification>() {

@@ -9,7 +9,7 @@ use opcua::types::{
 };
 
 use super::config::OpcUaOptions;
-use super::session::{Link, fault, named};
+use super::session::{Link, fault, named, quiet};
 use super::values::{built_in, type_of};
 
 /// Types above a type; more means that the server goes in circles.
@@ -115,7 +115,7 @@ async fn read(link: &Link, options: &OpcUaOptions, nodes: Vec<ReadValueId>) -> R
     let request =
         Read::new(&link.session).timestamps_to_return(TimestampsToReturn::Neither).nodes_to_read(nodes);
     let answer =
-        request.send(link.session.channel()).await.map_err(|error| fault(error.status(), options))?;
+        quiet(request.send(link.session.channel())).await.map_err(|error| fault(error.status(), options))?;
     let values = answer.results.unwrap_or_default();
     if values.len() == count {
         return Ok(values);
@@ -146,8 +146,9 @@ async fn base(link: &Link, options: &OpcUaOptions, id: &NodeId) -> Result<Option
             result_mask: BrowseResultMask::None as u32,
         };
         let request = Browse::new(&link.session).nodes_to_browse(vec![above]);
-        let answer =
-            request.send(link.session.channel()).await.map_err(|error| fault(error.status(), options))?;
+        let answer = quiet(request.send(link.session.channel()))
+            .await
+            .map_err(|error| fault(error.status(), options))?;
         let references = answer.results.and_then(|results| results.into_iter().next()?.references);
         match references.and_then(|references| references.into_iter().next()) {
             Some(reference) => id = reference.node_id.node_id,

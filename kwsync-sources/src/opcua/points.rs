@@ -66,6 +66,33 @@ impl Holds {
 }
 
 impl Point {
+    /// The points of `NODEID::CODE`, several between commas, in tables of the form of `opc_table_config`.
+    ///
+    /// # Errors
+    /// `Config` for what is no node, for tables without a time of the row or a value, and for a node that is named twice.
+    ///
+    /// # Examples
+    /// ```
+    /// use kwsync_sources::opcua::Point;
+    ///
+    /// let tables = r#"{"stable_prefix": "meters", "column_configs": [
+    ///     {"column_name": "received_time", "is_primary_key": true}, {"column_name": "value"}]}"#;
+    /// let points = Point::of_nodes("ns=2;i=2::boiler,ns=2;s=a,b::pump", tables)?;
+    /// assert_eq!((points[1].node(), points[1].subtable()), ("ns=2;s=a,b".to_owned(), "pump"));
+    /// # Ok::<(), kwsync_core::Error>(())
+    /// ```
+    pub fn of_nodes(nodes: &str, tables: &str) -> Result<Vec<Self>> {
+        from_nodes(nodes, tables)
+    }
+
+    /// The points of the lines of a CSV file, as `csv_config_file` has them.
+    ///
+    /// # Errors
+    /// `Config`, with the line, for what is no node, type or table.
+    pub fn of_csv(text: &str) -> Result<Vec<Self>> {
+        from_csv(text)
+    }
+
     /// The node as OPC UA writes it.
     pub fn node(&self) -> String {
         self.node.to_string()

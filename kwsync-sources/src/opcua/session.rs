@@ -1,5 +1,6 @@
 //! A session at a server.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use opcua::types::{
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tracing::Dispatch;
+use tracing::instrument::{WithDispatch, WithSubscriber};
 
 use super::config::{OpcUaOptions, SecurityMode, SecurityPolicy};
 use super::trust::Store;
@@ -35,7 +38,14 @@ pub(super) struct Link {
     task: JoinHandle<StatusCode>,
     /// Most nodes that the server takes in one request: to read, and to monitor.
     pub(super) at_once: (usize, usize),
+    /// Whether the password went out in the clear.
+    pub(super) in_the_clear: bool,
     _store: Store,
+}
+
+/// Lets nobody hear what the library says: it writes down messages byte by byte before it encrypts them, passwords among them.
+pub(super) fn quiet<F: Future>(future: F) -> WithDispatch<F> {
+    future.with_subscriber(Dispatch::none())
 }
 
 impl Drop for Link {
@@ -50,7 +60,7 @@ impl Link {
         self.session.disable_reconnects();
         let said = async {
             // A good-bye that gets lost changes nothing.
-            drop(self.session.disconnect().await);
+            drop(quiet(self.session.disconnect()).await);
             drop((&mut self.task).await);
         };
         if timeout(Duration::from_secs(2), said).await.is_err() {
@@ -60,8 +70,11 @@ impl Link {
 
     /// Opens a session.
     pub(super) async fn open(options: &OpcUaOptions) -> Result<Self> {
-        let store = Store::new(options.security.identity.as_ref(), options.security.trust.as_ref())?;
-        let opened = timeout(options.connect_timeout, open(options, store)).await;
+        let opened = async {
+            let store = Store::new(options.security.identity.as_ref(), options.security.trust.as_ref())?;
+            open(options, store).await
+        };
+        let opened = timeout(options.connect_timeout, quiet(opened)).await;
         let opened = opened.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "it does not answer")
                 .with_hint("connect_timeout= gives it more time"))
@@ -98,6 +111,9 @@ async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
     let config = config(options);
     let at = way(&options.url).await?;
     let endpoint = endpoint(options, &config, &store, &at).await?;
+    let in_the_clear = options.credentials.is_some()
+        && options.security.mode == SecurityMode::None
+        && !endpoint.user_identity_tokens.iter().flatten().any(|policy| encrypts(options, policy));
     let url = endpoint.endpoint_url.as_ref();
     let at = At(url.replacen(authority(url), authority(&at), 1));
     let token = match &options.credentials {
@@ -114,8 +130,9 @@ async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
     session.disable_reconnects();
     let mut link = Link {
         session: Arc::clone(&session),
-        task: tokio::spawn(events.run()),
+        task: tokio::spawn(quiet(events.run())),
         at_once: (AT_ONCE, AT_ONCE),
+        in_the_clear,
         _store: store,
     };
     tokio::select! {
@@ -236,32 +253,29 @@ fn trusted(options: &OpcUaOptions, endpoint: &EndpointDescription) -> Result<()>
         .with_hint("if that is the server, save its certificate and name it: server_certificate=@server.pem"))
 }
 
+/// Whether a password is encrypted by itself.
+fn encrypts(options: &OpcUaOptions, policy: &UserTokenPolicy) -> bool {
+    let uri = policy.security_policy_uri.as_ref();
+    !uri.ends_with("#None") && (!uri.is_empty() || options.security.policy != SecurityPolicy::None)
+}
+
 /// How the user is told: in no case a password in the clear where security was asked for.
 fn token_policy(options: &OpcUaOptions, endpoint: &EndpointDescription) -> Result<UserTokenPolicy> {
     let kind = if options.credentials.is_some() { UserTokenType::UserName } else { UserTokenType::Anonymous };
     let offered: Vec<&UserTokenPolicy> =
         endpoint.user_identity_tokens.iter().flatten().filter(|policy| policy.token_type == kind).collect();
-    let encrypts = |policy: &UserTokenPolicy| {
-        let uri = policy.security_policy_uri.as_ref();
-        !uri.ends_with("#None") && (!uri.is_empty() || options.security.policy != SecurityPolicy::None)
-    };
     if kind == UserTokenType::Anonymous {
         return offered.first().map(|policy| (*policy).clone()).ok_or_else(|| {
             Error::new(ErrorKind::Auth, "it lets nobody in without a name")
                 .with_hint("give a user: opcua://user:password@host:4840")
         });
     }
-    if let Some(policy) = offered.iter().find(|policy| encrypts(policy)) {
+    if let Some(policy) = offered.iter().find(|policy| encrypts(options, policy)) {
         return Ok((*policy).clone());
     }
     match offered.first() {
         Some(policy) if options.security.mode == SecurityMode::SignAndEncrypt => Ok((*policy).clone()),
-        Some(policy) if options.security.mode == SecurityMode::None => {
-            tracing::warn!(
-                "the password goes in the clear: this server does not encrypt it without a security_policy"
-            );
-            Ok((*policy).clone())
-        }
+        Some(policy) if options.security.mode == SecurityMode::None => Ok((*policy).clone()),
         Some(_) => Err(Error::new(
             ErrorKind::Tls,
             "it wants the password in the clear, and security_mode=Sign does not hide it",

@@ -83,6 +83,11 @@ impl OpcUaSource {
     /// Looks at the nodes.
     async fn plan(&self) -> Result<Arc<Plan>> {
         let link = Link::open(&self.options).await?;
+        if link.in_the_clear {
+            tracing::warn!(
+                "the password goes in the clear: this server does not encrypt it without a security_policy"
+            );
+        }
         let found = types(&link, &self.options).await;
         link.close().await;
         let plan = Arc::new(Plan::new(&self.options.url, &self.options.points, &found?)?);
@@ -189,6 +194,7 @@ impl Reader for OpcUaReader {
 
     /// The server would not tell of it once more.
     fn last_batch(&mut self) -> Result<Option<SourceBatch>> {
+        self.buffer.close();
         self.take_partial()
     }
 

@@ -321,6 +321,11 @@ fn who_is_trusted() {
         assert!(found.len() == 1 && found[0]["value"] == 42, "{policy} {mode}: {}", ran.err());
         std::fs::remove_dir_all(place.path("out")).unwrap();
     }
+    // Without security it is said what is in the clear, and not what it is.
+    let ran = run(user, "").expect(0);
+    assert!(ran.err().contains("the password goes in the clear"), "{}", ran.err());
+    secrets(&ran.err());
+    std::fs::remove_dir_all(place.path("out")).unwrap();
     let secure = "security_policy=Basic256Sha256&security_mode=SignAndEncrypt";
     // In the address by @FILE, and whoever answers.
     let text = "certificate=@own.pem&private_key=@own.key.pem&server_certificate=any";

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use opcua::crypto::SecurityPolicy;
 use opcua::nodes::Variable;
-use opcua::server::node_manager::memory::{NamespaceMetadata, SimpleNodeManager, simple_node_manager};
+use opcua::server::diagnostics::NamespaceMetadata;
+use opcua::server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
 use opcua::server::{ANONYMOUS_USER_TOKEN_ID, ServerBuilder, ServerHandle, ServerUserToken};
 use opcua::types::{AttributeId, DataValue, MessageSecurityMode, NodeId, StatusCode, Variant};
 use tokio::net::TcpListener;
