@@ -29,6 +29,9 @@ use super::trust::Store;
 const MAX_MESSAGE: usize = 64 << 20;
 /// Bytes of a chunk of one.
 const CHUNK: usize = 65_536;
+/// Milliseconds that keys are used. The library reckons by the server's clock, so a short life would be none with a server whose clock is
+/// ahead; servers make it shorter.
+const CHANNEL_LIFETIME: u32 = 4 * 3_600_000;
 /// Most nodes that are asked about at a time, where the server names no bound.
 const AT_ONCE: usize = 500;
 
@@ -40,6 +43,8 @@ pub(super) struct Link {
     pub(super) at_once: (usize, usize),
     /// Whether the password went out in the clear.
     pub(super) in_the_clear: bool,
+    /// Seconds by which the server's clock is ahead of ours.
+    pub(super) ahead: i64,
     _store: Store,
 }
 
@@ -103,14 +108,16 @@ fn config(options: &OpcUaOptions) -> ClientConfig {
         // Whoever comes back makes a session of its own, and looks at its nodes again.
         .session_retry_limit(0)
         .recreate_subscriptions(false)
-        .ignore_clock_skew(true)
+        // Else it would move every time that comes, those of values too, by the difference of the clocks.
+        .ignore_clock_skew(false)
+        .channel_lifetime(CHANNEL_LIFETIME)
         .into_config()
 }
 
 async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
     let config = config(options);
     let at = way(&options.url).await?;
-    let endpoint = endpoint(options, &config, &store, &at).await?;
+    let (endpoint, ahead) = endpoint(options, &config, &store, &at).await?;
     let in_the_clear = options.credentials.is_some()
         && options.security.mode == SecurityMode::None
         && !endpoint.user_identity_tokens.iter().flatten().any(|policy| encrypts(options, policy));
@@ -133,6 +140,7 @@ async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
         task: tokio::spawn(quiet(events.run())),
         at_once: (AT_ONCE, AT_ONCE),
         in_the_clear,
+        ahead,
         _store: store,
     };
     tokio::select! {
@@ -185,8 +193,8 @@ async fn endpoint(
     config: &ClientConfig,
     store: &Store,
     at: &str,
-) -> Result<EndpointDescription> {
-    let found = endpoints(options, config, store, at).await?;
+) -> Result<(EndpointDescription, i64)> {
+    let (found, ahead) = endpoints(options, config, store, at).await?;
     let uri = policy(options.security.policy).to_uri();
     let mode = match options.security.mode {
         SecurityMode::None => MessageSecurityMode::None,
@@ -228,7 +236,7 @@ async fn endpoint(
     let path = path(endpoint.endpoint_url.as_ref());
     let slash = if path.is_empty() { "" } else { "/" };
     endpoint.endpoint_url = format!("opc.tcp://{authority}{slash}{path}").into();
-    Ok(endpoint)
+    Ok((endpoint, ahead))
 }
 
 fn trusted(options: &OpcUaOptions, endpoint: &EndpointDescription) -> Result<()> {
@@ -305,7 +313,7 @@ async fn endpoints(
     config: &ClientConfig,
     store: &Store,
     at: &str,
-) -> Result<Vec<EndpointDescription>> {
+) -> Result<(Vec<EndpointDescription>, i64)> {
     let gone = |error: opcua::types::Error| fault(error.status(), options);
     let channel = SessionBuilder::new(config)
         .connect_to_endpoint_directly(EndpointDescription::from(options.url.as_str()))
@@ -344,7 +352,8 @@ async fn endpoints(
             if status.is_bad() {
                 return Err(fault(status, options));
             }
-            Ok(found.endpoints.unwrap_or_default())
+            let ahead = (found.response_header.timestamp - DateTime::now()).num_seconds();
+            Ok((found.endpoints.unwrap_or_default(), ahead))
         }
         ResponseMessage::ServiceFault(answer) => Err(fault(answer.response_header.service_result, options)),
         _ => Err(Error::new(ErrorKind::Protocol, "it answers something else than was asked")),

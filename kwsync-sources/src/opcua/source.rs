@@ -15,6 +15,9 @@ use super::nodes::types;
 use super::plan::Plan;
 use super::session::Link;
 
+/// Seconds by which clocks may differ without a word.
+const MAX_SKEW: u64 = 60;
+
 /// Values of nodes of a server, as they change.
 ///
 /// # Examples
@@ -86,6 +89,13 @@ impl OpcUaSource {
         if link.in_the_clear {
             tracing::warn!(
                 "the password goes in the clear: this server does not encrypt it without a security_policy"
+            );
+        }
+        if link.ahead.unsigned_abs() > MAX_SKEW {
+            tracing::warn!(
+                server = %self.options.url,
+                seconds = link.ahead,
+                "the server's clock is not ours; times that it gives are taken as they are"
             );
         }
         let found = types(&link, &self.options).await;

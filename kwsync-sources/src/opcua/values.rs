@@ -195,7 +195,7 @@ fn nested(items: Vec<Json>, dimensions: &[u32]) -> Json {
     let mut level = items;
     for size in dimensions.iter().skip(1).rev() {
         let size = *size as usize;
-        if size == 0 || level.len() % size != 0 {
+        if size == 0 || !level.len().is_multiple_of(size) {
             break;
         }
         let mut above = Vec::with_capacity(level.len() / size);
