@@ -46,6 +46,8 @@ pub(super) struct Buffer {
     went: Notify,
     /// The task is to end.
     pub(super) stop: Notify,
+    /// So many samples wait for no others.
+    eager: u64,
 }
 
 struct State {
@@ -90,6 +92,12 @@ pub(super) struct Handed {
 }
 
 impl Buffer {
+    /// One whose first samples, so many, are handed out as they come: their tables are made then, and not when a job is about to stop,
+    /// which waits for no table.
+    pub(super) fn eager(first: usize) -> Self {
+        Self { eager: first as u64, ..Self::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,7 +193,11 @@ impl Buffer {
                 let since = state.waiting.unwrap_or_else(Instant::now);
                 // What fills the buffer is not worth waiting for.
                 let crowded = state.samples.len() >= MAX_SAMPLES || state.bytes >= MAX_BYTES;
-                let due = waiting >= batch || crowded || since.elapsed() >= longest || state.fault.is_some();
+                let due = waiting >= batch
+                    || crowded
+                    || since.elapsed() >= longest
+                    || state.fault.is_some()
+                    || state.settled + (state.handed as u64) < self.eager;
                 if waiting > 0 && due {
                     drop(state);
                     return Ok(self.take(batch));

@@ -138,7 +138,10 @@ impl Source for OpcUaSource {
         };
         let mut state = self.state();
         let kept = state.running.take();
-        let buffer = kept.as_ref().map(|running| Arc::clone(&running.buffer)).unwrap_or_default();
+        let buffer = match &kept {
+            Some(running) => Arc::clone(&running.buffer),
+            None => Arc::new(Buffer::eager(self.options.points.len())),
+        };
         buffer.rewind();
         state.running = Some(match kept {
             Some(running) if !running.task.is_finished() => running,

@@ -300,6 +300,20 @@ async fn what_is_not_committed_comes_again() {
     assert!(buffer.next(4, long, never).await.is_err());
 }
 
+/// The first value of each node does not wait for others.
+#[tokio::test]
+async fn first_values_are_handed_out_at_once() {
+    let buffer = Buffer::eager(2);
+    let long = Duration::from_secs(3600);
+    buffer.push(vec![sample(0, 0, 1)]).await;
+    assert_eq!(buffer.next(4, long, Duration::MAX).await.unwrap().unwrap().samples.len(), 1);
+    buffer.push(vec![sample(1, 1, 1)]).await;
+    assert_eq!(buffer.next(4, long, Duration::MAX).await.unwrap().unwrap().samples.len(), 1);
+    buffer.push(vec![sample(1, 2, 1)]).await;
+    let waits = tokio::time::timeout(Duration::from_millis(5), buffer.next(4, long, Duration::MAX));
+    assert!(waits.await.is_err());
+}
+
 /// Values wait at the server when there is no room for them.
 #[tokio::test]
 async fn the_buffer_is_bounded() {

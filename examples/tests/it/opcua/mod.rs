@@ -35,15 +35,12 @@ fn the_example_of_taosx() {
     let (Some(server), Some(target)) = (Server::start(false), PgServer::shared()) else { return };
     let (place, database) = (Place::new(), target.create_database());
     let nodes = [server.variable(2, 1.5_f32), server.variable(3, 2.5_f32)];
-    let from = format!(
-        "opcua://{}:{}@localhost:{}?ua.nodes={}::DSF1312,{}::DSF1313&opc_table_config={}",
-        USER.0,
-        "ua%2Fp%40ss",
-        server.port(),
-        nodes[0],
-        nodes[1],
-        r#"{"stable_prefix": "meters", "column_configs": [{"column_name": "received_time", "column_type": "timestamp", "column_alias": "ts", "is_primary_key": true }, {"column_name": "original_time", "column_type": "timestamp", "column_alias": "ts_2", "is_primary_key": false }, {"column_name": "value", "column_alias": "valueaa", "is_primary_key": false }, {"column_name": "quality", "column_type": "int", "column_alias": "quality11", "is_primary_key": false } ] }"#
-    );
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../kwsync-core/tests/golden/taosx/opc-ua-nodes.sh");
+    let command = std::fs::read_to_string(golden).unwrap();
+    let from = command.split("-f \"").nth(1).unwrap().split("\" \\").next().unwrap().replace("\\\"", "\"");
+    let from = from
+        .replace("uauser:uapass@localhost:4840", &format!("uauser:ua%2Fp%40ss@localhost:{}", server.port()))
+        .replace("ns=2;", &format!("ns={};", nodes[0].namespace));
     let to = format!("{}?timestamp_ns=truncate", target.dsn(&database));
     // What is there is shown before anything is touched.
     let ran = place.run(&["run", "-f", &from, "-t", &to, "--dry-run"]).expect(0);
