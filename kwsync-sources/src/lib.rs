@@ -15,6 +15,7 @@
 //! | `mysql` | tables and queries of MySQL and MariaDB | |
 //! | `odbc` | whatever has an ODBC driver: Oracle, SQL Server and others; needs unixODBC | in no other feature |
 //! | `object` | objects of S3, OSS and what speaks like them; plain or gzip | |
+//! | `opcua` | nodes of OPC UA servers | |
 //! | `opentsdb` | metrics of OpenTSDB | |
 //! | `parquet` | Parquet files, by the source `file` | yes |
 //! | `postgres` | tables and queries of PostgreSQL | |
@@ -46,6 +47,8 @@ pub mod mysql;
 pub mod object;
 #[cfg(feature = "odbc")]
 pub mod odbc;
+#[cfg(feature = "opcua")]
+pub mod opcua;
 #[cfg(feature = "opentsdb")]
 pub mod opentsdb;
 #[cfg(feature = "postgres")]
@@ -109,6 +112,8 @@ pub fn register(registry: &mut Registry) {
     object::register(registry);
     #[cfg(feature = "odbc")]
     odbc::register(registry);
+    #[cfg(feature = "opcua")]
+    opcua::register(registry);
     #[cfg(feature = "opentsdb")]
     opentsdb::register(registry);
     #[cfg(feature = "postgres")]
@@ -126,6 +131,7 @@ pub fn register(registry: &mut Registry) {
         feature = "mqtt",
         feature = "mysql",
         feature = "odbc",
+        feature = "opcua",
         feature = "opentsdb",
         feature = "postgres",
         feature = "tdengine"

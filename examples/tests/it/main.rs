@@ -29,6 +29,7 @@ mod mqtt;
 mod object;
 #[cfg(feature = "odbc")]
 mod odbc;
+mod opcua;
 mod opentsdb;
 mod pgfaults;
 mod pipes;
