@@ -27,7 +27,7 @@ pub use checkpoint::{CheckpointStore, FileStore, MemoryStore};
 pub use data::{
     Change, Column, ColumnDefault, DataType, ForeignKey, Index, IndexColumn, Input, NameScope, Origin,
     OriginBuilder, RecordRef, ReferentialAction, Role, Row, Schema, Segment, TableBatch, TableId, TimeUnit,
-    Value,
+    Value, civil_date,
 };
 #[cfg(feature = "runtime")]
 pub use data::{Comparable, RowDigest};

@@ -27,4 +27,4 @@ pub use origin::{Input, Origin, OriginBuilder, RecordRef, Segment};
 pub use row::Row;
 pub use schema::{Column, Role, Schema};
 pub use table_id::TableId;
-pub use value::Value;
+pub use value::{Value, civil_date};

@@ -239,8 +239,14 @@ fn decimal(digits: &str, scale: i8) -> String {
     format!("{sign}{whole}.{part}")
 }
 
-/// A day of the proleptic Gregorian calendar, after Howard Hinnant's `civil_from_days`.
-fn date(f: &mut fmt::Formatter<'_>, days: i64) -> fmt::Result {
+/// The year, month and day that lie so many days behind 1970-01-01 in the proleptic Gregorian calendar, after Howard Hinnant's
+/// `civil_from_days`. For days that are not within some millions of years it means nothing.
+///
+/// # Examples
+/// ```
+/// assert_eq!(kwsync_core::civil_date(19_782), (2024, 2, 29));
+/// ```
+pub fn civil_date(days: i64) -> (i64, u8, u8) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let of_era = shifted.rem_euclid(146_097);
@@ -249,7 +255,11 @@ fn date(f: &mut fmt::Formatter<'_>, days: i64) -> fmt::Result {
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year_of_era + era * 400 + i64::from(month <= 2), month as u8, day as u8)
+}
+
+fn date(f: &mut fmt::Formatter<'_>, days: i64) -> fmt::Result {
+    let (year, month, day) = civil_date(days);
     let sign = if year < 0 { "-" } else { "" };
     write!(f, "{sign}{:04}-{month:02}-{day:02}", year.abs())
 }

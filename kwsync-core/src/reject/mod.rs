@@ -12,6 +12,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use dead_letters::DeadLetters;
+#[cfg(feature = "mysql")]
+pub(crate) use file::base64;
 pub use file::{RejectReader, RejectWriter};
 pub use policy::{Budget, Earlier, ErrorPolicy};
 

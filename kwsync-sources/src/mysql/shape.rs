@@ -67,6 +67,16 @@ impl Table {
         };
         self.unique.iter().find(fit).map(|index| index.columns.clone()).unwrap_or_default()
     }
+
+    /// Whether these columns still tell all rows apart, for changes.
+    pub(super) fn is_followed_key(&self, key: &[String]) -> bool {
+        let fits =
+            |name: &String| self.column(name).is_some_and(|column| !column.nullable && !column.generated);
+        key.iter().all(fits)
+            && self.unique.iter().any(|index| {
+                index.columns.len() == key.len() && key.iter().all(|name| index.columns.contains(name))
+            })
+    }
 }
 
 /// A selection.

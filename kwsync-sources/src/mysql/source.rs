@@ -215,8 +215,7 @@ impl MysqlSource {
             follow(&known.iter().find_map(ChangesSpec::of).ok_or_else(not_following)??);
             return Ok(known.to_vec());
         }
-        let take = async |tables: &[TableId], tells: bool| self.sessions.open_at(lanes, tables, tells).await;
-        let (spec, notes) = changes::begin(&self.options, changes, take).await?;
+        let (spec, notes) = changes::begin(&self.options, changes, &self.sessions, lanes).await?;
         follow(&spec);
         let mut splits = Vec::new();
         if changes.extent != Extent::Realtime {
@@ -254,7 +253,7 @@ impl MysqlSource {
                 "{name} has no key, and cannot be read as of the moment at which the stream begins: rows that have come since would be there twice"
             );
             return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
-                "where its copy was interrupted, empty the target and begin anew with --restart; otherwise give it a primary key, or leave it out with exclude=",
+                "empty the target and begin anew with --restart, with --jobs 1 if the copy was not interrupted (one lane reads as of that moment); or give it a primary key, or leave it out with exclude=",
             ));
         }
         Ok(Change::Upsert)

@@ -4,6 +4,7 @@ mod copies;
 mod edges;
 mod faults;
 mod kinds;
+mod later;
 mod random;
 
 use kwsync_core::testkit::{MariaServer, PgServer};

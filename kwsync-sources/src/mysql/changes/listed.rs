@@ -1,7 +1,9 @@
 //! The columns of a table as the catalog had them, for logs that do not tell their names.
 
+use kwsync_core::DataType;
 use kwsync_core::system::mysql::binlog::MapColumn;
 use kwsync_core::system::mysql::catalog::CatalogColumn;
+use kwsync_core::system::mysql::types::declared;
 use serde::{Deserialize, Serialize};
 
 /// A column.
@@ -30,6 +32,17 @@ pub(super) struct Listed {
     /// The values of an enum or set.
     #[serde(default)]
     pub(super) values: Option<Vec<String>>,
+    #[serde(default)]
+    nullable: bool,
+}
+
+/// How the values of a column that is kept may have become others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Narrowed {
+    /// By rounding, which every server does without a word.
+    Rounded,
+    /// Only where the server is not strict; a strict one refuses.
+    Cut,
 }
 
 impl From<&CatalogColumn> for Listed {
@@ -45,6 +58,7 @@ impl From<&CatalogColumn> for Listed {
             scale: column.scale.unwrap_or_default(),
             digits: column.second_digits,
             values: column.values.clone().or_else(|| column.members.clone()),
+            nullable: column.nullable,
         }
     }
 }
@@ -101,11 +115,94 @@ impl Listed {
         signs && kinds.0.contains(&told.kind) && kinds.1.is_none_or(|wanted| wanted == meta)
     }
 
+    /// What it is where the log would not tell, and whoever reads the table would: JSON, UUID, addresses.
+    pub(super) fn declared(&self) -> Option<DataType> {
+        declared(&self.kind, None)
+    }
+
+    /// What becoming `other` may have done to values that fitted before.
+    pub(super) fn narrowed(&self, other: &Self) -> Option<Narrowed> {
+        let whole = |kind: &str| {
+            ["tinyint", "smallint", "mediumint", "int", "bigint"].iter().position(|own| *own == kind)
+        };
+        let part = |listed: &Self| match listed.kind.as_str() {
+            // What has a fraction of no certain length has all of it.
+            "float" => Some(i32::from(u16::MAX) + 1),
+            "double" => Some(i32::from(u16::MAX) + 2),
+            "decimal" => Some(listed.scale.into()),
+            kind => whole(kind).map(|_| 0),
+        };
+        let clock = |listed: &Self| match listed.kind.as_str() {
+            "time" | "datetime" | "timestamp" => Some(1 + listed.digits),
+            "date" => Some(0),
+            _ => None,
+        };
+        let less = |(before, after)| after < before;
+        if part(self).zip(part(other)).is_some_and(less) {
+            return Some(Narrowed::Rounded);
+        }
+        if clock(self).zip(clock(other)).is_some_and(|(before, after)| after < before) {
+            return Some(Narrowed::Rounded);
+        }
+        let digits = |listed: &Self| i32::from(listed.precision) - i32::from(listed.scale);
+        let cut = (self.nullable && !other.nullable)
+            || (!self.unsigned && other.unsigned)
+            || matches!((whole(&self.kind), whole(&other.kind)), (Some(before), Some(after)) if after < before)
+            || (self.kind == "decimal" && other.kind == "decimal" && digits(other) < digits(self))
+            || matches!((self.octets, other.octets), (Some(before), Some(after)) if after < before)
+            || self
+                .values
+                .as_ref()
+                .zip(other.values.as_ref())
+                .is_some_and(|(before, after)| before.iter().any(|value| !after.contains(value)));
+        cut.then_some(Narrowed::Cut)
+    }
+
     /// What of the columns cannot be followed, and why.
     pub(super) fn fault(column: &CatalogColumn) -> Option<&'static str> {
         if column.column_type.contains("compressed") {
             return Some("it is COMPRESSED, and its values lie so in the log");
         }
         (column.type_name == "vector").then_some("it is a VECTOR")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_narrow() {
+        let column = |kind: &str, precision, scale, digits, octets| Listed {
+            kind: kind.to_owned(),
+            precision,
+            scale,
+            digits,
+            octets,
+            ..Listed::default()
+        };
+        let decimal = |precision, scale| column("decimal", precision, scale, 0, None);
+        let plain = |kind| column(kind, 0, 0, 0, None);
+        let text = |octets| column("varchar", 0, 0, 0, Some(octets));
+        for (before, after, expected) in [
+            (decimal(10, 4), decimal(10, 2), Some(Narrowed::Rounded)),
+            (decimal(10, 2), decimal(12, 4), None),
+            (decimal(10, 2), decimal(9, 2), Some(Narrowed::Cut)),
+            (decimal(10, 2), plain("int"), Some(Narrowed::Rounded)),
+            (plain("double"), plain("float"), Some(Narrowed::Rounded)),
+            (plain("double"), decimal(30, 10), Some(Narrowed::Rounded)),
+            (plain("int"), plain("double"), None),
+            (plain("bigint"), plain("int"), Some(Narrowed::Cut)),
+            (plain("int"), plain("bigint"), None),
+            (column("datetime", 0, 0, 6, None), column("datetime", 0, 0, 3, None), Some(Narrowed::Rounded)),
+            (plain("datetime"), plain("date"), Some(Narrowed::Rounded)),
+            (plain("date"), plain("datetime"), None),
+            (text(80), text(40), Some(Narrowed::Cut)),
+            (text(40), text(80), None),
+            (Listed { nullable: true, ..plain("int") }, plain("int"), Some(Narrowed::Cut)),
+            (plain("int"), Listed { nullable: true, ..plain("int") }, None),
+        ] {
+            assert_eq!(before.narrowed(&after), expected, "{before:?} {after:?}");
+        }
     }
 }

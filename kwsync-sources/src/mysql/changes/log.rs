@@ -13,6 +13,34 @@ use crate::mysql::config::MysqlSourceOptions;
 /// How often the server says that it is there, in nanoseconds.
 const HEARTBEAT: u64 = 10_000_000_000;
 
+fn not_taken(error: Error) -> Error {
+    // Whoever has signed in and may not be a replica gets this.
+    if error.code() == Some("1045") {
+        let text =
+            "the server does not take the job as a replica: the user has not the right REPLICATION SLAVE";
+        return Error::new(ErrorKind::Permission, text)
+            .with_hint(
+                "GRANT REPLICATION SLAVE ON *.* TO the user: without it the server does not send its log",
+            )
+            .with_source(error);
+    }
+    error.context("the server does not take the job as a replica")
+}
+
+async fn connect(options: &MysqlSourceOptions) -> Result<Box<Connection>> {
+    match Connection::connect(&options.connect).await? {
+        Connected::Ready(session) => Ok(session),
+        Connected::Unsupported(how) => {
+            let text = format!(
+                "the server wants the user to sign in by {how}, and its log is read by sessions that do not know that"
+            );
+            Err(Error::new(ErrorKind::Unsupported, text).with_hint(
+                "use TLS (ssl_mode=required), or give the user mysql_native_password or caching_sha2_password",
+            ))
+        }
+    }
+}
+
 /// A log under way.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -39,17 +67,7 @@ impl Log {
                 .with_retry(Retry::Never)
                 .with_hint("a transaction of more than 4 GiB ends there; begin anew with --restart")
         })?;
-        let mut session = match Connection::connect(&options.connect).await? {
-            Connected::Ready(session) => session,
-            Connected::Unsupported(how) => {
-                let text = format!(
-                    "the server wants the user to sign in by {how}, and its log is read by sessions that do not know that"
-                );
-                return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
-                    "use TLS (ssl_mode=required), or give the user mysql_native_password or caching_sha2_password",
-                ));
-            }
-        };
+        let mut session = connect(options).await?;
         let checked = server.get("binlog_checksum").is_some_and(|how| how.eq_ignore_ascii_case("CRC32"));
         let checksum = if checked { "CRC32" } else { "NONE" };
         session
@@ -59,11 +77,16 @@ impl Log {
             ))
             .await?;
         let request = BinlogRequest { server_id: number, name, file: &place.file, at };
-        let stream = BinlogStream::start(session, &request)
-            .await
-            .map_err(|error| error.context("the server does not take the job as a replica"))?;
+        let stream = BinlogStream::start(session, &request).await.map_err(not_taken)?;
         let decoder = Decoder::new(server.flavor(), checked);
         Ok(Self { stream, decoder, file: Arc::clone(&place.file), at: place.at, begun: place.clone() })
+    }
+
+    /// Signs in as a log is read, and registers as a replica, so that what is refused is told before anything is copied.
+    pub(super) async fn try_out(options: &MysqlSourceOptions, (number, name): (u32, &str)) -> Result<()> {
+        let mut session = connect(options).await?;
+        let request = BinlogRequest { server_id: number, name, file: "", at: 4 };
+        BinlogStream::register(&mut session, &request).await.map_err(not_taken)
     }
 
     /// The next event, in bytes; `None` when the server has ended the stream.

@@ -23,6 +23,7 @@ mod listed;
 mod log;
 mod place;
 mod precheck;
+mod prepared;
 mod server;
 mod snapshot;
 mod statements;
@@ -31,6 +32,7 @@ mod text;
 mod wkt;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kwsync_core::{Error, Input, Result, Split, SplitPosition, TableId};
 use mysql_async::Conn;
@@ -39,18 +41,23 @@ use serde::{Deserialize, Serialize};
 use self::config::ChangesOptions;
 use self::listed::Listed;
 use self::place::BinlogPlace;
+use self::prepared::Prepared;
 use self::server::Server;
+use self::snapshot::Taken;
 use self::stream::Streaming;
 use super::config::MysqlSourceOptions;
+use super::sessions::Sessions;
 use super::shape::Table;
 use super::source::{asked, look, named};
 use crate::relational::Batches;
 use crate::relational::changes::{self as shared, Extent, Place, Related};
 
-pub(super) use self::snapshot::Taken;
-
 /// The split of the stream.
 const SPLIT: &str = "changes";
+
+/// How often a beginning is tried while transactions of two phases are under way, and how long it is waited between.
+const PATIENCE: u32 = 6;
+const WAIT: Duration = Duration::from_millis(400);
 
 /// Tells the task of a stream what has settled.
 pub(super) type Telling = shared::Telling<BinlogPlace>;
@@ -132,7 +139,8 @@ impl ChangesSpec {
 /// The number and the name by which the server knows the job.
 fn replica(options: &MysqlSourceOptions, changes: &ChangesOptions) -> (u32, String) {
     let tables = options.tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    changes.replica(&tables)
+    let connect = &options.connect;
+    changes.replica(&format!("{:?} {:?} {tables}", connect.hosts, connect.database))
 }
 
 /// A table that was asked for.
@@ -186,6 +194,11 @@ async fn looked(
     Ok((server, tables))
 }
 
+/// Whether tables of an engine are read as of a moment.
+fn is_steady(engine: &str) -> bool {
+    ["INNODB", "ROCKSDB", "TOKUDB"].contains(&engine.to_ascii_uppercase().as_str())
+}
+
 /// The tables as the split of the stream remembers them.
 fn followed(changes: &ChangesOptions, tables: &[Looked]) -> Vec<Followed> {
     let all: Vec<Related<'_>> = tables
@@ -213,7 +226,7 @@ fn followed(changes: &ChangesOptions, tables: &[Looked]) -> Vec<Followed> {
         key: looked.key(),
         group: grouped.group,
         folds: grouped.folds,
-        steady: ["INNODB", "ROCKSDB", "TOKUDB"].contains(&looked.engine.to_ascii_uppercase().as_str()),
+        steady: is_steady(&looked.engine),
         columns: looked.listed(),
     };
     tables.iter().zip(groups).map(own).collect()
@@ -224,9 +237,7 @@ fn notes(server: &Server, changes: &ChangesOptions, tables: &[Followed]) -> Vec<
         "the server keeps its log {}, whether the job has read it or not: a job that comes later has to begin anew (--restart)",
         server.keeps()
     )];
-    if server.get("binlog_row_metadata").is_none_or(|how| !how.eq_ignore_ascii_case("FULL"))
-        && changes.operations.alter
-    {
+    if !server.names_columns() && changes.operations.alter {
         notes.push(
             "the log does not tell the names of columns (binlog_row_metadata=FULL would): a table that is altered twice in short \
              order stops the job"
@@ -261,26 +272,41 @@ pub(super) async fn preview(
     Ok((ChangesSpec { server: server.identity(), start, tables }, notes))
 }
 
-/// Finds the place where a new job begins; `take` takes the snapshot of the copy and tells of its place.
+/// Finds the place where a new job begins, that of the snapshot of its copy, which is taken for so many lanes.
 pub(super) async fn begin(
     options: &MysqlSourceOptions,
     changes: &ChangesOptions,
-    take: impl AsyncFnOnce(&[TableId], bool) -> Result<Taken>,
+    sessions: &Sessions,
+    lanes: usize,
 ) -> Result<(ChangesSpec, Vec<String>)> {
     let mut session = options.connect.connect().await?;
     let (server, tables) = looked(&mut session, options, changes).await?;
     let mut notes_of_it = Vec::new();
-    let mut start = match changes.extent {
-        Extent::Realtime => {
-            server::status(&mut session).await?.map(|status| status.place).ok_or_else(snapshot::no_log)?
+    let ids: Vec<TableId> = tables.iter().map(|table| table.id.clone()).collect();
+    let steady = server.flavor() == kwsync_core::system::mysql::binlog::Flavor::MariaDb;
+    let (number, _) = replica(options, changes);
+    let mut tries = 0;
+    let mut start = loop {
+        let taken = match changes.extent {
+            Extent::Realtime => {
+                let status = server::status(&mut session).await?.ok_or_else(snapshot::no_log)?;
+                let prepared = Prepared::look(&mut session).await?;
+                Taken { place: status.place, prepared, note: None }
+            }
+            _ => sessions.open_at(lanes, &ids, steady).await?,
+        };
+        let Taken { place, prepared, note } = taken;
+        let Some(why) = prepared.hinders(&mut session, options, &server, &place, number).await? else {
+            notes_of_it.extend(note);
+            break place;
+        };
+        // Where transactions of two phases are usual, one is mostly under way, and soon over.
+        tries += 1;
+        if tries == PATIENCE {
+            return Err(prepared::hindered(&why));
         }
-        _ => {
-            let ids: Vec<TableId> = tables.iter().map(|table| table.id.clone()).collect();
-            let steady = server.flavor() == kwsync_core::system::mysql::binlog::Flavor::MariaDb;
-            let taken = take(&ids, steady).await?;
-            notes_of_it.extend(taken.note);
-            taken.place
-        }
+        tracing::info!(why, "the stream begins a little later");
+        tokio::time::sleep(WAIT).await;
     };
     // Their columns as of the place: those before it, if they are the same behind it.
     let again = looked_at(&mut session, options).await?;

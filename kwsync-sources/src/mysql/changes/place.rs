@@ -31,6 +31,9 @@ pub(super) struct Altered {
     /// Its columns since, where they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) columns: Option<Vec<Listed>>,
+    /// What the catalog had of it when the stream came to that, which may be later than the alteration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) since: Vec<Listed>,
 }
 
 fn is_empty(altered: &Arc<Vec<Altered>>) -> bool {

@@ -3,15 +3,17 @@
 use kwsync_core::system::mysql::binlog::Flavor;
 use kwsync_core::system::mysql::ddl::{literal, table_name};
 use kwsync_core::system::mysql::session::error;
-use kwsync_core::{Error, ErrorKind, ReferentialAction, Result, TableId};
+use kwsync_core::{DataType, Error, ErrorKind, ReferentialAction, Result, TableId};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
 use super::config::ChangesOptions;
 use super::listed::Listed;
+use super::log::Log;
 use super::server::{self, Server};
-use super::{Looked, replica};
+use super::{Looked, ahead, is_steady, prepared, replica};
 use crate::mysql::config::MysqlSourceOptions;
+use crate::mysql::shape::Table;
 
 fn missing(text: impl Into<String>, hint: impl Into<String>) -> Error {
     Error::config(text.into()).with_hint(hint.into())
@@ -31,6 +33,28 @@ pub(super) async fn check(
     let mut faults = settings(server);
     faults.extend(rights(session, server, options, tables).await?);
     faults.extend(replicas(session, server, options, changes).await?);
+    if let Err(refused) = prepared::names(session).await {
+        if refused.kind() == ErrorKind::Unavailable {
+            return Err(refused);
+        }
+        faults.push(missing(
+            format!("the server does not tell of prepared transactions ({refused})"),
+            format!("GRANT XA_RECOVER_ADMIN ON *.* TO {}: what is prepared before the stream begins would be lost", options.connect.user),
+        ));
+    }
+    let told = faults.iter().any(|fault| fault.to_string().contains("REPLICATION SLAVE"));
+    let (number, name) = replica(options, changes);
+    if let Err(refused) = Log::try_out(options, (ahead::other(number), &name)).await {
+        match refused.kind() {
+            ErrorKind::Unsupported => faults.push(refused),
+            ErrorKind::Permission if told => {}
+            ErrorKind::Permission => faults.push(missing(
+                refused.to_string(),
+                format!("GRANT REPLICATION SLAVE ON *.* TO {}", options.connect.user),
+            )),
+            _ => return Err(refused),
+        }
+    }
     for table in tables {
         faults.extend(of_table(session, server, changes, table).await?);
     }
@@ -231,7 +255,36 @@ async fn of_table(
             "give it a primary key; or say keyless=inserts, and its inserts alone are followed",
         ));
     }
+    if looked.key().is_empty() && changes.keyless && !is_steady(&looked.engine) {
+        faults.push(missing(
+            format!(
+                "{id} has no key, and its engine {} has no snapshots: rows that come while it is copied would be there twice",
+                looked.engine
+            ),
+            format!("give it a primary key, {out}, or ALTER TABLE ... ENGINE=InnoDB"),
+        ));
+    }
+    if !server.names_columns() {
+        for index in hidden(session, id).await? {
+            faults.push(missing(
+                format!(
+                    "the unique index {index:?} of {id} is over long text: the server keeps a hidden column for it, and its log does not tell the names of                      columns (binlog_row_metadata)"
+                ),
+                format!("SET GLOBAL binlog_row_metadata = FULL; give the index prefixes; or {out}"),
+            ));
+        }
+    }
     for column in looked.table.columns.iter().filter(|column| !column.generated) {
+        let swapped = server.flavor() == Flavor::MySql && server.version() >= [8, 0, 0];
+        if column.declared == Some(DataType::Geometry) && swapped {
+            faults.push(missing(
+                format!(
+                    "the column {:?} of {id} is a geometry: MySQL since 8.0 prints the axes of some reference systems the other way round, which the                      stream would not",
+                    column.name
+                ),
+                out,
+            ));
+        }
         if let Some(why) = Listed::fault(column) {
             faults.push(missing(
                 format!("the column {:?} of {id} cannot be followed: {why}", column.name),
@@ -246,22 +299,8 @@ async fn of_table(
             ));
         }
     }
-    let silent = looked.table.keys.keys.iter().filter(|key| {
-        let acts = |action: ReferentialAction| {
-            action != ReferentialAction::NoAction && action != ReferentialAction::Restrict
-        };
-        acts(key.on_delete) || acts(key.on_update)
-    });
     if !changes.cascades {
-        for key in silent {
-            faults.push(missing(
-                format!(
-                    "the foreign key {:?} of {id} changes its rows when those of {} are (CASCADE, SET NULL), and the server does that without a word in its log",
-                    key.name, key.table
-                ),
-                "have the target do the same by such a key of its own, and say cascades=target; or leave the table out with exclude=",
-            ));
-        }
+        faults.extend(silent(id, &looked.table).map(|text| missing(text, CASCADES)));
     }
     let name = table_name(id, None)?;
     let tried: std::result::Result<Vec<Row>, _> =
@@ -276,6 +315,34 @@ async fn of_table(
         }
     }
     Ok(faults)
+}
+
+/// The unique indexes for which MariaDB keeps a column that its catalog does not show.
+async fn hidden(session: &mut Conn, id: &TableId) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
+         AND NON_UNIQUE = 0 AND INDEX_TYPE = 'HASH' AND VERSION() LIKE '%MariaDB%'",
+        literal(id.schema().unwrap_or_default()),
+        literal(id.name())
+    );
+    session.query(sql).await.map_err(error)
+}
+
+/// What to do about foreign keys that change rows.
+pub(super) const CASCADES: &str = "have the target do the same by such a key of its own, and say cascades=target; or leave the table out with exclude=";
+
+/// The foreign keys by which rows of a table change without a word in the log, each in words.
+pub(super) fn silent<'a>(id: &'a TableId, table: &'a Table) -> impl Iterator<Item = String> + 'a {
+    let acts = |action: ReferentialAction| {
+        action != ReferentialAction::NoAction && action != ReferentialAction::Restrict
+    };
+    let silent = table.keys.keys.iter().filter(move |key| acts(key.on_delete) || acts(key.on_update));
+    silent.map(move |key| {
+        format!(
+            "the foreign key {:?} of {id} changes its rows when those of {} are (CASCADE, SET NULL), and the server does that without a word in its log",
+            key.name, key.table
+        )
+    })
 }
 
 async fn kind(session: &mut Conn, id: &TableId) -> Result<Option<String>> {

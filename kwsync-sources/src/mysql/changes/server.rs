@@ -60,6 +60,11 @@ impl Server {
         }
     }
 
+    /// Whether the log tells the names of columns.
+    pub(super) fn names_columns(&self) -> bool {
+        self.get("binlog_row_metadata").is_some_and(|how| how.eq_ignore_ascii_case("FULL"))
+    }
+
     /// Whether names of tables differ where only their case does.
     pub(super) fn minds_case(&self) -> bool {
         self.get("lower_case_table_names").is_none_or(|how| how == "0")

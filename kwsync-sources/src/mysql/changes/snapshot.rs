@@ -7,13 +7,16 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::place::BinlogPlace;
+use super::prepared::Prepared;
 use super::server::status;
 use crate::mysql::sessions::{Sessions, good_bye};
 
 /// A snapshot that was taken.
 #[derive(Debug)]
-pub(in super::super) struct Taken {
+pub(super) struct Taken {
     pub(super) place: BinlogPlace,
+    /// What was prepared as soon as one could ask.
+    pub(super) prepared: Prepared,
     /// What to say of it.
     pub(super) note: Option<String>,
 }
@@ -25,12 +28,7 @@ pub(super) fn no_log() -> Error {
 impl Sessions {
     /// Opens the sessions of all lanes as of one place in the log. `tells` says whether the server tells of a snapshot's place, as
     /// MariaDB does.
-    pub(in super::super) async fn open_at(
-        &self,
-        lanes: usize,
-        tables: &[TableId],
-        tells: bool,
-    ) -> Result<Taken> {
+    pub(super) async fn open_at(&self, lanes: usize, tables: &[TableId], tells: bool) -> Result<Taken> {
         // A try before this one may have begun at another place.
         self.end();
         if tells && lanes < 2 {
@@ -58,10 +56,11 @@ impl Sessions {
             })?;
         }
         let place = status(&mut holder).await?.ok_or_else(no_log)?.place;
+        let prepared = Prepared::look(&mut holder).await?;
         self.open_lanes(lanes).await?;
         holder.query_drop("UNLOCK TABLES").await.map_err(error)?;
         good_bye(holder).await;
-        Ok(Taken { place, note: None })
+        Ok(Taken { place, prepared, note: None })
     }
 
     /// Opens one session, and asks the server for the place of its snapshot.
@@ -77,7 +76,10 @@ impl Sessions {
         };
         let place = BinlogPlace::new(file, at);
         self.keep(lane);
-        Ok(Taken { place, note })
+        let mut session = self.connect().await?;
+        let prepared = Prepared::look(&mut session).await?;
+        good_bye(session).await;
+        Ok(Taken { place, prepared, note })
     }
 }
 

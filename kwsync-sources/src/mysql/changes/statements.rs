@@ -6,11 +6,13 @@ use kwsync_core::system::mysql::binlog::{Name, Query, Statement};
 use kwsync_core::{Error, ErrorKind, Result, Retry};
 
 use super::Followed;
+use super::listed::{Listed, Narrowed};
 use super::place::Altered;
-use super::stream::Stream;
+use super::stream::{Stream, still};
+use crate::mysql::source::look;
 
 /// The error of a table that is not what it was.
-fn gone(text: String) -> Error {
+pub(super) fn gone(text: String) -> Error {
     Error::new(ErrorKind::Conflict, text).with_retry(Retry::Never).with_hint(
         "leave it out with exclude=, or begin anew with --restart, which copies the tables again (with mode=truncate for the target, what is there \
          goes first)",
@@ -21,7 +23,8 @@ impl Stream {
     /// Takes a statement: of transactions, of tables, or one that changes rows and is in the log for want of those.
     pub(super) async fn statement(&mut self, query: &Query<'_>) -> Result<()> {
         let schema = String::from_utf8_lossy(query.schema).into_owned();
-        match Statement::parse(&query.sql, query.ansi_quotes) {
+        let sql = self.sql(query).await?;
+        match Statement::parse(&sql, query.ansi_quotes) {
             Statement::Begin => {
                 (self.flow.within, self.begun) = (true, true);
                 return Ok(());
@@ -38,7 +41,7 @@ impl Stream {
                 (self.flow.within, self.begun) = (true, true);
                 return Ok(());
             }
-            Statement::Changes => self.by_statement(query, &schema)?,
+            Statement::Changes => self.by_statement(&sql, query.ansi_quotes, &schema)?,
             other => self.of_tables(other, &schema).await?,
         }
         if !self.begun {
@@ -62,8 +65,8 @@ impl Stream {
     }
 
     /// Rows that a statement changes: what it does to them is not in the log.
-    fn by_statement(&self, query: &Query<'_>, schema: &str) -> Result<()> {
-        let mentions = |name: &str| Statement::mentions(&query.sql, query.ansi_quotes, name);
+    fn by_statement(&self, sql: &[u8], ansi_quotes: bool, schema: &str) -> Result<()> {
+        let mentions = |name: &str| Statement::mentions(sql, ansi_quotes, name);
         let changed = self.followed().find(|table| {
             let own = table.asked.schema().unwrap_or_default();
             mentions(table.asked.name()) && (own.eq_ignore_ascii_case(schema) || mentions(own))
@@ -107,7 +110,10 @@ impl Stream {
             Statement::Rename(names) => {
                 for (from, to) in names {
                     if let Some(table) = find(self, &from) {
-                        return Err(gone(format!("the table {} was renamed to {to} at {here}", table.asked)));
+                        return Err(gone(format!(
+                            "the table {} was renamed to {to} at {here} (or a temporary table was that hid it)",
+                            table.asked
+                        )));
                     }
                     if let Some(table) = find(self, &to) {
                         return Err(gone(format!(
@@ -117,7 +123,7 @@ impl Stream {
                     }
                 }
             }
-            Statement::Alter { table: name, renamed, moves, with } => {
+            Statement::Alter { table: name, renamed, moves, with, columns } => {
                 if let Some(table) = renamed.as_ref().and_then(|to| find(self, to)) {
                     return Err(gone(format!(
                         "the table {} is since {here} what was {name} before",
@@ -141,18 +147,54 @@ impl Stream {
                         table.asked
                     )));
                 }
-                self.altered(&table);
+                self.altered(&table, columns).await?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// The columns of a table may be others from here on.
-    fn altered(&mut self, table: &Arc<Followed>) {
+    /// The columns of a table may be others from here on, or its keys.
+    async fn altered(&mut self, table: &Arc<Followed>, columns: bool) -> Result<()> {
         let name = table.asked.to_string();
-        tracing::info!(table = name, at = %self.log.here(), "the table was altered");
+        let here = self.log.here();
+        tracing::info!(table = name, at = %here, columns, "the table was altered");
         self.forget(&name);
-        self.note(Altered { table: name, columns: None });
+        let mut session = self.session().await?;
+        let found = look(&mut session, &table.asked).await;
+        drop(session.disconnect().await);
+        let found = match found {
+            Ok(found) => Some(found),
+            // The stream will come to that.
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(found) = &found {
+            still(self.options(), table, found).map_err(|error| error.context(format!("at {here}")))?;
+        }
+        if !columns {
+            return Ok(());
+        }
+        let since: Vec<Listed> = found.iter().flat_map(|found| &found.columns).map(Listed::from).collect();
+        for before in self.columns_before(table) {
+            let after = since.iter().find(|after| after.name == before.name && !after.generated);
+            match after.and_then(|after| before.narrowed(after)) {
+                Some(Narrowed::Rounded) => {
+                    return Err(gone(format!(
+                        "the column {:?} of {name} has fewer digits since it was altered at {here}: the server has rounded its values, and the log does not have them",
+                        before.name
+                    )));
+                }
+                Some(Narrowed::Cut) => tracing::warn!(
+                    table = name,
+                    column = before.name,
+                    at = %here,
+                    "the column takes fewer values since it was altered: a server that is not strict has changed those that no longer fit, which the log does not have"
+                ),
+                None => {}
+            }
+        }
+        self.note(Altered { table: name, columns: None, since });
+        Ok(())
     }
 }

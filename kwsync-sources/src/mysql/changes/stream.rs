@@ -1,31 +1,34 @@
 //! The stream of the binary log: a task reads it and gathers changes, as fast as the target takes them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwsync_core::system::mysql::binlog::{Event, Rows, RowsKind, TableMap};
+use kwsync_core::system::mysql::binlog::{Event, Query, Rows, RowsKind, TableMap};
 use kwsync_core::{Error, ErrorKind, Input, Result, Retry, Schema, SourceBatch, TableBatch};
 use mysql_async::Conn;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::ahead::Ahead;
 use super::charset::Charsets;
 use super::known::{Known, Now};
 use super::listed::Listed;
 use super::log::Log;
 use super::place::{Altered, BinlogPlace};
 use super::server::{self, Server};
-use super::{ChangesSpec, Followed, ahead, replica};
+use super::statements::gone;
+use super::{ChangesSpec, Followed, precheck, replica};
 use crate::mysql::config::MysqlSourceOptions;
-use crate::mysql::shape::Shape;
+use crate::mysql::shape::{Shape, Table};
 use crate::mysql::source::look;
 use crate::relational::changes::{Changing, Extent, Flow, Operations, Place, Told};
 
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_millis(500);
 /// After which silence the server is taken for gone: it says something every ten seconds.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// What a task has to do.
 pub(super) struct Streaming {
@@ -58,7 +61,14 @@ pub(super) struct Stream {
     pub(super) touched: bool,
     gtid: Arc<str>,
     altered: Arc<Vec<Altered>>,
+    ahead: Ahead,
     heard: Instant,
+}
+
+/// The error of a server that says nothing.
+pub(super) fn silent() -> Error {
+    Error::new(ErrorKind::Unavailable, "the server has been silent for a minute")
+        .with_hint("it went away, or a firewall has cut the connection; the stream goes on where it was")
 }
 
 impl Streaming {
@@ -79,11 +89,6 @@ impl Streaming {
                 continue;
             };
             // So that it is made in the target, and what comes first may be a delete.
-            let has = |name: &String| now.schema.column(name).is_some();
-            if !table.key.iter().all(has) {
-                // It was altered since: the stream will come to that.
-                continue;
-            }
             let none = TableBatch::empty(table.table.clone(), now.schema)?;
             if sender.send(Ok(SourceBatch::new(vec![none], at.position()))).await.is_err() {
                 return Ok(());
@@ -114,6 +119,7 @@ impl Streaming {
             touched: false,
             gtid: Arc::clone(&at.gtid),
             altered: Arc::clone(&at.altered),
+            ahead: Ahead::default(),
             flow: Flow::new(at, until),
             heard: Instant::now(),
         };
@@ -133,6 +139,31 @@ fn place(schema: &str, name: &str, minds_case: bool) -> (String, String) {
     }
 }
 
+/// Makes sure that rows of a table are told apart as they were when the job began, and that all that changes them is in the log.
+///
+/// # Errors
+/// `Conflict` where they are not.
+pub(super) fn still(options: &MysqlSourceOptions, followed: &Followed, table: &Table) -> Result<()> {
+    let asked = &followed.asked;
+    if !followed.key.is_empty() && !table.is_followed_key(&followed.key) {
+        let has = match table.followed_key() {
+            key if key.is_empty() => "none".to_owned(),
+            key => format!("({})", key.join(", ")),
+        };
+        return Err(gone(format!(
+            "rows of {asked} are told apart by its key ({}), and that is gone or renamed: the table has {has} now",
+            followed.key.join(", ")
+        )));
+    }
+    let cascades = options.changes.as_ref().is_some_and(|changes| changes.cascades);
+    match precheck::silent(asked, table).next() {
+        Some(text) if !cascades => Err(Error::new(ErrorKind::Conflict, text)
+            .with_retry(Retry::Never)
+            .with_hint(format!("{}; then begin anew with --restart", precheck::CASCADES))),
+        _ => Ok(()),
+    }
+}
+
 /// The columns that a table has now, as a copy of it would have them; none where it is gone.
 async fn now(session: &mut Conn, options: &MysqlSourceOptions, followed: &Followed) -> Result<Option<Now>> {
     let table = match look(session, &followed.asked).await {
@@ -140,6 +171,7 @@ async fn now(session: &mut Conn, options: &MysqlSourceOptions, followed: &Follow
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    still(options, followed, &table)?;
     let listed = table.columns.iter().map(Listed::from).collect();
     let shape = Shape::of_table(session, options, &followed.asked, &table).await?;
     let mut schema = shape.schema;
@@ -183,8 +215,7 @@ impl Stream {
                     if !reads {
                         self.heard = next;
                     } else if self.heard.elapsed() > SILENCE {
-                        return Err(Error::new(ErrorKind::Unavailable, "the server has been silent for a minute")
-                            .with_hint("it went away, or a firewall has cut the connection; the stream goes on where it was"));
+                        return Err(silent());
                     }
                 }
                 permit = sender.reserve(), if due => match permit {
@@ -206,6 +237,40 @@ impl Stream {
 
     pub(super) fn find(&self, schema: &str, name: &str) -> Option<Arc<Followed>> {
         self.tables.get(&place(schema, name, self.minds_case())).cloned()
+    }
+
+    /// What the catalog had of a table when the stream last looked at it for an alteration.
+    pub(super) fn columns_before(&self, table: &Followed) -> Vec<Listed> {
+        let name = table.asked.to_string();
+        let noted = self.altered.iter().find(|altered| altered.table == name && !altered.since.is_empty());
+        noted.map_or_else(|| table.columns.clone(), |altered| altered.since.clone())
+    }
+
+    /// A statement as UTF-8.
+    ///
+    /// # Errors
+    /// `Unsupported` where it may name a table that is followed, and nobody can tell.
+    pub(super) async fn sql<'a>(&mut self, query: &Query<'a>) -> Result<Cow<'a, [u8]>> {
+        if let Some(sql) = self.charsets.sql(&self.options, query).await? {
+            return Ok(sql);
+        }
+        let foreign = |table: &&Arc<Followed>| !table.asked.to_string().is_ascii();
+        if let Some(table) = self.followed().find(foreign) {
+            let text =
+                format!("a statement is in a character set that is not known, and may be of {}", table.asked);
+            return Err(self.cannot(&text).with_hint(
+                "leave tables out with exclude= whose names are not ASCII, or have clients speak utf8mb4; then begin anew with --restart",
+            ));
+        }
+        Ok(query.sql.clone())
+    }
+
+    pub(super) async fn session(&self) -> Result<Conn> {
+        self.options.connect.connect().await
+    }
+
+    pub(super) fn options(&self) -> &MysqlSourceOptions {
+        &self.options
     }
 
     pub(super) fn forget(&mut self, table: &str) {
@@ -242,7 +307,6 @@ impl Stream {
             return Err(Error::new(ErrorKind::Unavailable, "the server has ended the stream of changes")
                 .with_hint("it is going down, or another replica has the number of this one (server_id); the stream goes on where it was"));
         };
-        self.heard = Instant::now();
         self.flow.bytes += packet.len() as u64;
         let (header, event) = self.log.read(&packet)?;
         match event {
@@ -301,11 +365,13 @@ impl Stream {
             // The ends of files and what stands at their beginnings are places, too.
             self.flow.nothing_until(self.here());
         }
+        // At the end, since it may have taken long to look something up.
+        self.heard = Instant::now();
         Ok(())
     }
 
     /// The error of a log that cannot be followed at a place.
-    fn cannot(&self, what: &str) -> Error {
+    pub(super) fn cannot(&self, what: &str) -> Error {
         Error::new(ErrorKind::Unsupported, format!("{what} (at {})", self.log.here()))
             .with_retry(Retry::Never)
     }
@@ -331,10 +397,25 @@ impl Stream {
             Some(_) if map.has_names() => None,
             Some(_) => {
                 let here = self.log.here();
-                let columns =
-                    ahead::columns(&mut session, &self.options, &self.server, &here, &followed, self.replica)
-                        .await?;
-                self.note(Altered { table: name.clone(), columns: Some(columns.clone()) });
+                let minds_case = self.server.minds_case();
+                let tables = &self.tables;
+                let is_followed =
+                    |schema: &str, name: &str| tables.contains_key(&place(schema, name, minds_case));
+                let columns = self
+                    .ahead
+                    .columns(
+                        &mut session,
+                        &self.options,
+                        &self.server,
+                        &here,
+                        &followed,
+                        self.replica,
+                        &mut self.charsets,
+                        is_followed,
+                    )
+                    .await?;
+                let since = columns.clone();
+                self.note(Altered { table: name.clone(), columns: Some(columns.clone()), since });
                 Some(columns)
             }
         };

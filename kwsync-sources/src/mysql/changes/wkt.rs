@@ -1,6 +1,6 @@
 //! Geometries as text, as the server's `ST_AsText` has them.
 
-use std::fmt::Write;
+use kwsync_core::system::mysql::binlog::double;
 
 /// What servers nest at most, and some.
 const DEPTH: usize = 16;
@@ -92,19 +92,10 @@ fn list(
 
 fn point(rest: &mut Bytes<'_>, to: &mut String) -> Option<()> {
     let (x, y) = (f64::from_le_bytes(rest.array()?), f64::from_le_bytes(rest.array()?));
-    number(x, to).ok()?;
+    to.push_str(&double(x));
     to.push(' ');
-    number(y, to).ok()
-}
-
-/// The shortest text that means it, with an exponent where the point would lie more than 15 digits away.
-fn number(number: f64, to: &mut String) -> std::fmt::Result {
-    let scientific = format!("{number:e}");
-    let far = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok());
-    match far {
-        Some(-15..=14) | None => write!(to, "{number}"),
-        Some(_) => write!(to, "{scientific}"),
-    }
+    to.push_str(&double(y));
+    Some(())
 }
 
 #[cfg(test)]

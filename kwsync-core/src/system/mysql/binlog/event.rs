@@ -85,6 +85,8 @@ pub struct Query<'a> {
     pub sql: Cow<'a, [u8]>,
     /// Whether text in double quotes is a name in it (`ANSI_QUOTES`).
     pub ansi_quotes: bool,
+    /// The number of a collation of the character set it is written in, where the log tells.
+    pub charset: Option<u16>,
 }
 
 /// An event.
@@ -339,7 +341,7 @@ fn query(mut rest: Bytes<'_>, compressed: bool) -> Option<Result<Query<'_>>> {
     let schema_length = rest.u8()?;
     rest.u16()?;
     let status = rest.u16()?;
-    let ansi_quotes = quotes(Bytes(rest.take(status.into())?));
+    let (ansi_quotes, charset) = variables(Bytes(rest.take(status.into())?));
     let schema = rest.take(schema_length.into())?;
     rest.u8()?;
     let sql = if compressed {
@@ -350,21 +352,36 @@ fn query(mut rest: Bytes<'_>, compressed: bool) -> Option<Result<Query<'_>>> {
     } else {
         Cow::Borrowed(rest.0)
     };
-    Some(Ok(Query { schema, sql, ansi_quotes }))
+    Some(Ok(Query { schema, sql, ansi_quotes, charset }))
 }
 
-/// Whether the mode of SQL, among the variables of a statement, has `ANSI_QUOTES`. It stands behind flags of four bytes at most.
-fn quotes(mut status: Bytes<'_>) -> bool {
-    let mut find = || {
-        loop {
+/// Of the variables of a statement: whether the mode of SQL has `ANSI_QUOTES`, and the client's collation. What stands before these is known;
+/// what stands behind does not matter.
+fn variables(mut status: Bytes<'_>) -> (bool, Option<u16>) {
+    let (mut ansi_quotes, mut charset) = (false, None);
+    let mut read = || {
+        while charset.is_none() {
             match status.u8()? {
-                0 => drop(status.u32()?),
-                1 => return Some(status.u64()? & 4 != 0),
+                // Flags, and how numbers are made.
+                0 | 3 => drop(status.u32()?),
+                1 => ansi_quotes = status.u64()? & 4 != 0,
+                // The catalog, with a zero behind it or without; the time zone.
+                2 => {
+                    let length = usize::from(status.u8()?);
+                    status.take(length + 1)?;
+                }
+                5 | 6 => {
+                    let length = usize::from(status.u8()?);
+                    status.take(length)?;
+                }
+                4 => charset = Some(status.u16()?),
                 _ => return None,
             }
         }
+        Some(())
     };
-    find().unwrap_or(false)
+    let _ = read();
+    (ansi_quotes, charset)
 }
 
 /// As a statement, with the number of a file and what stands in for its name.
@@ -374,10 +391,10 @@ fn load(mut rest: Bytes<'_>) -> Option<Query<'_>> {
     rest.u16()?;
     let status = rest.u16()?;
     rest.take(13)?;
-    let ansi_quotes = quotes(Bytes(rest.take(status.into())?));
+    let (ansi_quotes, charset) = variables(Bytes(rest.take(status.into())?));
     let schema = rest.take(schema_length.into())?;
     rest.u8()?;
-    Some(Query { schema, sql: Cow::Borrowed(rest.0), ansi_quotes })
+    Some(Query { schema, sql: Cow::Borrowed(rest.0), ansi_quotes, charset })
 }
 
 /// Flags, sixteen bytes of a server, a number.

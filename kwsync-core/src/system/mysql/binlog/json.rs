@@ -181,7 +181,14 @@ fn varint(rest: &mut Bytes<'_>) -> Option<usize> {
 }
 
 /// A float as servers print it: the shortest text that means it, with an exponent where the point would lie more than 15 digits away.
-pub(super) fn double(number: f64) -> String {
+///
+/// # Examples
+/// ```
+/// use kwsync_core::system::mysql::binlog::double;
+///
+/// assert_eq!((double(0.5), double(-1e20)), ("0.5".to_owned(), "-1e20".to_owned()));
+/// ```
+pub fn double(number: f64) -> String {
     let scientific = format!("{number:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
     match exponent.parse::<i32>() {
@@ -190,20 +197,7 @@ pub(super) fn double(number: f64) -> String {
     }
 }
 
-/// As the server does, lines of 76 characters among it.
+/// As the server does, in lines of 76 characters.
 fn base64(bytes: &[u8]) -> Vec<u8> {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut made = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
-    for (nth, part) in bytes.chunks(3).enumerate() {
-        if nth > 0 && nth % 19 == 0 {
-            made.push(b'\n');
-        }
-        let number =
-            (0..3).fold(0_usize, |number, at| number << 8 | usize::from(part.get(at).copied().unwrap_or(0)));
-        for at in 0..4 {
-            let letter = LETTERS.get(number >> (18 - 6 * at) & 63).copied().unwrap_or(b'=');
-            made.push(if at <= part.len() { letter } else { b'=' });
-        }
-    }
-    made
+    crate::reject::base64(bytes).as_bytes().chunks(76).collect::<Vec<_>>().join(&b'\n')
 }

@@ -19,7 +19,7 @@ mod tests;
 mod value;
 
 pub use event::{Decoder, Event, Flavor, Header, Query, Rows, RowsKind};
-pub use json::write_json;
+pub use json::{double, write_json};
 pub use statement::{Name, Statement};
 pub use table_map::{MapColumn, TableMap};
 pub use value::{Image, Raw, write_decimal};

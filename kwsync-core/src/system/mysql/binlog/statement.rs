@@ -44,7 +44,7 @@ pub enum Statement {
     DropDatabase(String),
     /// Tables get other names.
     Rename(Vec<(Name, Name)>),
-    /// The columns of a table may be others.
+    /// A table is altered.
     Alter {
         /// The table.
         table: Name,
@@ -54,6 +54,8 @@ pub enum Statement {
         moves: Option<String>,
         /// The other table that they come from or go to.
         with: Option<Name>,
+        /// Whether its columns may be others.
+        columns: bool,
     },
     /// Rows are changed by a statement: what it does to them is not in the log.
     Changes,
@@ -206,6 +208,18 @@ impl Parser<'_> {
             self.if_exists();
             return self.word().map_or(Statement::Other, Statement::DropDatabase);
         }
+        if self.takes("index") {
+            self.if_exists();
+            self.word();
+            let table = self.takes("on").then(|| self.name()).flatten();
+            return table.map_or(Statement::Other, |table| Statement::Alter {
+                table,
+                renamed: None,
+                moves: None,
+                with: None,
+                columns: false,
+            });
+        }
         if self.takes("temporary") || !self.takes_one(&["table", "tables"]) {
             return Statement::Other;
         }
@@ -247,14 +261,16 @@ impl Parser<'_> {
 
     fn alter(&mut self) -> Statement {
         self.takes("online");
-        self.takes("ignore");
+        let ignores = self.takes("ignore");
         if !self.takes("table") {
             return Statement::Other;
         }
         self.if_exists();
         let Some(table) = self.name() else { return Statement::Other };
         self.wait();
-        let (mut renamed, mut moves, mut with) = (None, None, None);
+        let (mut renamed, mut with, mut columns) = (None, None, false);
+        // Rows that are twice for a unique index go.
+        let mut moves = ignores.then(|| "IGNORE".to_owned());
         let mut depth = 0_usize;
         let mut first = true;
         while let Some(token) = self.tokens.first() {
@@ -268,7 +284,9 @@ impl Parser<'_> {
             if begins {
                 if self.takes("rename") {
                     let _ = self.takes_one(&["to", "as"]) || self.takes_sign('=');
-                    if !self.takes_one(&["column", "index", "key"]) {
+                    if self.takes("column") {
+                        columns = true;
+                    } else if !self.takes_one(&["index", "key"]) {
                         renamed = self.name();
                     }
                     continue;
@@ -277,6 +295,7 @@ impl Parser<'_> {
                     Token::Word(word) => word.to_ascii_uppercase(),
                     _ => String::new(),
                 };
+                columns |= self.touches_columns(&what);
                 if matches!(
                     what.as_str(),
                     "TRUNCATE" | "DROP" | "EXCHANGE" | "DISCARD" | "IMPORT" | "CONVERT"
@@ -299,7 +318,40 @@ impl Parser<'_> {
             }
             self.tokens = self.tokens.get(1..).unwrap_or_default();
         }
-        Statement::Alter { table, renamed, moves, with }
+        Statement::Alter { table, renamed, moves, with, columns }
+    }
+
+    /// Whether a part of `ALTER TABLE` that begins with a word here may make other columns. What is not known may.
+    fn touches_columns(&self, what: &str) -> bool {
+        let next = match self.tokens.get(1) {
+            Some(Token::Word(word)) => word.to_ascii_uppercase(),
+            _ => String::new(),
+        };
+        match what {
+            "ADD" => !matches!(
+                next.as_str(),
+                "INDEX"
+                    | "KEY"
+                    | "UNIQUE"
+                    | "PRIMARY"
+                    | "FULLTEXT"
+                    | "SPATIAL"
+                    | "CONSTRAINT"
+                    | "FOREIGN"
+                    | "CHECK"
+                    | "PARTITION"
+            ),
+            "DROP" => !matches!(
+                next.as_str(),
+                "INDEX" | "KEY" | "PRIMARY" | "FOREIGN" | "CHECK" | "CONSTRAINT" | "PARTITION"
+            ),
+            "CONVERT" => !matches!(next.as_str(), "PARTITION" | "TABLE"),
+            "ALTER" | "ALGORITHM" | "ANALYZE" | "AUTO_INCREMENT" | "CHECK" | "COALESCE" | "COMMENT"
+            | "DISABLE" | "DISCARD" | "ENABLE" | "ENGINE" | "EXCHANGE" | "FORCE" | "IMPORT" | "LOCK"
+            | "OPTIMIZE" | "ORDER" | "PARTITION" | "REBUILD" | "REMOVE" | "REORGANIZE" | "REPAIR"
+            | "ROW_FORMAT" | "TRUNCATE" => false,
+            _ => true,
+        }
     }
 }
 

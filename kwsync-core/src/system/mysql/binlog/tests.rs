@@ -143,12 +143,17 @@ fn json_as_mysql_prints_it() {
         assert!(write_json(&bytes, &mut made), "{text}");
         assert_eq!(String::from_utf8(made).unwrap(), text);
     }
+    // Bytes, as lines of 76 characters.
+    let mut made = Vec::new();
+    let blob = [&[15, 252, 58][..], &[0; 58]].concat();
+    assert!(write_json(&blob, &mut made));
+    assert_eq!(String::from_utf8(made).unwrap(), format!("\"base64:type252:{}\nAA==\"", "A".repeat(76)));
     let mut made = Vec::new();
     assert!(!write_json(&array[..12], &mut made));
     for (number, text) in
         [(1.0, "1"), (0.1, "0.1"), (1e14, "100000000000000"), (1e15, "1e15"), (1.5e-20, "1.5e-20")]
     {
-        assert_eq!(super::json::double(number), text);
+        assert_eq!(double(number), text);
     }
 }
 
@@ -169,17 +174,21 @@ fn statements_that_matter() {
         Some((schema, name)) => Name { schema: Some(schema.to_owned()), name: name.to_owned() },
         None => Name { schema: None, name: text.to_owned() },
     };
-    let alter = |table, renamed: Option<&str>, moves: Option<&str>| S::Alter {
+    let altered = |table, renamed: Option<&str>, moves: Option<&str>, columns| S::Alter {
         table: name(table),
         renamed: renamed.map(name),
         moves: moves.map(str::to_owned),
         with: None,
+        columns,
     };
+    let alter = |table, renamed, moves| altered(table, renamed, moves, false);
+    let columns = |table, renamed| altered(table, renamed, None, true);
     let exchange = |with: &str, what: &str| S::Alter {
         table: name("t"),
         renamed: None,
         moves: Some(what.to_owned()),
         with: Some(name(with)),
+        columns: false,
     };
     for (sql, expected) in [
         ("BEGIN", S::Begin),
@@ -193,11 +202,18 @@ fn statements_that_matter() {
         ("DROP /*!40005 TEMPORARY */ TABLE IF EXISTS `t`", S::Other),
         ("drop database if exists d", S::DropDatabase("d".to_owned())),
         ("RENAME TABLE a TO b, c.d TO e", S::Rename(vec![(name("a"), name("b")), (name("c.d"), name("e"))])),
-        ("ALTER TABLE t ADD COLUMN (a int, b int), RENAME COLUMN c TO d", alter("t", None, None)),
+        ("ALTER TABLE t ADD COLUMN (a int, b int), RENAME COLUMN c TO d", columns("t", None)),
         ("ALTER TABLE `d`.t RENAME TO u", alter("d.t", Some("u"), None)),
-        ("ALTER TABLE t ADD x varchar(9) DEFAULT 'rename to y', RENAME y", alter("t", Some("y"), None)),
+        ("ALTER TABLE t ADD x varchar(9) DEFAULT 'rename to y', RENAME y", columns("t", Some("y"))),
         ("alter table t truncate partition p", alter("t", None, Some("TRUNCATE PARTITION"))),
-        ("ALTER TABLE t DROP COLUMN `partition`, DROP x", alter("t", None, None)),
+        ("ALTER TABLE t DROP COLUMN `partition`, DROP x", columns("t", None)),
+        ("ALTER TABLE t RENAME INDEX a TO b, ADD UNIQUE (x), DISABLE KEYS", alter("t", None, None)),
+        ("ALTER TABLE t COMMENT 'x', ENGINE=InnoDB, DROP FOREIGN KEY f", alter("t", None, None)),
+        ("ALTER TABLE t ADD INDEX (a), MODIFY b int", columns("t", None)),
+        ("ALTER TABLE t ADD `index` int", columns("t", None)),
+        ("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u (b) ON DELETE CASCADE", alter("t", None, None)),
+        ("ALTER IGNORE TABLE t ADD UNIQUE (a)", alter("t", None, Some("IGNORE"))),
+        ("DROP INDEX IF EXISTS i ON d.t", alter("d.t", None, None)),
         ("ALTER TABLE t DROP PARTITION p0", alter("t", None, Some("DROP PARTITION"))),
         (
             "ALTER TABLE t EXCHANGE PARTITION p WITH TABLE d.u WITHOUT VALIDATION",
@@ -218,6 +234,30 @@ fn statements_that_matter() {
     assert!(S::mentions(b"INSERT INTO `d`.`Order` VALUES ('t')", false, "order"));
     assert!(!S::mentions(b"INSERT INTO x VALUES ('t', \"t\") -- t", false, "t"));
     assert!(S::mentions(b"UPDATE \"t\" SET a = 1", true, "t"));
+}
+
+/// What stands before the character set of a statement, as MariaDB and MySQL write it; and what breaks off.
+#[test]
+fn the_character_set_of_a_statement() {
+    for (variables, ansi_quotes, charset) in [
+        ("00 00 00 00 00 01 04 00 00 00 00 00 00 00 06 03 73 74 64 04 08 00 08 00 2d 00", true, Some(8)),
+        ("00 00 00 00 00 03 01 00 02 00 04 21 00 21 00 08 00 05 00", false, Some(33)),
+        ("02 03 73 74 64 00 04 1c 00 1c 00 08 00", false, Some(28)),
+        ("01 04 00 00 00 00 00 00 00 06 09 73", true, None),
+        ("63 04 08 00", false, None),
+        ("", false, None),
+    ] {
+        let variables = hex(variables);
+        let mut body = vec![0; 8];
+        body.extend([1, 0, 0, variables.len() as u8, 0]);
+        body.extend(variables);
+        body.extend(b"d\0TRUNCATE gr\xf6\xdfe");
+        let bytes = event(2, &body);
+        let mut decoder = Decoder::new(Flavor::MariaDb, false);
+        let Event::Query(query) = decoder.event(&bytes).unwrap().1 else { panic!("no statement") };
+        assert_eq!((query.schema, &*query.sql), (&b"d"[..], &b"TRUNCATE gr\xf6\xdfe"[..]));
+        assert_eq!((query.ansi_quotes, query.charset), (ansi_quotes, charset));
+    }
 }
 
 proptest! {

@@ -54,14 +54,7 @@ impl BinlogStream {
     /// # Cancel safety
     /// Dropping the future closes the connection.
     pub async fn start(mut connection: Box<Connection>, request: &BinlogRequest<'_>) -> Result<Self> {
-        let name: String = request.name.chars().filter(char::is_ascii_graphic).take(MOST_NAME).collect();
-        let mut register = request.server_id.to_le_bytes().to_vec();
-        register.push(name.len() as u8);
-        register.extend_from_slice(name.as_bytes());
-        // No user, no password, no port; no rank, no source.
-        register.extend_from_slice(&[0; 12]);
-        connection.command(Command::COM_REGISTER_SLAVE, &register).await?;
-        connection.until_done("the registration of a replica").await?;
+        Self::register(&mut connection, request).await?;
         let mut dump = request.at.to_le_bytes().to_vec();
         // It waits at the end of the log.
         dump.extend_from_slice(&0_u16.to_le_bytes());
@@ -69,6 +62,24 @@ impl BinlogStream {
         dump.extend_from_slice(request.file.as_bytes());
         connection.command(Command::COM_BINLOG_DUMP, &dump).await?;
         Ok(Self { connection })
+    }
+
+    /// Registers as a replica alone, which shows whether the server would take it as one.
+    ///
+    /// # Errors
+    /// What the server says.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the connection unusable.
+    pub async fn register(connection: &mut Connection, request: &BinlogRequest<'_>) -> Result<()> {
+        let name: String = request.name.chars().filter(char::is_ascii_graphic).take(MOST_NAME).collect();
+        let mut register = request.server_id.to_le_bytes().to_vec();
+        register.push(name.len() as u8);
+        register.extend_from_slice(name.as_bytes());
+        // No user, no password, no port; no rank, no source.
+        register.extend_from_slice(&[0; 12]);
+        connection.command(Command::COM_REGISTER_SLAVE, &register).await?;
+        connection.until_done("the registration of a replica").await
     }
 
     /// The next event, or `None` when the server has ended the stream.
