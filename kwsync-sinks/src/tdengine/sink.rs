@@ -35,7 +35,6 @@ struct Ready {
     target: Target,
     /// Whether it is there as it is.
     found: bool,
-    notes: Vec<String>,
 }
 
 impl Shared {
@@ -123,7 +122,6 @@ impl Shared {
         let database = &options.connect.database;
         let parts = Parts::of(schema, &options.time_column).map_err(at)?;
         let features = session.features().await?;
-        let mut notes = Vec::new();
         let mut statements = Vec::new();
         let unit = match (session.precision(database).await?, options.assert) {
             (Some(unit), Some(Some(wanted))) if unit != wanted => {
@@ -162,7 +160,7 @@ impl Shared {
             statements.push(made);
             let table = self.made(name, schema, &parts, features).map_err(at)?;
             let target = Target { table, is_child: false, unit };
-            return Ok(Ready { statements, target, found: false, notes });
+            return Ok(Ready { statements, target, found: false });
         };
         let homes = match found.has_tags() {
             true => session.homes(database, &[name.to_owned()]).await?,
@@ -214,7 +212,7 @@ impl Shared {
             });
         }
         let found = statements.is_empty();
-        Ok(Ready { statements, target, found, notes })
+        Ok(Ready { statements, target, found })
     }
 
     /// A table as it is made.
@@ -414,7 +412,6 @@ impl Sink for TdengineSink {
         );
         let mut plan = Plan::new(layout.name.clone(), strategy, Delivery::Idempotent);
         plan.statements = ready.statements;
-        plan.notes = ready.notes;
         let tags = layout.tags.iter().flat_map(|(tags, _)| tags.targets());
         for written in layout.values.targets().iter().chain(tags) {
             let Some(column) = schema.columns().get(written.column) else { continue };
