@@ -218,7 +218,7 @@ fn read(fields: Fields<'_>, faults: &Faults) -> Option<PipelineSpec> {
         spec.errors = policy;
     }
     if fields.filled("errors").is_none()
-        && let Some(policy) = fails_to(&spec.to)
+        && let Some(policy) = fails_to(&fields, &spec.to)
     {
         spec.errors = policy;
     }
@@ -246,10 +246,17 @@ fn read(fields: Fields<'_>, faults: &Faults) -> Option<PipelineSpec> {
 }
 
 /// What taosX says in the address of its target: rejects go to a file, and the rest goes on.
-fn fails_to(to: &Address) -> Option<ErrorPolicy> {
-    let dsn = to.dsn().ok().filter(|dsn| dsn.driver() == "taos")?;
+fn fails_to(fields: &Fields<'_>, to: &Address) -> Option<ErrorPolicy> {
+    let dsn = to.dsn().ok().filter(|dsn| matches!(dsn.driver(), "taos" | "tdengine"))?;
     let path = dsn.get("failes-to").or_else(|| dsn.get("fails-to")).filter(|path| !path.is_empty())?;
-    format!("reject:{path}").parse().ok()
+    match format!("reject:{path}").parse::<ErrorPolicy>() {
+        Ok(policy) => Some(policy),
+        Err(error) => {
+            let text = format!("`to`: failes-to={path}: {}", error.message());
+            fields.fault("to", Wrong::Value, text, error.hint().map(str::to_owned));
+            None
+        }
+    }
 }
 
 fn checked_address(fields: &Fields<'_>, key: &'static str, text: &str) -> Option<Address> {

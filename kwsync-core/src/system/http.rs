@@ -32,6 +32,9 @@ pub const TOO_LARGE: &str = "query_too_large";
 /// What of a body that is no rows is read: enough for a message.
 const MOST_TEXT: usize = 64 << 20;
 
+/// Bytes of a body that are unpacked at once.
+const MOST_PACKED: usize = 16 << 10;
+
 /// Where a server is, and how to speak to it.
 ///
 /// # Examples
@@ -212,6 +215,11 @@ impl Http {
         Ok(false)
     }
 
+    /// Leaves the connection: what is asked next is asked over a new one, and so once at most.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
     fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>> {
         let mut request = Request::new(Full::new(ask.body.clone()));
         *request.method_mut() = ask.method.clone();
@@ -282,6 +290,7 @@ impl Http {
                 status: head.status,
                 headers: head.headers,
                 body,
+                packed: Bytes::new(),
                 gzip: gzip.then(|| GzDecoder::new(Vec::new())),
                 options: Arc::clone(&self.options),
             });
@@ -337,6 +346,8 @@ pub struct Answer {
     /// Its headers.
     pub headers: HeaderMap,
     body: Incoming,
+    /// What has come of the body and is not unpacked yet.
+    packed: Bytes,
     gzip: Option<GzDecoder<Vec<u8>>>,
     options: Arc<HttpOptions>,
 }
@@ -348,6 +359,18 @@ impl Answer {
     /// `Unavailable` where it breaks off, `Timeout` where the server is silent.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         loop {
+            if !self.packed.is_empty() {
+                // A little of it at once: a thousandfold may come out.
+                let some = self.packed.split_to(self.packed.len().min(MOST_PACKED));
+                let Some(gzip) = &mut self.gzip else { return Ok(Some(some)) };
+                let wrote = gzip.write_all(&some).and_then(|()| gzip.flush());
+                let unpacked = std::mem::take(gzip.get_mut());
+                wrote.map_err(|error| self.broken(error))?;
+                if !unpacked.is_empty() {
+                    return Ok(Some(Bytes::from(unpacked)));
+                }
+                continue;
+            }
             let frame = timeout(self.options.timeout, self.body.frame());
             let frame = frame.await.map_err(|_| silent(&self.options))?;
             let Some(frame) = frame else {
@@ -357,18 +380,10 @@ impl Answer {
             };
             let frame = frame.map_err(|error| lost(&self.options, error))?;
             let Ok(data) = frame.into_data() else { continue };
-            let unpacked = match &mut self.gzip {
-                None => data,
-                Some(gzip) => {
-                    let wrote = gzip.write_all(&data).and_then(|()| gzip.flush());
-                    let unpacked = std::mem::take(gzip.get_mut());
-                    wrote.map_err(|error| self.broken(error))?;
-                    Bytes::from(unpacked)
-                }
-            };
-            if !unpacked.is_empty() {
-                return Ok(Some(unpacked));
+            if self.gzip.is_none() && !data.is_empty() {
+                return Ok(Some(data));
             }
+            self.packed = data;
         }
     }
 

@@ -331,11 +331,16 @@ fn fits(length: usize, limit: u32, kind: ColumnType) -> std::result::Result<(), 
     if length <= limit as usize {
         return Ok(());
     }
-    let what = if matches!(kind, ColumnType::NChar(_)) { "characters" } else { "bytes" };
-    Err((
-        "text_too_long",
-        format!("{length} {what} where {kind} takes {limit} (create=evolve makes the column longer)"),
-    ))
+    let reason = match kind {
+        ColumnType::NChar(_) => {
+            format!("{length} characters where {kind} takes {limit} (create=evolve makes the column longer)")
+        }
+        _ => format!(
+            "{length} bytes where {kind} takes {limit} (create=evolve makes the column longer; where n counts characters, \
+             -T cast:NAME=nvarchar(n) makes room for them)"
+        ),
+    };
+    Err(("text_too_long", reason))
 }
 
 /// Whether a column holds all digits of a number: the server would round it.

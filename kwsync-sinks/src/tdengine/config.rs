@@ -1,11 +1,10 @@
 //! The parameters of the TDengine sink.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kwsync_core::config::{Dsn, Param, Params};
 use kwsync_core::system::tdengine::{ConnectConfig, Lengths};
-use kwsync_core::{Result, TimeUnit};
+use kwsync_core::{Error, Result, TimeUnit};
 
 use super::naming::Template;
 
@@ -45,7 +44,7 @@ pub static PARAMS: &[Param] = &[
         .with_aliases(&["max_sql_length"]),
     Param::duration("interval", Duration::from_millis(1), "how long to wait after each statement").with_default("0"),
     Param::text("failes-to", "write rejects to this file and go on: the same as --errors reject:FILE").with_aliases(&["fails-to"]),
-    Param::duration("timeout-per-table", Duration::from_secs(1), "how long a statement may take; default: timeout"),
+    Param::duration("timeout-per-table", Duration::from_secs(1), "how long an INSERT may take as a whole; default: without an end, as long as the server is not silent for timeout"),
     Param::duration("connect_timeout", Duration::from_secs(1), "how long connecting may take").with_default("10s"),
     Param::duration("timeout", Duration::from_secs(1), "how long the server may be silent").with_default("5m"),
     Param::int("connect_attempts", 1, 1_000_000, "how often a statement is sent again while the server cannot be reached or is busy")
@@ -97,6 +96,8 @@ pub struct TdengineOptions {
     pub statement_bytes: usize,
     /// How long to wait after each statement.
     pub interval: Duration,
+    /// How long an INSERT may take as a whole.
+    pub insert_timeout: Option<Duration>,
     /// How often a statement is sent again.
     pub attempts: u32,
     /// Statements to run before the first row, once for a job.
@@ -121,6 +122,7 @@ impl TdengineOptions {
             statement_rows: 50_000,
             statement_bytes: 800_000,
             interval: Duration::ZERO,
+            insert_timeout: None,
             attempts: 8,
             pre_sql: Vec::new(),
             post_sql: Vec::new(),
@@ -130,16 +132,17 @@ impl TdengineOptions {
     /// The options of an address and its checked parameters.
     ///
     /// # Errors
-    /// `Config` for an address without a database, or a template that is none; `Unsupported` for the native protocol.
+    /// `Config` for an address without a database, a template that is none, or a precision without `assert`; `Unsupported` for the native protocol.
     pub fn from_dsn(dsn: &Dsn, params: &Params) -> Result<Self> {
-        let mut connect = ConnectConfig::from_params(dsn, params)?;
-        if let Some(longest) = params.duration("timeout-per-table").filter(|time| !time.is_zero()) {
-            let mut http = (*connect.http).clone();
-            http.timeout = http.timeout.min(longest);
-            connect.http = Arc::new(http);
-        }
-        let mut options = Self::new(connect);
+        let mut options = Self::new(ConnectConfig::from_params(dsn, params)?);
+        options.insert_timeout = params.duration("timeout-per-table").filter(|time| !time.is_zero());
         let precision = params.choice("precision").map(str::parse).transpose()?;
+        if precision.is_some() && !params.flag("assert") {
+            return Err(Error::config(
+                "precision= says how a database is made, and without assert none is made",
+            )
+            .with_hint("add assert, or leave precision= out"));
+        }
         options.assert = params.flag("assert").then_some(precision);
         if let Some(table) = params.text("table").filter(|table| !table.is_empty()) {
             options.table = Some(table.to_owned());

@@ -26,6 +26,21 @@ impl Target {
         self.table.has_tags() && !self.is_child
     }
 
+    /// # Errors
+    /// `Schema` where the rows name their subtables, and it has none.
+    pub(super) fn takes_names(&self, parts: &Parts) -> Result<()> {
+        if self.is_super() || parts.child.is_none() {
+            return Ok(());
+        }
+        let what = if self.is_child { "a subtable" } else { "no supertable" };
+        let name = self.table.name.as_str();
+        let text =
+            format!("{name} is {what}, and the rows say which subtable they belong to ({CHILD_COLUMN})");
+        Err(Error::new(ErrorKind::Schema, text)
+            .with_location(Location::new().with_table(name))
+            .with_hint("leave that out: -T drop-columns:tbname, or give the rows another table: -T rename-super-table:..."))
+    }
+
     /// The column or tag that `column` goes to: the one of its name, or for the time the first.
     pub(super) fn place(&self, column: &Column, is_time: bool) -> Option<&CatalogColumn> {
         let by_name = self.table.column(column.name()).filter(|known| !(self.is_child && known.tag));
@@ -58,6 +73,7 @@ impl Layout {
     /// `Schema` where the types do not go together, or a column is missing; `Config` for a template without its columns.
     pub(super) fn of(options: &TdengineOptions, schema: &Arc<Schema>, target: &Arc<Target>) -> Result<Self> {
         let parts = Parts::of(schema, &options.time_column)?;
+        target.takes_names(&parts)?;
         let table = &target.table;
         let columns = schema.columns();
         let (mut values, mut tags) = (Vec::new(), Vec::new());
@@ -77,6 +93,12 @@ impl Layout {
                     format!("rows cannot be written to {}, the type of {:?}", known.type_name, known.name);
                 return Err(Error::new(ErrorKind::Unsupported, text).with_location(place()));
             };
+            if is_tag(column) && !known.tag && !known.key && !is_time {
+                let named = target.is_super() && (parts.child.is_some() || options.subtable.is_some());
+                if !named {
+                    return Err(tag_as_column(&table.name, column));
+                }
+            }
             let not_null = known.key || table.time() == Some(known);
             let made = LiteralTarget::new(at, known.name.as_str(), column_type).with_not_null(not_null);
             if known.tag { &mut tags } else { &mut values }.push(made);
@@ -99,16 +121,6 @@ impl Layout {
             return Err(Error::new(ErrorKind::Schema, text)
                 .with_location(Location::new().with_table(&*table.name))
                 .with_hint("add one: -T add-tag:NAME=VALUE, or name a subtable: table=NAME"));
-        }
-        if !target.is_super() && parts.child.is_some() {
-            let what = if target.is_child { "a subtable" } else { "no supertable" };
-            let text = format!(
-                "{} is {what}, and the rows say which subtable they belong to ({CHILD_COLUMN})",
-                table.name
-            );
-            return Err(Error::new(ErrorKind::Schema, text)
-                .with_location(Location::new().with_table(&*table.name))
-                .with_hint("leave that out: -T drop-columns:tbname, or give the rows another table: -T rename-super-table:..."));
         }
         let database = format!("{}.", database_name(&options.connect.database)?);
         let name = format!("{database}{}", table_name(&table.name)?);
@@ -143,6 +155,19 @@ impl Layout {
             columns: head.into_bytes(),
         })
     }
+}
+
+/// Rows of one time that differ in such a tag alone would replace each other.
+pub(super) fn tag_as_column(table: &str, column: &Column) -> Error {
+    let name = column.name();
+    let text = format!(
+        "{name:?} is a tag of the rows and would be a column of {table} that does not tell rows apart: series would replace each other"
+    );
+    Error::new(ErrorKind::Schema, text)
+        .with_location(Location::new().with_table(table).with_column(name))
+        .with_hint(format!(
+            "write to a supertable that has the tag; or, where the rows of a time are one, make it a field: -T set-role:field={name}"
+        ))
 }
 
 /// Whether a column is made as a tag.

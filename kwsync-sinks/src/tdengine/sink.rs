@@ -15,7 +15,7 @@ use kwsync_core::{
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::config::{Create, TdengineOptions};
-use super::layout::{Layout, Target, is_tag};
+use super::layout::{Layout, Target, is_tag, tag_as_column};
 use super::writer::TdengineWriter;
 
 /// What the writers of a sink share.
@@ -35,7 +35,6 @@ struct Ready {
     target: Target,
     /// Whether it is there as it is.
     found: bool,
-    notes: Vec<String>,
 }
 
 impl Shared {
@@ -53,6 +52,17 @@ impl Shared {
         Session::new(&self.options.connect)
     }
 
+    /// A session for INSERTs, whose patience is their own.
+    pub(super) fn insert_session(&self) -> Result<Session> {
+        let mut connect = self.options.connect.clone();
+        if let Some(longest) = self.options.insert_timeout {
+            let mut http = (*connect.http).clone();
+            http.timeout = http.timeout.max(longest);
+            connect.http = Arc::new(http);
+        }
+        Session::new(&connect)
+    }
+
     pub(super) fn backoff(&self) -> Backoff {
         Backoff::new(Duration::from_millis(200), Duration::from_secs(10), self.options.attempts)
     }
@@ -63,13 +73,40 @@ impl Shared {
             .with_hint("create it, or let it be made by the parameter assert: taos://HOST:6041/DB?assert")
     }
 
+    /// Makes the database before statements of the operator's are run, which may be about tables in it.
+    async fn make_database(&self) -> Result<()> {
+        // Without a precision it waits for the rows, which tell theirs.
+        let Some(Some(precision)) = self.options.assert else { return Ok(()) };
+        let mut control = self.control.lock().await;
+        let session = self.connected(&mut control)?;
+        let database = &self.options.connect.database;
+        session.features().await?;
+        if session.precision(database).await?.is_some() {
+            return Ok(());
+        }
+        match session.execute(create_database(database, precision)?).await {
+            Err(error) if !Refusal::of(&error).is_some_and(|r| r.class() == RefusalClass::Exists) => {
+                Err(error.context(format!("cannot make the database {database:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Runs statements of the operator's.
     async fn run(&self, what: &str, statements: &[String]) -> Result<()> {
         let mut control = self.control.lock().await;
         let session = self.connected(&mut control)?;
         for statement in statements {
-            let done = session.execute(statement.clone()).await;
-            done.map_err(|error| error.context(format!("{what}: {statement}")))?;
+            let done = session.execute_once(statement.clone()).await;
+            done.map_err(|error| {
+                let early = self.options.assert == Some(None)
+                    && Refusal::of(&error).is_some_and(|r| r.class() == RefusalClass::NoDatabase);
+                let error = error.context(format!("{what}: {statement}"));
+                match early {
+                    true => error.with_hint("pre_sql runs before the rows tell the precision: with assert&precision=ms, us or ns the database is made first"),
+                    false => error,
+                }
+            })?;
         }
         Ok(())
     }
@@ -85,9 +122,17 @@ impl Shared {
         let database = &options.connect.database;
         let parts = Parts::of(schema, &options.time_column).map_err(at)?;
         let features = session.features().await?;
-        let mut notes = Vec::new();
         let mut statements = Vec::new();
         let unit = match (session.precision(database).await?, options.assert) {
+            (Some(unit), Some(Some(wanted))) if unit != wanted => {
+                let text = format!(
+                    "the database {database:?} has the precision {}, and precision={} is asked for",
+                    unit.as_str(),
+                    wanted.as_str()
+                );
+                return Err(Error::new(ErrorKind::Schema, text)
+                    .with_hint("leave precision= out, or name another database"));
+            }
             (Some(unit), _) => unit,
             (None, Some(precision)) => {
                 let of_rows = match schema.columns().get(parts.time).map(|time| time.data_type()) {
@@ -115,7 +160,7 @@ impl Shared {
             statements.push(made);
             let table = self.made(name, schema, &parts, features).map_err(at)?;
             let target = Target { table, is_child: false, unit };
-            return Ok(Ready { statements, target, found: false, notes });
+            return Ok(Ready { statements, target, found: false });
         };
         let homes = match found.has_tags() {
             true => session.homes(database, &[name.to_owned()]).await?,
@@ -123,6 +168,7 @@ impl Shared {
         };
         let is_child = homes.iter().any(|(_, home)| home.is_some());
         let mut target = Target { table: found, is_child, unit };
+        target.takes_names(&parts)?;
         let kind = if target.is_super() { "STABLE" } else { "TABLE" };
         let full = format!("{}.{}", database_name(database)?, table_name(name)?);
         let types = parts.types(schema, options.lengths, features).map_err(at)?;
@@ -134,6 +180,9 @@ impl Shared {
                 Error::new(ErrorKind::Schema, format!("{name} has no {what} {:?}", column.name()))
                     .with_location(Location::new().with_table(name).with_column(column.name()))
             };
+            if is_tag(column) && !target.is_super() && !target.is_child {
+                return Err(tag_as_column(name, column));
+            }
             let leave = format!("leave it out: -T drop-columns:{}", column.name());
             if options.create == Create::Never {
                 return Err(missing("column")
@@ -146,8 +195,9 @@ impl Shared {
             }
             let tag = is_tag(column) && target.is_super();
             let made = types.get(at_column).copied().flatten().ok_or_else(|| missing("column"))?;
+            let length = if tag { options.lengths.tag } else { options.lengths.column };
             // A second tag beside JSON is none, and nothing but a tag is JSON.
-            let made = if made == ColumnType::Json { ColumnType::VarChar(options.lengths.tag) } else { made };
+            let made = if made == ColumnType::Json { ColumnType::VarChar(length) } else { made };
             let what = if tag { "TAG" } else { "COLUMN" };
             statements.push(format!(
                 "ALTER {kind} {full} ADD {what} {} {made}",
@@ -161,11 +211,8 @@ impl Shared {
                 key: false,
             });
         }
-        if !target.table.has_tags() && schema.columns().iter().any(is_tag) {
-            notes.push(format!("{name} is no supertable: tags of the rows become columns"));
-        }
         let found = statements.is_empty();
-        Ok(Ready { statements, target, found, notes })
+        Ok(Ready { statements, target, found })
     }
 
     /// A table as it is made.
@@ -253,6 +300,27 @@ impl Shared {
     ) -> Result<Arc<Target>> {
         let mut control = self.control.lock().await;
         let session = self.connected(&mut control)?;
+        let mut backoff = self.backoff();
+        loop {
+            // One that is made already is long enough when it is looked at again.
+            match self.lengthen(session, table, schema, wanted).await {
+                Err(error) if error.retry() != Retry::Never => {
+                    let Some(wait) = backoff.next_wait() else { return Err(error) };
+                    tracing::warn!(%error, "the columns are looked at again");
+                    tokio::time::sleep(wait).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn lengthen(
+        &self,
+        session: &mut Session,
+        table: &TableId,
+        schema: &Schema,
+        wanted: &[(String, u32)],
+    ) -> Result<Arc<Target>> {
         let name = self.name(table);
         let database = &self.options.connect.database;
         let full = format!("{}.{}", database_name(database)?, table_name(name)?);
@@ -344,7 +412,6 @@ impl Sink for TdengineSink {
         );
         let mut plan = Plan::new(layout.name.clone(), strategy, Delivery::Idempotent);
         plan.statements = ready.statements;
-        plan.notes = ready.notes;
         let tags = layout.tags.iter().flat_map(|(tags, _)| tags.targets());
         for written in layout.values.targets().iter().chain(tags) {
             let Some(column) = schema.columns().get(written.column) else { continue };
@@ -361,6 +428,23 @@ impl Sink for TdengineSink {
                     written.name
                 ));
             }
+        }
+        let counted: Vec<_> = schema
+            .columns()
+            .iter()
+            .filter(|column| matches!(column.data_type(), DataType::VarChar(Some(_)) | DataType::Char(_)))
+            .filter(|column| {
+                let known = target.table.column(column.name()).and_then(|known| known.column_type);
+                matches!(known, Some(ColumnType::VarChar(_)))
+            })
+            .map(|column| column.name().to_owned())
+            .collect();
+        // Of rows that come from TDengine, which name their subtables, the lengths are in bytes already.
+        if !counted.is_empty() && schema.column(CHILD_COLUMN).is_none() {
+            plan.notes.push(format!(
+                "VARCHAR(n) has n bytes there, and many systems count characters: -T cast:NAME=nvarchar(n) makes room for n characters ({})",
+                counted.join(", ")
+            ));
         }
         let unit = target.unit.as_str();
         plan.notes.push(format!(
@@ -397,7 +481,8 @@ impl Sink for TdengineSink {
 
     async fn start(&self, run: &Run) -> Result<()> {
         let shared = &self.shared;
-        if run.fresh {
+        if run.fresh && !shared.options.pre_sql.is_empty() {
+            shared.make_database().await?;
             shared.run("pre_sql", &shared.options.pre_sql).await?;
         }
         if shared.options.assert.is_none() {

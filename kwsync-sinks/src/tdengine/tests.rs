@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kwsync_core::config::{Dsn, Params};
 use kwsync_core::testkit::tdengine::{Literal, TdengineServer};
 use kwsync_core::{
-    Column, DataType, Error, ErrorKind, JobId, Lane, Result, Role, Schema, Settled, Sink, TableBatch,
+    Column, DataType, Error, ErrorKind, JobId, Lane, Result, Role, Run, Schema, Settled, Sink, TableBatch,
     TimeUnit, Value, Writer,
 };
 
@@ -401,4 +401,166 @@ async fn tables_that_do_not_go_together_are_told_before_the_first_row() {
     expect("power.c", &plain("v"), "is TDengine 2.6.0.30").await;
     server.state().login = ("root".to_owned(), "hunter2".to_owned());
     expect("power.c", &plain("v"), "[0x0357] Authentication failure").await;
+}
+
+fn of_host(table: &str, rows: &[(i64, &str)]) -> TableBatch {
+    let schema = Schema::new(vec![
+        Column::new("ts", DataType::TimestampTz(TimeUnit::Millisecond)).with_role(Role::Timestamp),
+        Column::new("v", DataType::Int32),
+        Column::new("host", DataType::Text).with_role(Role::Tag),
+    ]);
+    let rows: Vec<_> =
+        rows.iter().map(|(time, host)| vec![ms(*time), Value::Int(*time), text(host)]).collect();
+    TableBatch::from_rows(table, Arc::new(schema.unwrap()), &rows).unwrap()
+}
+
+#[tokio::test]
+async fn rows_of_two_supertables_do_not_mix() {
+    let server = server();
+    let sink = sink(&server, "power?subtable=d{host}").unwrap();
+    let (cpu, rest) = (of_host("cpu", &[(1, "a"), (2, "a")]), of_host("cpu", &[(3, "a")]));
+    let times: Vec<_> = (10..200).map(|time| (time, "a")).chain([(5, "b")]).collect();
+    let mem = of_host("mem", &times);
+    let mut writer = writer(&sink, &cpu).await.unwrap();
+    sink.prepare(mem.table(), mem.schema()).await.unwrap();
+    assert_eq!(writer.write(&cpu).await.unwrap().total().written, 2);
+    let before = server.state().inserts;
+    let settled = writer.write(&mem).await.unwrap();
+    // `da` is one of cpu's: all of its rows are refused at once, and `db` is not touched by it.
+    assert_eq!((settled.total().written, settled.total().rejected), (1, 190));
+    assert!(settled.rejects.iter().all(|reject| reject.code == "0x061D"));
+    assert!(server.state().inserts - before < 20, "{}", server.state().inserts - before);
+    assert_eq!(writer.write(&rest).await.unwrap().total().written, 1);
+    let state = server.state();
+    let tables = &state.databases["power"].tables;
+    assert_eq!((tables["da"].rows.len(), tables["da"].home.as_deref()), (3, Some("cpu")));
+    assert_eq!((tables["db"].rows.len(), tables["db"].home.as_deref()), (1, Some("mem")));
+}
+
+#[tokio::test]
+async fn tags_that_go_back_are_changed_back() {
+    let server = server();
+    let sink = sink(&server, "power?update-tags").unwrap();
+    let batches: Vec<_> =
+        ["a", "b", "a"].iter().zip(1..).map(|(tag, at)| named(&[(at, at, "d1", tag)])).collect();
+    let mut writer = writer(&sink, &batches[0]).await.unwrap();
+    for (batch, wanted) in batches.iter().zip(["a", "b", "a"]) {
+        writer.write(batch).await.unwrap();
+        let found = server.state().databases["power"].tables["d1"].tags["location"].clone();
+        assert_eq!(found, Literal::Text(wanted.to_owned()));
+    }
+    assert_eq!(server.count("power"), 3);
+}
+
+/// Where nothing is taken it is asked whether that goes on, and what is left is told all the same.
+#[tokio::test]
+async fn a_batch_of_bad_rows_is_told_in_part_first() {
+    let server = server();
+    let rows: Vec<_> = (0..200).map(|at| meter(at, at, "a")).collect();
+    let batch = TableBatch::from_rows("meters", meters(), &rows).unwrap();
+    server.state().poison = Some(("ok".to_owned(), 0x2653));
+    let mut writer = writer(&sink(&server, "power").unwrap(), &batch).await.unwrap();
+    let settled = writer.write(&batch).await.unwrap();
+    assert_eq!(settled.total().rejected, 33);
+    assert!(server.state().inserts < 80, "{}", server.state().inserts);
+    let settled = writer.drain().await.unwrap();
+    assert_eq!((settled.total().rejected, settled.rejects.len()), (167, 167));
+    assert_eq!(writer.flush().await.unwrap().total().rows(), 0);
+    assert_eq!(server.count("power"), 0);
+}
+
+#[tokio::test]
+async fn tags_do_not_become_columns_that_tell_nothing_apart() {
+    let server = server();
+    server.run("CREATE TABLE `power`.`plain` (`ts` TIMESTAMP, `v` INT, `host` VARCHAR(20))");
+    server.run("CREATE TABLE `power`.`bare` (`ts` TIMESTAMP, `v` INT)");
+    server.run("CREATE STABLE `power`.`s` (`ts` TIMESTAMP, `v` INT, `host` VARCHAR(20)) TAGS (`dc` INT)");
+    for name in ["plain", "bare"] {
+        let error = write(&sink(&server, "power").unwrap(), &of_host(name, &[(1, "a")])).await.unwrap_err();
+        assert!(error.report().contains("-T set-role:field=host"), "{}", error.report());
+    }
+    assert_eq!(server.state().databases["power"].tables["bare"].columns.len(), 2);
+    let with_dc = |host: &'static str| {
+        let mut columns = of_host("s", &[]).schema().columns().to_vec();
+        columns.push(Column::new("dc", DataType::Int32).with_role(Role::Tag));
+        let row = vec![ms(1), Value::Int(1), text(host), Value::Int(7)];
+        TableBatch::from_rows("s", Arc::new(Schema::new(columns).unwrap()), &[row]).unwrap()
+    };
+    let error = write(&sink(&server, "power").unwrap(), &with_dc("a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Schema, "{error}");
+    // With names of their own they are apart.
+    for host in ["a", "b"] {
+        write(&sink(&server, "power?subtable=s_{host}").unwrap(), &with_dc(host)).await.unwrap();
+    }
+    assert_eq!(server.count("power"), 2);
+}
+
+#[tokio::test]
+async fn json_alone_and_the_precision_of_databases() {
+    let server = server();
+    let schema = Schema::new(vec![
+        Column::new("ts", DataType::TimestampTz(TimeUnit::Millisecond)),
+        Column::new("j", DataType::Json),
+    ]);
+    let batch =
+        TableBatch::from_rows("docs", Arc::new(schema.unwrap()), &[vec![ms(1), text("{\"a\":1}")]]).unwrap();
+    assert_eq!(write(&sink(&server, "power").unwrap(), &batch).await.unwrap().total().written, 1);
+    assert_eq!(server.state().databases["power"].tables["docs"].columns[1].sql_type, "VARCHAR(1024)");
+    let error = sink(&server, "power?precision=ms").unwrap_err();
+    assert!(error.report().contains("add assert"), "{}", error.report());
+    let error = write(&sink(&server, "power?assert&precision=us").unwrap(), &batch).await.unwrap_err();
+    assert!(error.message().contains("has the precision ms"), "{error}");
+    // Statements before the first row find the database that is to be made.
+    let before =
+        "fresh?assert&precision=us&pre_sql=CREATE TABLE `fresh`.`docs` (`ts` TIMESTAMP, `j` VARCHAR(9))";
+    let sink = sink(&server, before).unwrap();
+    sink.start(&Run::first(JobId::new("test"))).await.unwrap();
+    assert_eq!(write(&sink, &batch).await.unwrap().total().written, 1);
+    assert_eq!(server.state().databases["fresh"].precision, "us");
+}
+
+#[tokio::test]
+async fn an_insert_has_a_time_of_its_own() {
+    let server = server();
+    server.state().delay = std::time::Duration::from_millis(1_200);
+    let batch = TableBatch::from_rows("meters", meters(), &[meter(1, 1, "a")]).unwrap();
+    let error = write(&sink(&server, "power?timeout-per-table=1s&connect_attempts=1").unwrap(), &batch)
+        .await
+        .unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Timeout && error.report().contains("timeout-per-table="),
+        "{}",
+        error.report()
+    );
+    let patient = sink(&server, "power?timeout=1s&timeout-per-table=1m&connect_attempts=1").unwrap();
+    assert_eq!(write(&patient, &batch).await.unwrap().total().written, 1);
+}
+
+#[tokio::test]
+async fn making_longer_has_patience_and_lists_that_are_cut_are_faults() {
+    let server = server();
+    let row = |time, note: &str| {
+        let mut row = meter(time, 1, "a");
+        row[2] = text(note);
+        TableBatch::from_rows("meters", meters(), &[row]).unwrap()
+    };
+    let evolve = sink(&server, "power?create=evolve&text_length=4").unwrap();
+    let mut writer = writer(&evolve, &row(1, "ok")).await.unwrap();
+    // One answer without a word is looked at again.
+    server.state().empty = Some(("DESCRIBE".to_owned(), 1));
+    let settled = writer.write(&row(1, "a longer text")).await.unwrap();
+    assert_eq!((settled.total().written, server.state().empty.as_ref().map(|(_, left)| *left)), (1, Some(0)));
+    for piece in ["DESCRIBE", "ins_databases", "COUNT(*)", "SELECT `columns`"] {
+        server.state().empty = Some((piece.to_owned(), usize::MAX));
+        let sink = sink(&server, "power?assert&connect_attempts=1").unwrap();
+        let error = sink.prepare(row(1, "ok").table(), row(1, "ok").schema()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{piece}: {}", error.report());
+    }
+    server.state().empty = None;
+    server.state().row_limit = Some(3);
+    let error = sink(&server, "power?connect_attempts=1")
+        .unwrap()
+        .prepare(row(1, "ok").table(), row(1, "ok").schema())
+        .await;
+    assert!(error.unwrap_err().report().contains("restfulRowLimit"));
 }

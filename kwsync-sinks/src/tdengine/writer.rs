@@ -20,6 +20,10 @@ use super::tags::{Child, update};
 const MOST_KNOWN: usize = 1 << 20;
 /// So many rows in a row that the server calls bad syntax, and none before that it has taken, are no fault of rows.
 const MOST_UNREAD: u32 = 32;
+/// So many rows of a batch that are refused one by one, all for the same reason, while none is taken: whether it goes on like that is asked first.
+const MOST_SINGLE: u32 = 32;
+/// The subtable is one of another supertable: no row of it will be taken.
+const ELSEWHERE: u16 = 0x061d;
 
 /// Writes one lane's rows; each statement is settled when it is answered.
 #[derive(Debug)]
@@ -28,8 +32,12 @@ pub struct TdengineWriter {
     session: Option<Session>,
     /// How the columns that each table had last are written.
     layouts: HashMap<TableId, Arc<Layout>>,
-    /// Hashes of subtables that a statement has made or found, with their tags.
-    known: HashSet<u64>,
+    /// The session that looks at tags and changes them.
+    looking: Option<Session>,
+    /// Subtables that a statement has made or found, by a hash of supertable and name: a hash of the tags that they were given last.
+    known: HashMap<u64, u64>,
+    /// Rows of a batch that has not been written to its end.
+    pending: Option<(TableBatch, HashSet<u32>)>,
     warned: bool,
     /// Rows that the server could not read, before it has taken one.
     unread: u32,
@@ -44,7 +52,19 @@ struct Group {
     tags: Vec<u8>,
     /// The subtable, and the row that has its tags.
     child: Child,
+    /// Of the supertable's and the subtable's name.
+    key: u64,
+    /// Of the tags.
     hash: u64,
+}
+
+/// What became of the rows of a batch.
+enum Outcome {
+    Done,
+    /// Those that are left where the table, or a column of it, is gone.
+    Gone(HashSet<u32>, Error),
+    /// Those that are left where it may not be worth while to go on.
+    Paused(HashSet<u32>),
 }
 
 /// A row in the order in which it is written: its group, and its place in the batch. One that was refused belongs to none.
@@ -71,6 +91,12 @@ struct Statement {
     short: bool,
 }
 
+fn hash_of(value: impl Hash) -> u64 {
+    let mut hash = DefaultHasher::new();
+    value.hash(&mut hash);
+    hash.finish()
+}
+
 impl Work<'_> {
     fn refuse(&mut self, row: usize, stage: Stage, code: &str, reason: &str) {
         self.settled.add(self.batch.table(), RowCounts { rejected: 1, ..RowCounts::default() });
@@ -84,7 +110,7 @@ impl Work<'_> {
         let Some(((encoder, each), naming)) = layout.tags.as_ref().zip(layout.naming.as_ref()) else {
             let child = Child { name: layout.target.table.name.clone(), row: 0 };
             let name = layout.name.clone().into_bytes();
-            self.groups.push(Group { name, tags: Vec::new(), child, hash: 0 });
+            self.groups.push(Group { name, tags: Vec::new(), child, key: 0, hash: 0 });
             self.order =
                 (0..batch.rows()).filter(|row| !leaves_out(*row)).map(|row| (0, row as u32)).collect();
             return Ok(());
@@ -127,7 +153,7 @@ impl Work<'_> {
                             let full = format!("{}{}", layout.database, table_name(&name)?);
                             let child = Child { name, row };
                             let tags = tags.clone();
-                            self.groups.push(Group { name: full.into_bytes(), tags, child, hash: 0 });
+                            self.groups.push(Group { name: full.into_bytes(), tags, child, key: 0, hash: 0 });
                             rows.push(Vec::new());
                             Ok(self.groups.len() as u32 - 1)
                         }
@@ -163,9 +189,8 @@ impl Work<'_> {
             }
         }
         for group in &mut self.groups {
-            let mut hash = DefaultHasher::new();
-            (&group.name, &group.tags).hash(&mut hash);
-            group.hash = hash.finish();
+            // A name alone may be one of several supertables.
+            (group.key, group.hash) = (hash_of((&layout.name, &group.name)), hash_of(&group.tags));
         }
         self.order.reserve(rows.iter().map(Vec::len).sum());
         for (at, rows) in rows.into_iter().enumerate() {
@@ -179,7 +204,7 @@ impl Work<'_> {
         &mut self,
         shared: &Shared,
         literals: &Literals<'_>,
-        known: &HashSet<u64>,
+        known: &HashMap<u64, u64>,
         (start, stop): (usize, usize),
     ) -> Result<Statement> {
         let options = &shared.options;
@@ -202,7 +227,7 @@ impl Work<'_> {
                 }
                 made.sql.extend_from_slice(&group.name);
                 if self.layout.tags.is_some() {
-                    if known.contains(&group.hash) {
+                    if known.get(&group.key) == Some(&group.hash) {
                         made.short = true;
                     } else {
                         made.sql.extend_from_slice(&self.layout.using);
@@ -237,6 +262,12 @@ impl Work<'_> {
         Ok(made)
     }
 
+    /// The rows of ranges that were not refused.
+    fn left(&self, open: &[(usize, usize)]) -> HashSet<u32> {
+        let places = open.iter().flat_map(|(start, stop)| &self.order[*start..*stop]);
+        places.filter(|(at, _)| *at != REFUSED).map(|(_, row)| *row).collect()
+    }
+
     /// The groups of rows from a place on and below another.
     fn groups_of(&self, (start, stop): (usize, usize)) -> impl Iterator<Item = &Group> {
         let mut last = REFUSED;
@@ -253,8 +284,10 @@ impl TdengineWriter {
         Self {
             shared,
             session: None,
+            looking: None,
             layouts: HashMap::new(),
-            known: HashSet::new(),
+            known: HashMap::new(),
+            pending: None,
             warned: false,
             unread: 0,
             taken: false,
@@ -300,12 +333,17 @@ impl TdengineWriter {
         self.layout(batch)
     }
 
-    async fn write_batch(&mut self, batch: &TableBatch) -> Result<Settled> {
+    /// Writes the rows of a batch, some or all; with `may_pause` not all of them where the server takes none, and the rest later.
+    async fn write_batch(
+        &mut self,
+        batch: &TableBatch,
+        mut rest: Option<HashSet<u32>>,
+        may_pause: bool,
+    ) -> Result<Settled> {
         let mut layout = self.widened(batch).await?;
         let mut settled = Settled::default();
         // Once more where the table is no longer what it was when it was prepared.
         let mut again = true;
-        let mut rest: Option<HashSet<u32>> = None;
         loop {
             let mut work = Work {
                 batch,
@@ -315,15 +353,19 @@ impl TdengineWriter {
                 settled: std::mem::take(&mut settled),
             };
             work.group(rest.as_ref(), &mut self.warned, self.shared.options.update_tags)?;
-            match self.write_groups(&mut work).await? {
-                None => return Ok(work.settled),
-                Some((open, error)) => {
+            match self.write_groups(&mut work, may_pause).await? {
+                Outcome::Done => return Ok(work.settled),
+                Outcome::Paused(left) => {
+                    self.pending = Some((batch.clone(), left));
+                    return Ok(work.settled);
+                }
+                Outcome::Gone(left, error) => {
                     if !std::mem::replace(&mut again, false) {
                         return Err(error);
                     }
                     tracing::warn!(%error, table = %batch.table(), "the table is looked at again");
                     settled = std::mem::take(&mut work.settled);
-                    rest = Some(open);
+                    rest = Some(left);
                     self.known.clear();
                     self.shared.prepare(batch.table(), batch.schema()).await?;
                     layout = self.layout(batch)?;
@@ -332,12 +374,22 @@ impl TdengineWriter {
         }
     }
 
-    /// Writes the rows of a batch; returns those that are left where the table, or a column of it, is gone.
-    async fn write_groups(&mut self, work: &mut Work<'_>) -> Result<Option<(HashSet<u32>, Error)>> {
+    /// Writes what is left of an earlier batch.
+    async fn write_pending(&mut self) -> Result<Settled> {
+        match self.pending.take() {
+            Some((batch, left)) => self.write_batch(&batch, Some(left), false).await,
+            None => Ok(Settled::default()),
+        }
+    }
+
+    /// Writes the rows of a batch.
+    async fn write_groups(&mut self, work: &mut Work<'_>, may_pause: bool) -> Result<Outcome> {
         let layout = work.layout;
         let literals = layout.values.bind(work.batch);
         // The last range is the next one to be sent; what was refused as a whole comes again in halves.
         let mut open = vec![(0, work.order.len())];
+        // The code of the rows that were refused one by one, and how many of them there were before the first that was taken.
+        let (mut reason, mut alone, mut taken) = (String::new(), 0, false);
         while let Some((start, stop)) = open.pop() {
             let statement = work.encode(&self.shared, &literals, &self.known, (start, stop))?;
             let end = statement.end;
@@ -351,7 +403,7 @@ impl TdengineWriter {
             let bytes = statement.sql.len() as u64;
             let error = match self.send(statement.sql).await {
                 Ok(affected) => {
-                    self.taken = true;
+                    (self.taken, taken) = (true, true);
                     work.settled.bytes += bytes;
                     work.settled.coerced += changed;
                     // Rows of a statement that share table and time are put together before they are counted.
@@ -371,15 +423,28 @@ impl TdengineWriter {
                 Some(RefusalClass::NoTable) if short => {
                     // One of them is gone: with its supertable the statement makes it again.
                     for group in work.groups_of((start, end)) {
-                        self.known.remove(&group.hash);
+                        self.known.remove(&group.key);
                     }
                     open.push((start, end));
                 }
                 Some(RefusalClass::NoTable | RefusalClass::NoColumn) => {
                     open.push((start, end));
-                    let left = open.iter().rev().flat_map(|(start, stop)| &work.order[*start..*stop]);
-                    let left = left.filter(|(at, _)| *at != REFUSED).map(|(_, row)| *row).collect();
-                    return Ok(Some((left, error)));
+                    return Ok(Outcome::Gone(work.left(&open), error));
+                }
+                Some(RefusalClass::Row)
+                    if rows > 1
+                        && Refusal::of(&error).is_some_and(|refusal| refusal.code == ELSEWHERE)
+                        && work.groups_of((start, end)).nth(1).is_none() =>
+                {
+                    let code = error.code().unwrap_or("refused").to_owned();
+                    for at in start..end {
+                        let Some(place) = work.order.get_mut(at).filter(|place| place.0 != REFUSED) else {
+                            continue;
+                        };
+                        place.0 = REFUSED;
+                        let row = place.1 as usize;
+                        work.refuse(row, Stage::Write, &code, error.message());
+                    }
                 }
                 Some(RefusalClass::Row | RefusalClass::Length) if rows == 1 => {
                     let syntax =
@@ -396,6 +461,14 @@ impl TdengineWriter {
                     place.0 = REFUSED;
                     let code = error.code().unwrap_or("refused").to_owned();
                     work.refuse(row, Stage::Write, &code, error.message());
+                    alone = if code == reason { alone + 1 } else { 1 };
+                    reason = code;
+                    if may_pause && !taken && alone > MOST_SINGLE {
+                        let left = work.left(&open);
+                        if !left.is_empty() {
+                            return Ok(Outcome::Paused(left));
+                        }
+                    }
                 }
                 Some(RefusalClass::Row | RefusalClass::Length) => {
                     let middle = start + (end - start) / 2;
@@ -405,7 +478,7 @@ impl TdengineWriter {
                 _ => return Err(error),
             }
         }
-        Ok(None)
+        Ok(Outcome::Done)
     }
 
     /// What is there by a statement that was executed.
@@ -416,41 +489,43 @@ impl TdengineWriter {
         if self.known.len() > MOST_KNOWN {
             self.known.clear();
         }
-        let mut fresh = Vec::new();
-        for group in work.groups_of(range) {
-            if self.known.insert(group.hash) {
-                fresh.push(group.child.clone());
-            }
-        }
-        if !self.shared.options.update_tags || fresh.is_empty() || work.layout.target.is_child {
-            return Ok(());
-        }
-        let mut backoff = self.shared.backoff();
-        loop {
-            let mut session = self.session()?;
-            match update(&mut session, work.layout, work.batch, &fresh).await {
-                Ok(changed) => {
-                    self.session = Some(session);
-                    if changed > 0 {
-                        tracing::info!(changed, table = %work.batch.table(), "subtables have other tags now");
+        let new = |group: &&Group, known: &HashMap<u64, u64>| known.get(&group.key) != Some(&group.hash);
+        let fresh: Vec<&Group> = work.groups_of(range).filter(|group| new(group, &self.known)).collect();
+        if self.shared.options.update_tags && !fresh.is_empty() {
+            let children: Vec<Child> = fresh.iter().map(|group| group.child.clone()).collect();
+            let mut backoff = self.shared.backoff();
+            loop {
+                let mut session = match self.looking.take() {
+                    Some(session) => session,
+                    None => self.shared.session()?,
+                };
+                match update(&mut session, work.layout, work.batch, &children).await {
+                    Ok(changed) => {
+                        self.looking = Some(session);
+                        if changed > 0 {
+                            tracing::info!(changed, table = %work.batch.table(), "subtables have other tags now");
+                        }
+                        break;
                     }
-                    return Ok(());
-                }
-                Err(error) if error.retry() == Retry::Never => return Err(error),
-                Err(error) => {
-                    let Some(wait) = backoff.next_wait() else { return Err(error) };
-                    tracing::warn!(%error, "the tags are looked at again");
-                    tokio::time::sleep(wait).await;
+                    Err(error) if error.retry() == Retry::Never => return Err(error),
+                    Err(error) => {
+                        let Some(wait) = backoff.next_wait() else { return Err(error) };
+                        tracing::warn!(%error, "the tags are looked at again");
+                        tokio::time::sleep(wait).await;
+                    }
                 }
             }
         }
+        // Behind the update: what failed is done again.
+        self.known.extend(fresh.iter().map(|group| (group.key, group.hash)));
+        Ok(())
     }
 
     /// A session, taken out: one whose call is dropped is gone.
     fn session(&mut self) -> Result<Session> {
         match self.session.take() {
             Some(session) => Ok(session),
-            None => self.shared.session(),
+            None => self.shared.insert_session(),
         }
     }
 
@@ -461,7 +536,17 @@ impl TdengineWriter {
         let mut backoff = self.shared.backoff();
         loop {
             let mut session = self.session()?;
-            let error = match session.execute(sql.clone()).await {
+            let executing = session.execute(sql.clone());
+            let done = match self.shared.options.insert_timeout {
+                // All of it: a server that sends a little now and then is no quicker.
+                Some(longest) => tokio::time::timeout(longest, executing).await.unwrap_or_else(|_| {
+                    let text = format!("a statement of {} bytes took longer than {longest:?}", sql.len());
+                    Err(Error::new(ErrorKind::Timeout, text)
+                        .with_hint("raise timeout-per-table=, or lower batch-size="))
+                }),
+                None => executing.await,
+            };
+            let error = match done {
                 Ok(affected) => {
                     self.session = Some(session);
                     return Ok(affected);
@@ -483,15 +568,22 @@ impl TdengineWriter {
 
 impl Writer for TdengineWriter {
     async fn write(&mut self, batch: &TableBatch) -> Result<Settled> {
-        self.write_batch(batch).await
+        let mut settled = self.write_pending().await?;
+        settled.merge(self.write_batch(batch, None, true).await?);
+        Ok(settled)
+    }
+
+    async fn drain(&mut self) -> Result<Settled> {
+        self.write_pending().await
     }
 
     async fn flush(&mut self) -> Result<Settled> {
-        Ok(Settled::default())
+        self.write_pending().await
     }
 
     async fn close(&mut self) -> Result<Settled> {
-        self.session = None;
-        Ok(Settled::default())
+        let settled = self.write_pending().await?;
+        (self.session, self.looking) = (None, None);
+        Ok(settled)
     }
 }

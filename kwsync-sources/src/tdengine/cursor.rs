@@ -18,6 +18,8 @@ use crate::series::{Sending, SeriesDatabase, Windows, bounds_of};
 const MOST_ROWS: u64 = 2_000_000;
 /// How often an answer that ended early is asked for again from the same time.
 const PATIENCE: u32 = 5;
+/// Nanoseconds before now in which rows are likely to come: an hour, so that clocks may differ.
+const YOUNG: i128 = 3_600_000_000_000;
 
 /// The tables of a database.
 #[derive(Clone, Debug)]
@@ -66,9 +68,28 @@ impl Cursor {
         range: (i128, i128),
         function: &str,
     ) -> Result<Option<i128>> {
-        let rows =
-            session.rows(&self.sql(table, &format!("{function}({})", table.time), range, false)).await?;
-        Ok(rows.rows.first().and_then(|row| nanoseconds(Rows::text(row, 0))))
+        let sql = self.sql(table, &format!("{function}({})", table.time), range, false);
+        let rows = session.rows(&sql).await?;
+        match rows.rows.first() {
+            Some(row) if !row.first().is_none_or(serde_json::Value::is_null) => {
+                let time = nanoseconds(Rows::text(row, 0)).ok_or_else(|| {
+                    Error::new(ErrorKind::Protocol, format!("the server gives a time that is none: {sql}"))
+                });
+                time.map(Some)
+            }
+            // Of no rows there is none; and an answer whose first piece has failed looks the same.
+            _ => match self.count(session, table, range).await? {
+                0 => Ok(None),
+                count => {
+                    let text = format!(
+                        "the server counts {count} rows of {}, and tells no time of them",
+                        table.name
+                    );
+                    Err(Error::new(ErrorKind::Unavailable, text)
+                        .with_hint("its log, or taosAdapter's, may tell of a fault"))
+                }
+            },
+        }
     }
 
     /// Rows before 1677 and after 2262, which nanoseconds do not reach, are told instead of left out.
@@ -87,8 +108,7 @@ impl Cursor {
         }
         for condition in conditions {
             let sql = format!("SELECT COUNT(*) FROM {} WHERE {condition}{}", table.name, table.filter);
-            let rows = session.rows(&sql).await?;
-            let count = rows.rows.first().and_then(|row| row.first()?.as_u64()).unwrap_or(0);
+            let count = session.count(&sql).await?;
             if count > 0 {
                 let text = format!("{count} rows of {} lie before 1677 or after 2262", table.info.asked);
                 return Err(Error::new(ErrorKind::Unsupported, text).with_hint(
@@ -100,9 +120,7 @@ impl Cursor {
     }
 
     async fn count(&self, session: &mut Session, table: &Table, range: (i128, i128)) -> Result<u64> {
-        let rows = session.rows(&self.sql(table, "COUNT(*)", range, false)).await?;
-        // Of no rows at all there may be no count.
-        Ok(rows.rows.first().and_then(|row| row.first()?.as_u64()).unwrap_or(0))
+        session.count(&self.sql(table, "COUNT(*)", range, false)).await
     }
 
     /// Sends the rows of a range; returns how many there were.
@@ -131,6 +149,12 @@ impl Cursor {
         }
         Ok(rows)
     }
+}
+
+/// Whether rows may still be written in the order of time up to here.
+fn is_young(to: i128) -> bool {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.is_ok_and(|now| to > now.as_nanos() as i128 - YOUNG)
 }
 
 impl SeriesDatabase for Cursor {
@@ -224,7 +248,7 @@ impl Database for Cursor {
         };
         self.check_outside(session, table, window).await.map_err(context)?;
         let (mut at, stop) = bounds_of(window);
-        let (mut jump, mut patience) = (true, PATIENCE);
+        let (mut jump, mut patience, mut looks) = (true, PATIENCE, PATIENCE);
         while at < stop {
             if jump {
                 // However long the silence is, it takes one look.
@@ -234,18 +258,23 @@ impl Database for Cursor {
                 }
             }
             let to = self.windows.end(name, at, stop);
-            let count = self.count(session, table, (at, to)).await.map_err(context)?;
+            let mut count = self.count(session, table, (at, to)).await.map_err(context)?;
             if count > MOST_ROWS && self.windows.shorten(name, to - at) {
                 continue;
             }
             let mut sending = Sending::new(&pages);
             let came = self.rows(session, table, (at, to), &mut sending).await.map_err(context)?;
+            if came >= count && looks > 0 && is_young(to) {
+                // Rows that came since they were counted could stand for those that an answer was cut by.
+                looks -= 1;
+                count = self.count(session, table, (at, to)).await.map_err(context)?;
+            }
             if came >= count {
                 sending.finish().await?;
                 if to < stop {
                     self.windows.read(name, came);
                 }
-                (at, jump, patience) = (to, came == 0, PATIENCE);
+                (at, jump, patience, looks) = (to, came == 0, PATIENCE, PATIENCE);
                 continue;
             }
             // Rows were deleted since they were counted; or taosAdapter has ended the answer early, which it does without a word.

@@ -236,6 +236,34 @@ async fn answers_that_end_early_lose_nothing() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.report());
 }
 
+/// A fault behind taosAdapter before the first row looks like the end of the rows.
+#[tokio::test]
+async fn answers_without_a_row_are_not_taken_for_the_end() {
+    let server = server(30);
+    for piece in ["FIRST(", "LAST(", "COUNT(*)", "SELECT `ts`", "SERVER_VERSION", "ins_stables", "DESCRIBE"] {
+        server.state().empty = Some((piece.to_owned(), usize::MAX));
+        // Where a table ends is asked for lanes alone.
+        let lanes = if piece == "LAST(" { 3 } else { 1 };
+        let error = read_all(&source(&server, "power.meters?window=1s").unwrap(), lanes).await.err();
+        assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::Unavailable), "{piece}");
+    }
+    // Once alone, it is asked again.
+    server.state().empty = Some(("SELECT `ts`".to_owned(), 1));
+    assert_eq!(of(&all(&server, "power.meters").await, "meters").len(), 120);
+    server.state().empty = None;
+    // Lists are cut, too.
+    server.state().row_limit = Some(4);
+    server.run("CREATE STABLE `power`.`wide` (`ts` TIMESTAMP, `a` INT, `b` INT, `c` INT) TAGS (`d` INT)");
+    for (rest, what) in [("power.wide", "DESCRIBE"), ("power?tables=d0,d1,d2,d3,log", "ins_tables")] {
+        let error = read_all(&source(&server, rest).unwrap(), 1).await.unwrap_err();
+        assert!(
+            error.kind() == ErrorKind::Unavailable && error.report().contains(what),
+            "{rest}: {}",
+            error.report()
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_reader_goes_on_where_another_stopped() {
     let server = server(500);

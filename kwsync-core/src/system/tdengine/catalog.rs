@@ -53,12 +53,9 @@ impl Session {
     /// # Errors
     /// As [`rows`](Self::rows).
     pub async fn precision(&mut self, database: &str) -> Result<Option<TimeUnit>> {
-        let sql = format!(
-            "SELECT `precision` FROM information_schema.ins_databases WHERE name = {}",
-            text_literal(database)?
-        );
-        let rows = self.rows(&sql).await?;
-        let Some(row) = rows.rows.first() else { return Ok(None) };
+        let from = format!("information_schema.ins_databases WHERE name = {}", text_literal(database)?);
+        let rows = self.list("`precision`", &from).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
         let text = Rows::text(row, 0);
         match text {
             "ms" | "us" | "ns" => text.parse().map(Some),
@@ -96,7 +93,49 @@ impl Session {
             }
         };
         let columns: Vec<_> = rows.rows.iter().map(column).collect();
-        Ok((!columns.is_empty()).then(|| CatalogTable { name: table.to_owned(), columns }))
+        let count = match columns.is_empty() {
+            true => Some(1),
+            false => self.column_count(database, table).await?,
+        };
+        match count {
+            Some(count) if count > columns.len() as u64 => Err(self.cut(columns.len(), count, &sql)),
+            _ => Ok(Some(CatalogTable { name: table.to_owned(), columns })),
+        }
+    }
+
+    /// How many columns and tags a table has by the server's lists; none where they do not tell.
+    async fn column_count(&mut self, database: &str, table: &str) -> Result<Option<u64>> {
+        let of = |table: &str| -> Result<String> {
+            Ok(format!("WHERE db_name = {} AND {table}", text_literal(database)?))
+        };
+        let number =
+            |row: &Vec<serde_json::Value>, at: usize| row.get(at).and_then(serde_json::Value::as_u64);
+        let known = |error: Error| match Refusal::of(&error).map(Refusal::class) {
+            // These columns of the lists are not in every version.
+            Some(RefusalClass::NoColumn | RefusalClass::Row) => Ok(Vec::new()),
+            _ => Err(error),
+        };
+        let mut stable = table.to_owned();
+        for _ in 0..2 {
+            let condition = of(&format!("stable_name = {}", text_literal(&stable)?))?;
+            let list = format!("information_schema.ins_stables {condition}");
+            let rows = self.list("`columns`, `tags`", &list).await.or_else(known)?;
+            if let Some(row) = rows.first() {
+                return Ok(number(row, 0).zip(number(row, 1)).map(|(columns, tags)| columns + tags));
+            }
+            if stable != table {
+                break;
+            }
+            let condition = of(&format!("table_name = {}", text_literal(table)?))?;
+            let list = format!("information_schema.ins_tables {condition}");
+            let rows = self.list("`columns`, stable_name", &list).await.or_else(known)?;
+            match rows.first() {
+                Some(row) if !Rows::text(row, 1).is_empty() => Rows::text(row, 1).clone_into(&mut stable),
+                Some(row) => return Ok(number(row, 0)),
+                None => break,
+            }
+        }
+        Ok(None)
     }
 
     /// The supertables of a database.
@@ -104,10 +143,10 @@ impl Session {
     /// # Errors
     /// As [`rows`](Self::rows).
     pub async fn supertables(&mut self, database: &str) -> Result<Vec<String>> {
-        self.names(&format!(
-            "SELECT stable_name FROM information_schema.ins_stables WHERE db_name = {}",
-            text_literal(database)?
-        ))
+        self.names(
+            "stable_name",
+            &format!("information_schema.ins_stables WHERE db_name = {}", text_literal(database)?),
+        )
         .await
     }
 
@@ -116,10 +155,13 @@ impl Session {
     /// # Errors
     /// As [`rows`](Self::rows).
     pub async fn plain_tables(&mut self, database: &str) -> Result<Vec<String>> {
-        self.names(&format!(
-            "SELECT table_name FROM information_schema.ins_tables WHERE db_name = {} AND type = 'NORMAL_TABLE'",
-            text_literal(database)?
-        ))
+        self.names(
+            "table_name",
+            &format!(
+                "information_schema.ins_tables WHERE db_name = {} AND type = 'NORMAL_TABLE'",
+                text_literal(database)?
+            ),
+        )
         .await
     }
 
@@ -131,12 +173,12 @@ impl Session {
         let mut found = Vec::new();
         for some in names.chunks(500) {
             let list: Vec<_> = some.iter().map(|name| text_literal(name)).collect::<Result<_>>()?;
-            let sql = format!(
-                "SELECT table_name, stable_name FROM information_schema.ins_tables WHERE db_name = {} AND table_name IN ({})",
+            let from = format!(
+                "information_schema.ins_tables WHERE db_name = {} AND table_name IN ({})",
                 text_literal(database)?,
                 list.join(",")
             );
-            for row in self.rows(&sql).await?.rows {
+            for row in self.list("table_name, stable_name", &from).await? {
                 let home = Some(Rows::text(&row, 1)).filter(|home| !home.is_empty());
                 found.push((Rows::text(&row, 0).to_owned(), home.map(str::to_owned)));
             }
@@ -144,9 +186,9 @@ impl Session {
         Ok(found)
     }
 
-    async fn names(&mut self, sql: &str) -> Result<Vec<String>> {
+    async fn names(&mut self, item: &str, from: &str) -> Result<Vec<String>> {
         let mut names: Vec<String> =
-            self.rows(sql).await?.rows.iter().map(|row| Rows::text(row, 0).to_owned()).collect();
+            self.list(item, from).await?.iter().map(|row| Rows::text(row, 0).to_owned()).collect();
         names.sort();
         Ok(names)
     }

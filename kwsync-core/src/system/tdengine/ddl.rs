@@ -7,6 +7,11 @@ use crate::{Column, DataType, Error, ErrorKind, Location, Result, Role, Schema, 
 /// Bytes of a row and of all tags of a table, with some kept free for what comes later.
 const ROW_BYTES: u32 = 60_000;
 const TAG_BYTES: u32 = 15_000;
+/// What the server takes of both.
+const MOST_ROW_BYTES: u32 = 65_531;
+const MOST_TAGS_BYTES: u32 = 16_384;
+/// Bytes from which on a length that is given is made shorter where a row has no room for all of it.
+const LONG: u32 = 4_096;
 
 /// Lengths of texts that have none of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +131,7 @@ impl Parts {
     /// The types that columns get which are made: those of the schema's columns by their place.
     ///
     /// # Errors
-    /// As [`ColumnType::of`], with the column.
+    /// As [`ColumnType::of`], with the column; `Schema` with the columns whose lengths have no room in a row.
     pub fn types(
         &self,
         schema: &Schema,
@@ -135,9 +140,11 @@ impl Parts {
     ) -> Result<Vec<Option<ColumnType>>> {
         let columns = schema.columns();
         let mut types = vec![None; columns.len()];
-        let groups: [(&[usize], bool, u32, u32); 2] =
-            [(&self.fields, false, lengths.column, ROW_BYTES), (&self.tags, true, lengths.tag, TAG_BYTES)];
-        for (places, tag, wanted, room) in groups {
+        let groups: [(&[usize], bool, u32, u32, u32); 2] = [
+            (&self.fields, false, lengths.column, ROW_BYTES, MOST_ROW_BYTES),
+            (&self.tags, true, lengths.tag, TAG_BYTES, MOST_TAGS_BYTES),
+        ];
+        for (places, tag, wanted, room, most) in groups {
             let one = |at: usize, length: u32| -> Result<Option<ColumnType>> {
                 let Some(column) = columns.get(at) else { return Ok(None) };
                 let made = ColumnType::of(column.data_type(), tag, places.len() == 1, length, features);
@@ -145,24 +152,60 @@ impl Parts {
                     .map_err(|error| error.with_location(Location::new().with_column(column.name())))
             };
             // Texts without a length share what the others leave of a row.
-            let (mut fixed, mut open) = (8, 0);
+            let (mut fixed, mut open) = (if tag { 0_u32 } else { 8 }, 0_u32);
+            let (mut long, mut long_bytes) = (Vec::new(), 0_u32);
             for at in places {
                 match (one(*at, 1)?, one(*at, 2)?) {
                     (Some(short), Some(long)) if short != long => {
                         open += long.bytes() - short.bytes();
                         fixed += 2;
                     }
-                    (Some(made), _) => fixed += made.bytes(),
+                    (Some(made), _) => {
+                        let has_length = made.with_length(1, tag).is_some();
+                        if has_length && made.bytes() > LONG {
+                            long.push(*at);
+                            long_bytes = long_bytes.saturating_add(made.bytes());
+                        }
+                        fixed = fixed.saturating_add(made.bytes());
+                    }
                     _ => {}
                 }
             }
-            let length = match open {
+            let share = |fixed: u32| match open {
                 0 => wanted,
                 open => wanted.min((room.saturating_sub(fixed) / open).max(16)),
             };
+            let tight = match open {
+                0 => fixed > most,
+                _ => share(fixed) < wanted.min(256),
+            };
+            let (mut length, mut longest) = (share(fixed), u32::MAX);
+            if tight && !long.is_empty() {
+                let short = fixed - long_bytes;
+                length = share(short.saturating_add(long.len() as u32 * LONG));
+                longest = room.saturating_sub(short + open * length) / long.len() as u32;
+                if longest < LONG {
+                    let name = |at: &usize| columns.get(*at).map(|column| format!("{:?}", column.name()));
+                    let names: Vec<_> = long.iter().filter_map(name).collect();
+                    let what = if tag { "the tags of a table" } else { "a row" };
+                    let text =
+                        format!("{what} of TDengine has {most} bytes, and no room for {}", names.join(", "));
+                    return Err(Error::new(ErrorKind::Schema, text).with_hint(
+                        "make them shorter: -T cast:NAME=varchar(n), or leave some out: -T drop-columns:NAME",
+                    ));
+                }
+            }
             for at in places {
+                let made = one(*at, length)?;
+                let made = match made {
+                    Some(made) if made.bytes() > longest && long.contains(at) => {
+                        let each = if matches!(made, ColumnType::NChar(_)) { 4 } else { 1 };
+                        made.with_length((longest - 2) / each, tag)
+                    }
+                    made => made,
+                };
                 if let Some(slot) = types.get_mut(*at) {
-                    *slot = one(*at, length)?;
+                    *slot = made;
                 }
             }
         }
@@ -230,6 +273,31 @@ mod tests {
 
     fn time() -> Column {
         Column::new("ts", DataType::TimestampTz(TimeUnit::Millisecond))
+    }
+
+    #[test]
+    fn long_texts_share_a_row() {
+        let long = |name: &'static str, length| Column::new(name, DataType::VarChar(Some(length)));
+        let text = Column::new("note", DataType::Text);
+        // As given, where there is room.
+        let sql = made(vec![time(), long("a", 50_000), text.clone()]).unwrap();
+        assert!(sql.contains("`a` VARCHAR(50000), `note` VARCHAR(1024)"), "{sql}");
+        let sql = made(vec![time(), long("a", 65_517)]).unwrap();
+        assert!(sql.contains("`a` VARCHAR(65517)"), "{sql}");
+        let sql = made(vec![time(), long("a", 60_000), text.clone()]).unwrap();
+        assert!(sql.contains("`a` VARCHAR(58964), `note` VARCHAR(1024)"), "{sql}");
+        let sql = made(vec![time(), long("a", 65_000), long("b", 65_000)]).unwrap();
+        assert!(sql.contains("`a` VARCHAR(29994), `b` VARCHAR(29994)"), "{sql}");
+        let many: Vec<_> =
+            ('a'..='z').map(|name| Column::new(name.to_string(), DataType::VarChar(Some(9_000)))).collect();
+        let error = made([vec![time()], many].concat()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Schema && error.message().contains("\"a\", \"b\""), "{error}");
+    }
+
+    #[test]
+    fn json_alone_is_a_column_of_text() {
+        let sql = made(vec![time(), Column::new("j", DataType::Json)]).unwrap();
+        assert!(sql.ends_with("(`ts` TIMESTAMP, `j` VARCHAR(1024))"), "{sql}");
     }
 
     #[test]

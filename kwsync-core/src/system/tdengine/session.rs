@@ -74,7 +74,9 @@ impl Session {
             return Ok(*features);
         }
         let rows = self.rows("SELECT SERVER_VERSION()").await?;
-        let text = rows.rows.first().map(|row| Rows::text(row, 0).to_owned()).unwrap_or_default();
+        let Some(text) = rows.rows.first().map(|row| Rows::text(row, 0).to_owned()) else {
+            return Err(self.cut(0, 1, "SELECT SERVER_VERSION()"));
+        };
         let mut parts = text.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
         let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
         if number.0 < 3 {
@@ -130,6 +132,67 @@ impl Session {
     pub async fn execute(&mut self, sql: impl Into<Bytes>) -> Result<u64> {
         let document = self.document(sql).await?;
         Ok(document.data.first().and_then(|row| row.first()?.as_u64()).unwrap_or(0))
+    }
+
+    /// Executes a statement over a connection of its own: it is sent once, where others are sent again when the server had closed a
+    /// connection that was kept.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub async fn execute_once(&mut self, sql: impl Into<Bytes>) -> Result<u64> {
+        self.http.disconnect();
+        self.execute(sql).await
+    }
+
+    /// What `SELECT COUNT(*)` says: one number, always.
+    ///
+    /// # Errors
+    /// `Unavailable` where no number comes: taosAdapter ends an answer without rows where what is behind it has failed. And as
+    /// [`rows`](Self::rows).
+    pub async fn count(&mut self, sql: &str) -> Result<u64> {
+        let rows = self.rows(sql).await?;
+        match rows.rows.as_slice() {
+            [row] => row.first().and_then(Json::as_u64).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Protocol,
+                    format!("the server at {} gives no number: {sql}", self.place()),
+                )
+            }),
+            rows => {
+                let text = format!("the server at {} gives {} counts: {sql}", self.place(), rows.len());
+                Err(Error::new(ErrorKind::Unavailable, text).with_hint(
+                    "its log may tell of a fault; a server with countAlwaysReturnValue=0 says nothing where it counts nothing: set it to 1",
+                ))
+            }
+        }
+    }
+
+    /// The rows of a list, as many as there are: `items` of `from`, which is a table and a condition.
+    ///
+    /// # Errors
+    /// `Unavailable` where fewer come than are counted; and as [`count`](Self::count).
+    pub(super) async fn list(&mut self, items: &str, from: &str) -> Result<Vec<Vec<Json>>> {
+        let mut again = true;
+        loop {
+            let rows = self.rows(&format!("SELECT {items} FROM {from}")).await?.rows;
+            let count = self.count(&format!("SELECT COUNT(*) FROM {from}")).await?;
+            if count <= rows.len() as u64 {
+                return Ok(rows);
+            }
+            // One may have been made in between.
+            if !std::mem::replace(&mut again, false) {
+                return Err(self.cut(rows.len(), count, from));
+            }
+        }
+    }
+
+    /// An answer with fewer rows than there are.
+    pub(super) fn cut(&self, came: usize, count: u64, what: &str) -> Error {
+        let text =
+            format!("the server at {} has {count} rows, and gives {came} of them: {what}", self.place());
+        Error::new(ErrorKind::Unavailable, text).with_hint(
+            "taosAdapter's restfulRowLimit cuts answers: raise it or set it to -1; its log may tell of another fault",
+        )
     }
 
     async fn document(&mut self, sql: impl Into<Bytes>) -> Result<Document> {

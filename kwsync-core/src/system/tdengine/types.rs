@@ -100,7 +100,7 @@ impl ColumnType {
                 Self::Decimal(*precision as u8, *scale as u8)
             }
             T::Numeric(Some((precision, _))) => Self::VarChar(u32::from(*precision) + 3),
-            T::Json | T::Jsonb if only_tag => Self::Json,
+            T::Json | T::Jsonb if tag && only_tag => Self::Json,
             T::Date => Self::VarChar(16),
             T::Time(_) => Self::VarChar(18),
             T::TimeTz => Self::VarChar(32),

@@ -60,7 +60,7 @@ pub(super) fn serve(server: &TdengineServer, stream: TcpStream) -> std::io::Resu
                         json!([name, shown, length])
                     })
                     .collect();
-                if state.cut_answers > 0 && rows.len() > 1 {
+                if state.cut_answers > 0 && rows.len() > 1 && sql.contains(" ORDER BY ") {
                     state.cut_answers -= 1;
                     cut = true;
                 }

@@ -142,7 +142,7 @@ impl State {
                 data.push(one);
             }
         }
-        data.truncate(limit.min(self.row_limit.unwrap_or(usize::MAX)));
+        data.truncate(limit);
         Ok(Outcome::Rows(columns, data))
     }
 
@@ -164,32 +164,35 @@ impl State {
                 }
             }
             "ins_stables" => {
-                rows.push(row(&[("stable_name", None), ("db_name", None)]));
+                let one = |own, name, numbers| {
+                    let mut made = row(&[("stable_name", own), ("db_name", name)]);
+                    made.extend(counts(["columns", "tags"], numbers));
+                    made
+                };
+                rows.push(one(None, None, [0, 0]));
                 for (name, database) in &self.databases {
-                    rows.extend(
-                        database
-                            .supers
-                            .keys()
-                            .map(|own| row(&[("stable_name", Some(own)), ("db_name", Some(name))])),
-                    );
+                    rows.extend(database.supers.iter().map(|(own, found)| {
+                        one(Some(own.as_str()), Some(name.as_str()), [found.columns.len(), found.tags.len()])
+                    }));
                 }
             }
             "ins_tables" => {
-                rows.push(row(&[
-                    ("table_name", None),
-                    ("db_name", None),
-                    ("stable_name", None),
-                    ("type", None),
-                ]));
+                let mut nothing =
+                    row(&[("table_name", None), ("db_name", None), ("stable_name", None), ("type", None)]);
+                nothing.extend(counts(["columns"], [0]));
+                rows.push(nothing);
                 for (name, database) in &self.databases {
                     rows.extend(database.tables.iter().map(|(own, table)| {
                         let kind = if table.home.is_some() { "CHILD_TABLE" } else { "NORMAL_TABLE" };
-                        row(&[
+                        let mut made = row(&[
                             ("table_name", Some(own)),
                             ("db_name", Some(name)),
                             ("stable_name", table.home.as_deref()),
                             ("type", Some(kind)),
-                        ])
+                        ]);
+                        let columns = database.layout(own).map_or(0, |(columns, _)| columns.len());
+                        made.extend(counts(["columns"], [columns]));
+                        made
                     }));
                 }
             }
@@ -197,6 +200,14 @@ impl State {
         }
         Ok(rows)
     }
+}
+
+/// Cells that count.
+fn counts<const N: usize>(names: [&str; N], numbers: [usize; N]) -> Found {
+    let cell = |(name, number): (&str, usize)| {
+        (name.to_owned(), "INT".to_owned(), Literal::Number(number.to_string()))
+    };
+    names.into_iter().zip(numbers).map(cell).collect()
 }
 
 /// The rows of a table or supertable, behind one of nulls; subtables without rows count where tags are asked for alone.
