@@ -319,7 +319,7 @@ async fn silence_of_a_server_that_is_away_is_an_error() {
     buffer.there();
     assert!(buffer.next(4, long, quiet).await.unwrap().is_none());
     buffer.away(kwsync_core::Error::new(kwsync_core::ErrorKind::Unavailable, "nobody listens"));
-    let error = buffer.next(4, long, quiet).await.unwrap_err();
+    let error = buffer.next(4, long, quiet).await.err().unwrap();
     assert!(error.report().contains("nobody listens"), "{error}");
     assert_eq!(
         (error.kind(), error.retry()),
