@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kwsync_core::Error;
+use kwsync_core::{Error, Retry};
 use opcua::types::{DateTime, StatusCode, Variant};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -50,6 +50,17 @@ pub(super) struct Buffer {
     eager: u64,
 }
 
+/// Whether somebody is there to say something.
+#[derive(Default)]
+enum Server {
+    /// Nobody knows yet.
+    #[default]
+    Awaited,
+    There,
+    /// For this reason it is not.
+    Away(Error),
+}
+
 struct State {
     samples: VecDeque<Sample>,
     bytes: usize,
@@ -62,6 +73,7 @@ struct State {
     /// When something came last.
     last: Instant,
     fault: Option<Error>,
+    server: Server,
     /// Nothing more is taken.
     closed: bool,
 }
@@ -77,6 +89,7 @@ impl Default for State {
             waiting: None,
             last: Instant::now(),
             fault: None,
+            server: Server::default(),
             closed: false,
         }
     }
@@ -130,6 +143,23 @@ impl Buffer {
         self.came.notify_one();
     }
 
+    /// The server is there, and says what it has to say.
+    pub(super) fn there(&self) {
+        let mut state = self.state();
+        if matches!(state.server, Server::Awaited) {
+            state.last = Instant::now();
+        }
+        state.server = Server::There;
+        drop(state);
+        self.came.notify_one();
+    }
+
+    /// The server is not there, or lets nobody in.
+    pub(super) fn away(&self, why: Error) {
+        self.state().server = Server::Away(why);
+        self.came.notify_one();
+    }
+
     /// Takes nothing more: what comes from now on came too late.
     pub(super) fn close(&self) {
         self.state().closed = true;
@@ -173,10 +203,11 @@ impl Buffer {
         Some(Handed { samples, first, full })
     }
 
-    /// The next samples: `batch` of them, or fewer when one has waited for `longest`; `None` when nothing has come for `quiet`.
+    /// The next samples: `batch` of them, or fewer when one has waited for `longest`; `None` when nothing has come for `quiet` from a
+    /// server that is there.
     ///
     /// # Errors
-    /// What ended the task, once all that came before has been handed out.
+    /// What ended the task, once all that came before has been handed out; after `quiet`, why the server is away.
     ///
     /// # Cancel safety
     /// Nothing is lost.
@@ -206,7 +237,17 @@ impl Buffer {
                     return Err(fault);
                 }
                 match waiting {
-                    0 if state.last.elapsed() >= quiet => return Ok(None),
+                    0 if matches!(state.server, Server::Awaited) => None,
+                    0 if state.last.elapsed() >= quiet => {
+                        return match std::mem::take(&mut state.server) {
+                            // So long it was to wait, and no longer.
+                            Server::Away(why) => Err(why.with_retry(Retry::Never)),
+                            server => {
+                                state.server = server;
+                                Ok(None)
+                            }
+                        };
+                    }
                     0 => state.last.checked_add(quiet),
                     _ => since.checked_add(longest),
                 }

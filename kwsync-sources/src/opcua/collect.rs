@@ -9,50 +9,75 @@ use std::time::{Duration, SystemTime};
 
 use kwsync_core::{Backoff, Error, ErrorKind, Result, Retry};
 use opcua::client::UARequest;
-use opcua::client::services::{CreateMonitoredItems, CreateSubscription, Publish};
+use opcua::client::services::{Publish, Republish};
 use opcua::types::{
-    DataChangeNotification, ExtensionObject, MonitoredItemCreateRequest, MonitoringMode,
-    MonitoringParameters, PublishResponse, StatusChangeNotification, StatusCode, SubscriptionAcknowledgement,
-    TimestampsToReturn,
+    DataChangeNotification, NotificationMessage, PublishResponse, StatusChangeNotification, StatusCode,
+    SubscriptionAcknowledgement,
 };
+use tokio::time::Instant;
 
 use super::buffer::{Buffer, Sample};
 use super::config::OpcUaOptions;
 use super::plan::Plan;
-use super::session::{Link, fault, named, quiet};
+use super::session::{Link, fault, named, quiet, same_namespaces};
+use super::subscribe::{Subscriptions, subscribe};
 
-/// How long a server that has nothing to say may be silent.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
-/// How long a server keeps a subscription that nobody asks about: as long as a target may be slow.
-const LIFETIME: Duration = Duration::from_secs(900);
+/// How long a server that had let us in may refuse to: while it starts, it may not know its users or certificates yet.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Most messages that are asked for once more.
+const MAX_AGAIN: u32 = 1000;
 
 /// Listens until it is told to stop, or meets what no trying again can help.
 pub(super) async fn run(options: Arc<OpcUaOptions>, plan: Arc<Plan>, buffer: Arc<Buffer>) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30), u32::MAX);
     let mut clock = Clock::default();
-    let mut again = false;
+    let mut up = false;
+    let mut refused: Option<Instant> = None;
     loop {
-        let error = match serve(&options, &plan, &buffer, &mut backoff, &mut clock, again).await {
-            Ok(()) => return,
-            Err(error) if error.retry() == Retry::Never => {
+        let was_up = std::mem::take(&mut up);
+        let done = serve(&options, &plan, &buffer, &mut backoff, &mut clock, was_up, &mut up).await;
+        if up {
+            refused = None;
+        }
+        up |= was_up;
+        let Err(error) = done else { return };
+        let wait = if error.retry() == Retry::Never {
+            let since = *refused.get_or_insert_with(Instant::now);
+            if !up || is_final(&error) || since.elapsed() >= PATIENCE {
                 buffer.fail(error);
                 return;
             }
-            Err(error) => error,
+            let wait = backoff.next_wait().unwrap_or_default();
+            tracing::warn!(
+                server = %options.url,
+                error = %error,
+                wait_ms = wait.as_millis() as u64,
+                "refused by a server that had let us in; trying for {} minutes",
+                PATIENCE.as_secs() / 60
+            );
+            wait
+        } else {
+            refused = None;
+            let wait = backoff.next_wait().unwrap_or_default();
+            tracing::warn!(
+                server = %options.url,
+                error = %error,
+                wait_ms = wait.as_millis() as u64,
+                "connecting again; changes that the server has meanwhile are lost, but for the last value of each node"
+            );
+            wait
         };
-        again = true;
-        let wait = backoff.next_wait().unwrap_or_default();
-        tracing::warn!(
-            server = %options.url,
-            error = %error,
-            wait_ms = wait.as_millis() as u64,
-            "connecting again; changes that the server has meanwhile are lost, but for the last value of each node"
-        );
+        buffer.away(error);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = buffer.stop.notified() => return,
         }
     }
+}
+
+/// Whether it is not the server that may say something else in a while.
+fn is_final(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Schema | ErrorKind::Internal)
 }
 
 /// Microseconds since 1970, each later than the one before: they may be a primary key.
@@ -67,7 +92,7 @@ impl Clock {
     }
 }
 
-/// One session, from its beginning to its end.
+/// One session, from its beginning to its end. `up` becomes true when nodes are watched.
 async fn serve(
     options: &OpcUaOptions,
     plan: &Plan,
@@ -75,118 +100,38 @@ async fn serve(
     backoff: &mut Backoff,
     clock: &mut Clock,
     again: bool,
+    up: &mut bool,
 ) -> Result<()> {
     let link = tokio::select! {
         link = Link::open(options) => link?,
         () = buffer.stop.notified() => return Ok(()),
     };
+    if let Err(error) = same_namespaces(options, plan.namespaces(), &link.namespaces) {
+        link.close().await;
+        return Err(error);
+    }
     let subscriptions = tokio::select! {
-        subscriptions = subscribe(&link, options, again) => subscriptions?,
+        subscriptions = subscribe(&link, options, again) => subscriptions,
         () = buffer.stop.notified() => {
             link.close().await;
             return Ok(());
         }
     };
+    let subscriptions = match subscriptions {
+        Ok(subscriptions) => subscriptions,
+        Err(error) => {
+            link.close().await;
+            return Err(error);
+        }
+    };
+    *up = true;
+    buffer.there();
     if again {
         tracing::info!(server = %options.url, "connected again");
     }
     let done = listen(&link, options, plan, buffer, subscriptions, backoff, clock).await;
     link.close().await;
     done
-}
-
-/// Times that `interval` fits into `time`.
-fn times(interval: Duration, time: Duration) -> u32 {
-    let times = time.as_millis() / interval.as_millis().max(1);
-    u32::try_from(times).unwrap_or(u32::MAX / 4).clamp(1, u32::MAX / 4)
-}
-
-/// The longest that an answer to a request to publish may take.
-fn patience(options: &OpcUaOptions, interval: Duration, keep_alive: u32) -> Duration {
-    interval.saturating_mul(keep_alive.saturating_mul(3)).saturating_add(options.request_timeout)
-}
-
-/// Subscribes to the nodes; each subscription with the longest that it may be silent.
-async fn subscribe(link: &Link, options: &OpcUaOptions, again: bool) -> Result<BTreeMap<u32, Duration>> {
-    let many = options.concurrent.clamp(1, options.points.len().max(1));
-    let keep_alive = times(options.interval, SIGN_OF_LIFE);
-    let lifetime = times(options.interval, LIFETIME).max(keep_alive * 3);
-    let gone = |error: opcua::types::Error| fault(error.status(), options);
-    let (mut subscriptions, mut refused) = (BTreeMap::new(), Vec::new());
-    for share in 0..many {
-        let request = CreateSubscription::new(&link.session)
-            .publishing_interval(options.interval)
-            .max_keep_alive_count(keep_alive)
-            .max_lifetime_count(lifetime)
-            .max_notifications_per_publish(u32::try_from(options.batch_size).unwrap_or(u32::MAX))
-            .publishing_enabled(true);
-        let made = quiet(request.send(link.session.channel())).await.map_err(gone)?;
-        let interval = Duration::try_from_secs_f64(made.revised_publishing_interval / 1000.0)
-            .unwrap_or(options.interval);
-        if interval > options.interval.saturating_mul(2) {
-            tracing::warn!(server = %options.url, "the server tells of changes only every {interval:?}");
-        }
-        subscriptions.insert(
-            made.subscription_id,
-            patience(
-                options,
-                interval.max(options.interval),
-                made.revised_max_keep_alive_count.min(keep_alive.max(1) * 10),
-            ),
-        );
-        let mine: Vec<(usize, MonitoredItemCreateRequest)> = options
-            .points
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| at % many == share)
-            .map(|(at, point)| (at, item(at, point.node.clone().into(), options)))
-            .collect();
-        let mut lossy = 0;
-        for some in mine.chunks(link.at_once.1) {
-            let request = CreateMonitoredItems::new(made.subscription_id, &link.session)
-                .timestamps_to_return(TimestampsToReturn::Both)
-                .items_to_create(some.iter().map(|(_, item)| item.clone()).collect());
-            let answer = quiet(request.send(link.session.channel())).await.map_err(gone)?;
-            for ((at, _), answer) in some.iter().zip(answer.results) {
-                if answer.result.status_code.is_bad() {
-                    let node =
-                        options.points.get(*at).map(|point| point.node.to_string()).unwrap_or_default();
-                    refused.push(format!("{node} ({})", named(answer.result.status_code)));
-                }
-                lossy += usize::from(answer.result.revised_queue_size < options.queue);
-            }
-        }
-        if lossy > 0 {
-            tracing::info!(server = %options.url, nodes = lossy, "the server keeps fewer changes than queue= asks for");
-        }
-    }
-    if refused.is_empty() {
-        return Ok(subscriptions);
-    }
-    let text = format!("{} does not watch {}", options.url, refused.join(", "));
-    // A node that was there once costs itself only.
-    if again && refused.len() < options.points.len() {
-        tracing::warn!("{text}; nothing more comes from there until the connection is made again");
-        return Ok(subscriptions);
-    }
-    let kind = if again { ErrorKind::Unavailable } else { ErrorKind::NotFound };
-    Err(Error::new(kind, text).with_hint("the nodes must be variables that this user may read"))
-}
-
-fn item(at: usize, node: opcua::types::ReadValueId, options: &OpcUaOptions) -> MonitoredItemCreateRequest {
-    MonitoredItemCreateRequest {
-        item_to_monitor: node,
-        monitoring_mode: MonitoringMode::Reporting,
-        requested_parameters: MonitoringParameters {
-            // The library gives 0 another number.
-            client_handle: u32::try_from(at + 1).unwrap_or(u32::MAX),
-            sampling_interval: options.sampling.as_secs_f64() * 1000.0,
-            filter: ExtensionObject::null(),
-            queue_size: options.queue,
-            // What is lost is the oldest; the newest value is always there.
-            discard_oldest: true,
-        },
-    }
 }
 
 type Asked = Pin<Box<dyn Future<Output = std::result::Result<PublishResponse, opcua::types::Error>> + Send>>;
@@ -213,25 +158,32 @@ async fn listen(
     options: &OpcUaOptions,
     plan: &Plan,
     buffer: &Buffer,
-    subscriptions: BTreeMap<u32, Duration>,
+    subscriptions: Subscriptions,
     backoff: &mut Backoff,
     clock: &mut Clock,
 ) -> Result<()> {
+    let Subscriptions { silence: subscriptions, mut refused } = subscriptions;
     let patience = subscriptions.values().max().copied().unwrap_or(options.request_timeout);
     let mut window = subscriptions.len() + 1;
     let mut asked: VecDeque<Asked> = VecDeque::new();
-    let mut acknowledge: Vec<SubscriptionAcknowledgement> = Vec::new();
     let mut expected: BTreeMap<u32, u32> = BTreeMap::new();
-    let mut overflown = 0_u64;
+    let mut heard = Heard::default();
     loop {
         while asked.len() < window {
             let request =
-                Publish::new(&link.session).acks(std::mem::take(&mut acknowledge)).timeout(patience);
+                Publish::new(&link.session).acks(std::mem::take(&mut heard.acknowledge)).timeout(patience);
             let session = Arc::clone(&link.session);
             asked.push_back(Box::pin(quiet(async move { request.send(session.channel()).await })));
         }
         let answer = tokio::select! {
             answer = first(&mut asked) => answer,
+            () = refused.due() => {
+                tokio::select! {
+                    done = refused.ask(link, options) => done?,
+                    () = buffer.stop.notified() => return Ok(()),
+                }
+                continue;
+            }
             () = buffer.stop.notified() => return Ok(()),
         };
         let answer = match answer {
@@ -252,15 +204,69 @@ async fn listen(
         if notifications.is_empty() || !subscriptions.contains_key(&id) {
             continue;
         }
-        let next = expected.entry(id).or_insert(message.sequence_number);
-        if message.sequence_number > *next {
-            let lost = message.sequence_number - *next;
+        let number = message.sequence_number;
+        let next = expected.get(&id).copied().unwrap_or(number);
+        // Numbers go around past 0.
+        expected.insert(id, if number < next { next } else { number.checked_add(1).unwrap_or(1) });
+        let mut lost = number.saturating_sub(next);
+        for missing in next..number.min(next.saturating_add(MAX_AGAIN)) {
+            let request = Republish::new(id, missing, &link.session);
+            let answer = tokio::select! {
+                answer = quiet(request.send(link.session.channel())) => answer,
+                () = buffer.stop.notified() => return Ok(()),
+            };
+            match answer {
+                Ok(answer) => {
+                    lost -= 1;
+                    if !heard.hand_on(id, answer.notification_message, options, plan, buffer, clock).await? {
+                        return Ok(());
+                    }
+                }
+                // It has kept others, maybe.
+                Err(error) if error.status() == StatusCode::BadMessageNotAvailable => {}
+                Err(error) => {
+                    tracing::debug!(server = %options.url, "messages are not said again: {}", named(error.status()));
+                    break;
+                }
+            }
+        }
+        if lost > 0 {
             tracing::warn!(server = %options.url, messages = lost, "messages of the server are lost");
         }
-        // Numbers go around past 0.
-        *next = message.sequence_number.checked_add(1).unwrap_or(1);
+        let message = NotificationMessage { notification_data: Some(notifications), ..message };
+        if !heard.hand_on(id, message, options, plan, buffer, clock).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// What has been heard in a session.
+#[derive(Default)]
+struct Heard {
+    /// How often changes were dropped.
+    overflown: u64,
+    /// Messages that the server need not keep any longer.
+    acknowledge: Vec<SubscriptionAcknowledgement>,
+}
+
+impl Heard {
+    /// Hands on the values of a message; false when it is time to stop.
+    ///
+    /// # Errors
+    /// `Unavailable` for a subscription that the server has ended.
+    async fn hand_on(
+        &mut self,
+        subscription_id: u32,
+        message: NotificationMessage,
+        options: &OpcUaOptions,
+        plan: &Plan,
+        buffer: &Buffer,
+        clock: &mut Clock,
+    ) -> Result<bool> {
+        let sequence_number = message.sequence_number;
+        let mut ended = None;
         let mut samples = Vec::new();
-        for notification in notifications {
+        for notification in message.notification_data.unwrap_or_default() {
             if notification.inner_is::<StatusChangeNotification>() {
                 let status =
                     notification.into_inner_as::<StatusChangeNotification>().map(|change| change.status);
@@ -270,7 +276,7 @@ async fn listen(
                     named(status.unwrap_or(StatusCode::BadUnexpectedError))
                 );
                 if status_ends(status) {
-                    return Err(Error::new(ErrorKind::Unavailable, text));
+                    ended = Some(Error::new(ErrorKind::Unavailable, text));
                 }
                 continue;
             }
@@ -280,12 +286,12 @@ async fn listen(
                 let Some(point) = (change.client_handle as usize).checked_sub(1) else { continue };
                 let status = value.status.unwrap_or(StatusCode::Good);
                 if status.overflow() {
-                    overflown += 1;
-                    if overflown.is_power_of_two() {
+                    self.overflown += 1;
+                    if self.overflown.is_power_of_two() {
                         tracing::warn!(
                             server = %options.url,
                             node = %plan.node(point).map(ToString::to_string).unwrap_or_default(),
-                            times = overflown,
+                            times = self.overflown,
                             "the server has dropped changes: more came than its queue holds; queue= asks for a longer one"
                         );
                     }
@@ -300,13 +306,11 @@ async fn listen(
         if !samples.is_empty() {
             tokio::select! {
                 () = buffer.push(samples) => {}
-                () = buffer.stop.notified() => return Ok(()),
+                () = buffer.stop.notified() => return Ok(false),
             }
         }
-        acknowledge.push(SubscriptionAcknowledgement {
-            subscription_id: id,
-            sequence_number: message.sequence_number,
-        });
+        self.acknowledge.push(SubscriptionAcknowledgement { subscription_id, sequence_number });
+        ended.map_or(Ok(true), Err)
     }
 }
 

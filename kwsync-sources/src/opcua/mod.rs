@@ -23,6 +23,7 @@ mod plan;
 mod points;
 mod session;
 mod source;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 mod trust;

@@ -1,5 +1,7 @@
 //! What a server says of nodes.
 
+use std::collections::HashMap;
+
 use kwsync_core::{DataType, Error, ErrorKind, Result};
 use opcua::client::UARequest;
 use opcua::client::services::{Browse, Read};
@@ -26,16 +28,20 @@ pub(super) async fn types(link: &Link, options: &OpcUaOptions) -> Result<Vec<Dat
     let ids: Vec<&NodeId> = options.points.iter().map(|point| &point.node).collect();
     let asked = [AttributeId::NodeClass, AttributeId::DataType, AttributeId::ValueRank, AttributeId::Value];
     let mut answers: Vec<DataValue> = Vec::with_capacity(ids.len() * asked.len());
-    let each = (link.at_once.0 / asked.len()).max(1);
-    for some in ids.chunks(each) {
-        let nodes = some.iter().flat_map(|id| {
+    let nodes: Vec<ReadValueId> = ids
+        .iter()
+        .flat_map(|id| {
             asked.map(|attribute| ReadValueId {
                 attribute_id: attribute as u32,
                 ..ReadValueId::from((*id).clone())
             })
-        });
-        answers.extend(read(link, options, nodes.collect()).await?);
+        })
+        .collect();
+    // A server may take fewer at a time than there are attributes of one node.
+    for some in nodes.chunks(link.at_once.0) {
+        answers.extend(read(link, options, some.to_vec()).await?);
     }
+    let mut bases: HashMap<NodeId, Option<DataType>> = HashMap::new();
     let (mut missing, mut hidden, mut odd) = (Vec::new(), Vec::new(), Vec::new());
     let mut types = Vec::with_capacity(ids.len());
     for (point, answer) in options.points.iter().zip(answers.chunks(asked.len())) {
@@ -61,7 +67,15 @@ pub(super) async fn types(link: &Link, options: &OpcUaOptions) -> Result<Vec<Dat
             _ => true,
         };
         let declared = match &declared.value {
-            Some(Variant::NodeId(id)) => base(link, options, id).await?,
+            // Nodes are many, their types few.
+            Some(Variant::NodeId(id)) => match bases.get(&**id) {
+                Some(known) => known.clone(),
+                None => {
+                    let found = base(link, options, id).await?;
+                    bases.insert((**id).clone(), found.clone());
+                    found
+                }
+            },
             _ => None,
         };
         let found = match (declared, value.value.as_ref()) {
@@ -80,14 +94,6 @@ pub(super) async fn types(link: &Link, options: &OpcUaOptions) -> Result<Vec<Dat
             None => odd.push(format!("{} holds structures", point.node)),
         }
     }
-    let list = |names: &[String]| {
-        let more = names.len().saturating_sub(MAX_NAMED);
-        let mut text = names.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
-        if more > 0 {
-            text.push_str(&format!(" and {more} more"));
-        }
-        text
-    };
     if !missing.is_empty() {
         return Err(Error::new(ErrorKind::NotFound, format!("{} has no node {}", options.url, list(&missing)))
             .with_hint("namespaces of a server may have other numbers than they had; a browser such as UaExpert shows them"));
@@ -104,6 +110,16 @@ pub(super) async fn types(link: &Link, options: &OpcUaOptions) -> Result<Vec<Dat
             .with_hint("name variables with values of the built-in types; a column of type= in csv_config_file says what is to come"));
     }
     Ok(types)
+}
+
+/// The first of some names, and how many more there are.
+pub(super) fn list(names: &[String]) -> String {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    let mut text = names.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
 }
 
 fn is_variable(class: &DataValue) -> bool {

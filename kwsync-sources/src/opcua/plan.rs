@@ -39,6 +39,8 @@ pub(super) struct Plan {
     points: Vec<Planned>,
     tables: Vec<(TableId, Arc<Schema>)>,
     input: Arc<Input>,
+    /// The names of the server's namespaces when this was made.
+    namespaces: Vec<String>,
 }
 
 impl Plan {
@@ -47,6 +49,7 @@ impl Plan {
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut tables: Vec<(TableId, Vec<Column>)> = Vec::new();
         let mut made: Vec<(usize, Vec<(String, Cell)>)> = Vec::new();
+        let mut places: BTreeMap<(usize, &str, &str), &NodeId> = BTreeMap::new();
         for (point, own) in points.iter().zip(types) {
             let value = point.value_type().unwrap_or(own);
             let name = point.table_for(value);
@@ -55,6 +58,22 @@ impl Plan {
                 tables.len() - 1
             });
             let Some((id, columns)) = tables.get_mut(table) else { continue };
+            for column in point.columns.iter().filter(|column| matches!(column.holds, Holds::Value(_))) {
+                let place = (table, point.subtable.as_str(), column.name.as_str());
+                if let Some(other) = places.insert(place, &point.node) {
+                    let text = format!(
+                        "{} and {other} both go into this column of the subtable {:?}",
+                        point.node, point.subtable
+                    );
+                    return Err(Error::config(text)
+                        .with_location(
+                            Location::new().with_table(id.name()).with_column(column.name.as_str()),
+                        )
+                        .with_hint(
+                            "give each node a code (in a CSV: tbname) of its own, or value_col of its own",
+                        ));
+                }
+            }
             let mut cells = Vec::new();
             // The time of the row stands first, tags last.
             let (key, others): (Vec<_>, Vec<_>) =
@@ -115,7 +134,23 @@ impl Plan {
             });
             Some(Planned { node: point.node.clone(), table, cells: cells.collect() })
         });
-        Ok(Self { points: planned.collect(), tables: finished, input: Arc::new(Input::new(server)) })
+        Ok(Self {
+            points: planned.collect(),
+            tables: finished,
+            input: Arc::new(Input::new(server)),
+            namespaces: Vec::new(),
+        })
+    }
+
+    /// With the names of the server's namespaces, by their numbers.
+    pub(super) fn with_namespaces(mut self, namespaces: Vec<String>) -> Self {
+        self.namespaces = namespaces;
+        self
+    }
+
+    /// The names of the server's namespaces when this was made.
+    pub(super) fn namespaces(&self) -> &[String] {
+        &self.namespaces
     }
 
     pub(super) fn tables(&self) -> &[(TableId, Arc<Schema>)] {

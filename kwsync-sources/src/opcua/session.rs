@@ -41,6 +41,8 @@ pub(super) struct Link {
     task: JoinHandle<StatusCode>,
     /// Most nodes that the server takes in one request: to read, and to monitor.
     pub(super) at_once: (usize, usize),
+    /// The names of its namespaces, by their numbers; none where it does not say.
+    pub(super) namespaces: Vec<String>,
     /// Whether the password went out in the clear.
     pub(super) in_the_clear: bool,
     /// Seconds by which the server's clock is ahead of ours.
@@ -116,7 +118,7 @@ fn config(options: &OpcUaOptions) -> ClientConfig {
 
 async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
     let config = config(options);
-    let at = way(&options.url).await?;
+    let at = way(options).await?;
     let (endpoint, ahead) = endpoint(options, &config, &store, &at).await?;
     let in_the_clear = options.credentials.is_some()
         && options.security.mode == SecurityMode::None
@@ -139,6 +141,7 @@ async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
         session: Arc::clone(&session),
         task: tokio::spawn(quiet(events.run())),
         at_once: (AT_ONCE, AT_ONCE),
+        namespaces: Vec::new(),
         in_the_clear,
         ahead,
         _store: store,
@@ -151,6 +154,7 @@ async fn open(options: &OpcUaOptions, store: Store) -> Result<Link> {
         true = session.wait_for_connection() => {}
     }
     link.at_once = limits(&session).await;
+    link.namespaces = namespaces(&session).await;
     Ok(link)
 }
 
@@ -171,15 +175,18 @@ fn authority(url: &str) -> &str {
 }
 
 /// The address by a number that answers: the library looks only at the first that a name has.
-async fn way(url: &str) -> Result<String> {
+async fn way(options: &OpcUaOptions) -> Result<String> {
+    let url = options.url.as_str();
     let found = lookup_host(authority(url)).await.map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("its name leads nowhere: {error}"))
             .with_hint("check the name of the host")
     })?;
     let found: Vec<_> = found.collect();
     if found.len() > 1 {
+        // One that is silent leaves time for the others, and for the session.
+        let share = options.connect_timeout / u32::try_from(found.len() + 1).unwrap_or(u32::MAX);
         for address in found {
-            if TcpStream::connect(address).await.is_ok() {
+            if matches!(timeout(share, TcpStream::connect(address)).await, Ok(Ok(_))) {
                 return Ok(url.replacen(authority(url), &address.to_string(), 1));
             }
         }
@@ -362,19 +369,60 @@ async fn endpoints(
 
 /// How many nodes the server takes in one request.
 async fn limits(session: &Session) -> (usize, usize) {
-    let nodes = [
-        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
-        VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
-    ];
-    let nodes = nodes.iter().map(|node| NodeId::from(*node).into()).collect();
-    // A server need not have them.
-    let read = Read::new(session).nodes_to_read(nodes).send(session.channel()).await;
-    let values = read.ok().and_then(|answer| answer.results).unwrap_or_default();
-    let limit = |at: usize| match values.get(at).and_then(|value| value.value.as_ref()) {
-        Some(Variant::UInt32(limit)) if *limit > 0 => (*limit as usize).min(AT_ONCE),
+    let limit = async |node| match said(session, node).await {
+        Some(Variant::UInt32(limit)) if limit > 0 => (limit as usize).min(AT_ONCE),
         _ => AT_ONCE,
     };
-    (limit(0), limit(1))
+    let read = limit(VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead).await;
+    let watch = limit(VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall).await;
+    (read, watch)
+}
+
+/// What a server says of itself, where it does. Asked for alone: it may take no more at a time.
+async fn said(session: &Session, node: VariableId) -> Option<Variant> {
+    let nodes = vec![NodeId::from(node).into()];
+    let read = Read::new(session).nodes_to_read(nodes).send(session.channel()).await;
+    read.ok()?.results?.into_iter().next()?.value
+}
+
+async fn namespaces(session: &Session) -> Vec<String> {
+    let Some(Variant::Array(found)) = said(session, VariableId::Server_NamespaceArray).await else {
+        return Vec::new();
+    };
+    let name = |value: &Variant| match value {
+        Variant::String(name) => name.as_ref().to_owned(),
+        _ => String::new(),
+    };
+    found.values.iter().map(name).collect()
+}
+
+/// Whether the numbers of the namespaces that nodes are in still mean what they did.
+///
+/// # Errors
+/// `Schema` for a number that means something else, `Unavailable` for one that means nothing: the server may still be starting.
+pub(super) fn same_namespaces(options: &OpcUaOptions, before: &[String], now: &[String]) -> Result<()> {
+    for point in &options.points {
+        let number = usize::from(point.node.namespace);
+        let name = |names: &[String]| names.get(number).filter(|name| !name.is_empty()).cloned();
+        match (name(before), name(now)) {
+            (Some(before), Some(now)) if before != now => {
+                let text = format!(
+                    "{}: the namespace {number} was {before:?} and is {now:?} now, so {} may be another node",
+                    options.url, point.node
+                );
+                return Err(Error::new(ErrorKind::Schema, text)
+                    .with_hint("look the nodes up, and start again with the numbers that they have now"));
+            }
+            (Some(before), None) => {
+                let text = format!("{}: the namespace {number}, {before:?}, is not there", options.url);
+                return Err(
+                    Error::new(ErrorKind::Unavailable, text).with_hint("the server may still be starting")
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What a status says of a connection.

@@ -99,8 +99,10 @@ impl OpcUaSource {
             );
         }
         let found = types(&link, &self.options).await;
+        let namespaces = link.namespaces.clone();
         link.close().await;
-        let plan = Arc::new(Plan::new(&self.options.url, &self.options.points, &found?)?);
+        let plan = Plan::new(&self.options.url, &self.options.points, &found?)?;
+        let plan = Arc::new(plan.with_namespaces(namespaces));
         self.state().plan = Some(Arc::clone(&plan));
         Ok(plan)
     }

@@ -7,6 +7,7 @@ use opcua::types::{Array, DateTime, StatusCode, Variant, VariantScalarTypeId};
 use super::buffer::{Buffer, Sample};
 use super::plan::Plan;
 use super::points::{from_csv, from_nodes};
+use super::session::same_namespaces;
 use super::values::value_for;
 use super::{OpcUaOptions, PARAMS, SecurityMode, SecurityPolicy};
 
@@ -224,6 +225,12 @@ fn nodes_share_a_table() {
     assert_eq!(decoded.counts.records, 4);
     for (text, expected) in [
         ("point_id,stable,tbname\ni=1,t,a\ni=2,t,b\n", "it is i16 for another node, and f64 for this one"),
+        (
+            "point_id,stable,tbname,type\ni=1,t,a,double\ni=2,t,a,double\n",
+            "i=2 and i=1 both go into this column of the subtable \"a\"",
+        ),
+        // One name in two tables.
+        ("point_id,stable,tbname\ni=1,t_{type},a\ni=2,t_{type},a\n", ""),
         ("point_id,stable,tbname,ts_col,received_ts_col\ni=1,t,a,ts,\ni=2,t_{type},b,,rts\n", ""),
     ] {
         let made = Plan::new("s", &from_csv(text).unwrap(), &[DataType::Int16, DataType::Float64]);
@@ -295,9 +302,56 @@ async fn what_is_not_committed_comes_again() {
     buffer.push(vec![sample(0, 10, 1)]).await;
     let rest = buffer.next(4, Duration::from_millis(1), never).await.unwrap().unwrap();
     assert_eq!((times(&rest), rest.first), (vec![10], 10));
+    buffer.there();
     assert!(buffer.next(4, long, Duration::from_millis(1)).await.unwrap().is_none());
     buffer.fail(kwsync_core::Error::config("over"));
     assert!(buffer.next(4, long, never).await.is_err());
+}
+
+/// Silence is an end only of a server that is there.
+#[tokio::test]
+async fn silence_of_a_server_that_is_away_is_an_error() {
+    let buffer = Buffer::default();
+    let (long, quiet) = (Duration::from_secs(3600), Duration::from_millis(1));
+    // Nobody knows yet whether it has something to say.
+    let waits = tokio::time::timeout(Duration::from_millis(20), buffer.next(4, long, quiet));
+    assert!(waits.await.is_err());
+    buffer.there();
+    assert!(buffer.next(4, long, quiet).await.unwrap().is_none());
+    buffer.away(kwsync_core::Error::new(kwsync_core::ErrorKind::Unavailable, "nobody listens"));
+    let error = buffer.next(4, long, quiet).await.err().unwrap();
+    assert!(error.report().contains("nobody listens"), "{error}");
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (kwsync_core::ErrorKind::Unavailable, kwsync_core::Retry::Never)
+    );
+    // What came before it went away comes first.
+    buffer.push(vec![sample(0, 0, 1)]).await;
+    buffer.away(kwsync_core::Error::new(kwsync_core::ErrorKind::Unavailable, "nobody listens"));
+    assert_eq!(buffer.next(1, long, quiet).await.unwrap().unwrap().samples.len(), 1);
+    buffer.there();
+    assert!(buffer.next(4, long, quiet).await.unwrap().is_none());
+}
+
+#[test]
+fn numbers_of_namespaces_must_mean_what_they_did() {
+    let made = options(&format!("opcua://h?ua.nodes=ns=2;i=2::a&opc_table_config={TABLES}")).unwrap();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let before = names(&["ua", "server", "plant", "other"]);
+    // Others may come, go and change.
+    for now in
+        [&["ua", "server", "plant", "other"][..], &["ua", "renamed", "plant"], &["ua", "", "plant", "x", "y"]]
+    {
+        same_namespaces(&made, &before, &names(now)).unwrap();
+    }
+    same_namespaces(&made, &[], &before).unwrap();
+    let error = same_namespaces(&made, &before, &names(&["ua", "server", "other", "plant"])).unwrap_err();
+    assert!(error.report().contains("the namespace 2 was \"plant\" and is \"other\" now"), "{error}");
+    assert_eq!(error.retry(), kwsync_core::Retry::Never);
+    for now in [&["ua", "server"][..], &["ua", "server", "", "plant"], &[]] {
+        let error = same_namespaces(&made, &before, &names(now)).unwrap_err();
+        assert_eq!(error.retry(), kwsync_core::Retry::Backoff, "{error}");
+    }
 }
 
 /// The first value of each node does not wait for others.
