@@ -91,7 +91,7 @@ pub(crate) struct Page {
 impl Page {
     /// Adds what was refused, with its values, in the order of the cursor; these are passed with it then, as with rows. `of` is any
     /// batch of the table.
-    #[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "opentsdb"))]
+    #[cfg(any(feature = "clickhouse", feature = "influxdb", feature = "mongodb", feature = "opentsdb"))]
     pub(crate) fn refuse(&mut self, of: &TableBatch, refused: Vec<(i128, Reject)>) {
         let (values, rejects): (Vec<_>, Vec<_>) = refused.into_iter().unzip();
         if !values.is_empty() {
