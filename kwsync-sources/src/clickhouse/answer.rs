@@ -96,12 +96,7 @@ impl Session {
         self.ask_with(sql, block_rows, &settings).await
     }
 
-    async fn ask_with(
-        &mut self,
-        sql: &str,
-        block_rows: usize,
-        settings: &[(&str, &str)],
-    ) -> Result<Answer> {
+    async fn ask_with(&mut self, sql: &str, block_rows: usize, settings: &[(&str, &str)]) -> Result<Answer> {
         loop {
             let fixed = self.fixed.load(Ordering::Relaxed);
             let mut path = format!("/?database={}", encode(&self.options.database));
@@ -145,7 +140,10 @@ impl Session {
 
 fn settings_sql() -> String {
     let names: Vec<String> = WHOLE.iter().map(|(name, _)| format!("'{name}'")).collect();
-    format!("SELECT name, value FROM system.settings WHERE name IN ({})\nFORMAT TabSeparated", names.join(", "))
+    format!(
+        "SELECT name, value FROM system.settings WHERE name IN ({})\nFORMAT TabSeparated",
+        names.join(", ")
+    )
 }
 
 /// What has to be set, where the server says what is.
@@ -165,8 +163,9 @@ fn cuts_short(settings: &[(&str, &str)]) -> Result<()> {
             let text = format!(
                 "the user's profile has {name} other than {value}, and the user may not change it: rows could be left out without a word"
             );
-            Err(Error::new(ErrorKind::Permission, text)
-                .with_hint(format!("set {name} to {value} in the profile, or give the user one with readonly=2")))
+            Err(Error::new(ErrorKind::Permission, text).with_hint(format!(
+                "set {name} to {value} in the profile, or give the user one with readonly=2"
+            )))
         }
     }
 }
@@ -323,7 +322,8 @@ mod tests {
 
     #[test]
     fn settings_that_leave_rows_out_are_set_or_refused() {
-        let said = "read_overflow_mode\tthrow\nsort_overflow_mode\tbreak\ngroup_by_overflow_mode\tany\nlimit\t0\n";
+        let said =
+            "read_overflow_mode\tthrow\nsort_overflow_mode\tbreak\ngroup_by_overflow_mode\tany\nlimit\t0\n";
         let set = to_set(said);
         assert_eq!(set, [("group_by_overflow_mode", "throw"), ("sort_overflow_mode", "throw")]);
         let error = cuts_short(&set).unwrap_err();

@@ -130,9 +130,7 @@ impl Batching {
             .collect();
         let mut refused = None;
         if !faults.is_empty() {
-            let failed = |error| {
-                Error::new(ErrorKind::Internal, "cannot filter a batch").with_source(error)
-            };
+            let failed = |error| Error::new(ErrorKind::Internal, "cannot filter a batch").with_source(error);
             if let Some(last) = made.last() {
                 let out: BooleanArray = (0..rows).map(|row| Some(faults.contains_key(&row))).collect();
                 refused = Some(arrow_select::filter::filter(last.as_ref(), &out).map_err(failed)?);

@@ -102,7 +102,16 @@ pub(super) async fn asked(
         let (database, name, engine, sorting_key) = (next()?, next()?, next()?, next()?);
         let size = sizes.as_ref().map(|sizes| sizes.get(&(database.clone(), name.clone())).copied());
         let (rows, bytes) = size.flatten().unwrap_or_default();
-        Some(Table { database, name, engine, sorting_key, named: false, counted: size.is_some(), rows, bytes })
+        Some(Table {
+            database,
+            name,
+            engine,
+            sorting_key,
+            named: false,
+            counted: size.is_some(),
+            rows,
+            bytes,
+        })
     });
     let all: Vec<Table> = all.collect();
     let default = Some(options.database.as_str());

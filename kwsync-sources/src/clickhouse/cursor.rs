@@ -1,6 +1,6 @@
 //! Tables and queries read in the order of a column.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{Array, ArrayRef};
@@ -24,8 +24,8 @@ const MOST_HELD: usize = 512 << 20;
 #[derive(Clone, Debug)]
 pub(super) struct Cursor {
     pub(super) options: Arc<ClickHouseOptions>,
-    /// Tables of which it was said that they are left out.
-    told: Arc<Mutex<BTreeSet<String>>>,
+    /// The tables that were looked at, and whether they had the column.
+    seen: Arc<Mutex<BTreeMap<String, bool>>>,
 }
 
 /// A table as it is read.
@@ -44,7 +44,7 @@ impl AsRef<CursorTable> for Table {
 
 impl Cursor {
     pub(super) fn new(options: &Arc<ClickHouseOptions>) -> Self {
-        Self { options: Arc::clone(options), told: Arc::default() }
+        Self { options: Arc::clone(options), seen: Arc::default() }
     }
 
     /// The columns of a table, and the one in whose order it is read: the cursor, or what it is cut by.
@@ -151,22 +151,25 @@ impl Database for Cursor {
                 Err(error) if !strict && error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            let key = match self.key(&found, &columns) {
+            let key = self.key(&found, &columns);
+            let before =
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_string(), key.is_ok());
+            let key = match key {
                 Ok(key) => key,
-                // One of many that a pattern means ends nothing: it is read when it has the column.
-                Err(error) if !found.named => {
-                    if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_string()) {
+                Err(error) if before == Some(true) || (strict && found.named) => return Err(error),
+                // One of many ends nothing: it is read when it has the column.
+                Err(error) => {
+                    if before.is_none() {
                         tracing::warn!(table = %id, %error, "the table is left out");
                     }
                     left_out = Some(error);
                     continue;
                 }
-                Err(error) => return Err(error),
             };
             match Shape::of_table(session, &self.options, &id, &columns).await {
-                Ok(shape) => tables.extend(
-                    key.map(|key| Arc::new(self.made(id, found.called(several), shape, key))),
-                ),
+                Ok(shape) => {
+                    tables.extend(key.map(|key| Arc::new(self.made(id, found.called(several), shape, key))))
+                }
                 Err(error) if !strict && error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -180,9 +183,8 @@ impl Database for Cursor {
     async fn clock(&self, session: &mut Session) -> Result<Clock> {
         let rows = session.rows(CLOCK).await?;
         let row = rows.first().map(Vec::as_slice).unwrap_or_default();
-        let nanos = |at: usize| {
-            row.get(at)?.as_deref()?.parse::<i128>().ok().map(|seconds| seconds * 1_000_000_000)
-        };
+        let nanos =
+            |at: usize| row.get(at)?.as_deref()?.parse::<i128>().ok().map(|seconds| seconds * 1_000_000_000);
         match (nanos(0), nanos(1)) {
             (Some(utc), Some(local)) => Ok(Clock { utc, local }),
             _ => Err(Error::new(ErrorKind::Protocol, "the server does not tell the time")),
@@ -299,9 +301,9 @@ fn too_many(info: &CursorTable, bytes: usize) -> Error {
         info.column,
         bytes >> 20
     );
-    Error::new(ErrorKind::Limit, text).with_retry(Retry::Never).with_hint(
-        "name another column with split_by= (or cursor=), or read without an order: order=none",
-    )
+    Error::new(ErrorKind::Limit, text)
+        .with_retry(Retry::Never)
+        .with_hint("name another column with split_by= (or cursor=), or read without an order: order=none")
 }
 
 #[cfg(test)]

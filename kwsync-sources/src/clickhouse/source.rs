@@ -151,7 +151,8 @@ impl ClickHouseSource {
         let mut ordered = options.ordered && key.is_some();
         if let Some(key) = &key {
             // Of a few rows nothing is to be known, and of some tables the server does not tell how many there are.
-            let few = asked.is_some_and(|table| table.counted && table.engine.ends_with("MergeTree")) && rows < 65_536;
+            let few = asked.is_some_and(|table| table.counted && table.engine.ends_with("MergeTree"))
+                && rows < 65_536;
             if !few || pieces > 1 || key.is_nullable() {
                 if asked.is_none_or(|table| table.rows == 0) && options.splits.is_none() {
                     rows = plan::cut(session, options, shape, key, 1).await?.rows;

@@ -300,4 +300,42 @@ mod tests {
             told.iter().map(|(rows, rejects, value)| (*rows, rejects.as_str(), *value)).collect();
         assert_eq!(told, [(1, "1", 1), (2, "2,2", 2), (0, "3,3", 3), (1, "4", 4), (1, "", 5), (0, "6", 6)]);
     }
+
+    /// What is refused at the newest value comes again with each look where rows may be late, and is told once.
+    #[test]
+    fn what_was_refused_is_told_once() {
+        let schema = Arc::new(Schema::new(vec![Column::new("n", DataType::Int64)]).unwrap());
+        let info = CursorTable {
+            asked: TableId::new("t"),
+            table: TableId::new("t"),
+            schema: Arc::clone(&schema),
+            column: "n".to_owned(),
+            kind: Kind::Integer,
+            unique: false,
+        };
+        let of = TableBatch::from_rows("t", schema, &[vec![Value::Int(0)]]).unwrap();
+        let mut at = At::default();
+        let mut look = |refused: &[(i128, &str)]| {
+            let mut pages = Pages::new(&info, &mut at, Some(0));
+            let mut told = Vec::new();
+            for (value, raw) in refused {
+                let (batches, rejects) = (Vec::new(), Vec::new());
+                let mut page = Page { batches, rejects, counts: DecodeCounts::default(), bytes: 0 };
+                let reject = of.reject(0, Stage::Decode, "bad", "");
+                page.refuse(&of, vec![(*value, Reject { raw: raw.as_bytes().to_vec().into(), ..reject })]);
+                told.extend(pages.push(page).unwrap());
+            }
+            told.extend(pages.finish().unwrap());
+            let told: usize = told.iter().map(|ready| ready.rejects.len()).sum();
+            drop(pages);
+            (told, at.value, at.refused.len())
+        };
+        assert_eq!(look(&[(1, "a"), (2, "b"), (2, "c")]), (3, Some(2), 2));
+        for _ in 0..3 {
+            assert_eq!(look(&[(2, "b"), (2, "c")]), (0, Some(2), 2));
+        }
+        assert_eq!(look(&[(2, "b"), (2, "c"), (2, "d")]), (1, Some(2), 3));
+        assert_eq!(look(&[(2, "b"), (2, "c"), (2, "d"), (3, "e")]), (1, Some(3), 1));
+        assert_eq!(look(&[(3, "e")]), (0, Some(3), 1));
+    }
 }
