@@ -170,13 +170,15 @@ fn a_server_that_comes_back_and_what_is_new() {
 fn a_bad_newest_row_is_told_once() {
     let (Some(from), Some(to)) = (ClickHouseServer::shared(), PgServer::shared()) else { return };
     let (place, source) = (Place::new(), from.create_database());
-    from.sql(&format!("CREATE TABLE {source}.t (id UInt32, s String) ENGINE = MergeTree ORDER BY id"));
     from.sql(&format!(
-        "INSERT INTO {source}.t SELECT number, if(number = 99, unhex('C328'), 'x') FROM numbers(100)"
+        "CREATE TABLE {source}.t (id UInt32, at DateTime, s String) ENGINE = MergeTree ORDER BY id"
     ));
-    for (at, lag) in ["", "&lag=0"].into_iter().enumerate() {
+    from.sql(&format!(
+        "INSERT INTO {source}.t SELECT number, toDateTime(1700000000 + number), if(number = 99, unhex('C328'), 'x') FROM numbers(100)"
+    ));
+    for (at, cursor) in ["id", "at", "at&lag=1s"].into_iter().enumerate() {
         let target = to.create_database();
-        let (dsn, to_dsn) = (format!("{}?table=t&cursor=id{lag}", from.dsn(&source)), to.dsn(&target));
+        let (dsn, to_dsn) = (format!("{}?table=t&cursor={cursor}", from.dsn(&source)), to.dsn(&target));
         let (job, file) = (format!("once{at}"), format!("bad{at}.jsonl"));
         let errors = format!("reject:{file}");
         let run = |status: i32| {
@@ -194,17 +196,17 @@ fn a_bad_newest_row_is_told_once() {
     // By a job that does not end.
     let target = to.create_database();
     let (dsn, to_dsn) = (
-        format!("{}?tables=*&cursor=id&mode=all&query_interval=100ms&poll_interval=200ms", from.dsn(&source)),
+        format!("{}?tables=*&cursor=at&mode=all&query_interval=100ms&poll_interval=200ms", from.dsn(&source)),
         to.dsn(&target),
     );
     let job = Job::start(&place, &["run", "--from", &dsn, "--to", &to_dsn, "--errors", "reject:all.jsonl"]);
     until("the rows", || count(to, &target, "t") == 99);
     // A table that lacks the column ends nothing.
     from.sql(&format!("CREATE TABLE {source}.other (n UInt32) ENGINE = MergeTree ORDER BY n"));
-    from.sql(&format!("CREATE TABLE {source}.later (id UInt32) ENGINE = MergeTree ORDER BY id"));
-    from.sql(&format!("INSERT INTO {source}.later VALUES (7)"));
+    from.sql(&format!("CREATE TABLE {source}.later (at DateTime) ENGINE = MergeTree ORDER BY at"));
+    from.sql(&format!("INSERT INTO {source}.later VALUES (1700000007)"));
     until("a table that came later", || count(to, &target, "later") == 1);
-    from.sql(&format!("INSERT INTO {source}.t VALUES (200, 'x')"));
+    from.sql(&format!("INSERT INTO {source}.t VALUES (200, 1700000200, 'x')"));
     until("one more", || count(to, &target, "t") == 100);
     let bad = std::fs::read_to_string(place.path("all.jsonl")).unwrap();
     assert_eq!(bad.matches("bad_utf8").count(), 1, "{bad}");
