@@ -50,11 +50,6 @@ impl Table {
         TableId::with_schema(self.database.as_str(), self.name.as_str())
     }
 
-    /// What its rows are called: with the database where tables are `of_several`.
-    pub(super) fn called(&self, of_several: bool) -> TableId {
-        if of_several { self.id() } else { TableId::new(self.name.as_str()) }
-    }
-
     /// The first column of the sorting key, if it is one and no expression.
     pub(super) fn first_key<'c>(&self, columns: &'c [Column]) -> Option<&'c Column> {
         columns.iter().find(|column| {
@@ -168,11 +163,6 @@ async fn sizes(session: &mut Session) -> Result<Option<HashMap<(String, String),
         Some((place, (next()?.parse().unwrap_or(0), next()?.parse().unwrap_or(0))))
     });
     Ok(Some(sizes.collect()))
-}
-
-/// Whether tables are of several databases, so that their names alone do not tell them apart.
-pub(super) fn of_several(tables: &[Table]) -> bool {
-    tables.iter().any(|table| tables.first().is_some_and(|first| first.database != table.database))
 }
 
 /// The columns of a table.

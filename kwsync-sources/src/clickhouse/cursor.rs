@@ -137,10 +137,8 @@ impl Database for Cursor {
                 .collect());
         }
         let mut tables = Vec::new();
-        let all = catalog::asked(session, &self.options, strict).await?;
-        let several = catalog::of_several(&all);
         let mut left_out = None;
-        for found in all {
+        for found in catalog::asked(session, &self.options, strict).await? {
             let id = found.id();
             if !own(&id) {
                 continue;
@@ -166,10 +164,9 @@ impl Database for Cursor {
                     continue;
                 }
             };
+            let called = self.options.called(&id);
             match Shape::of_table(session, &self.options, &id, &columns).await {
-                Ok(shape) => {
-                    tables.extend(key.map(|key| Arc::new(self.made(id, found.called(several), shape, key))))
-                }
+                Ok(shape) => tables.extend(key.map(|key| Arc::new(self.made(id, called, shape, key)))),
                 Err(error) if !strict && error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

@@ -45,13 +45,15 @@ pub(super) fn pieces(options: &ClickHouseOptions, rows: u64, lanes: usize) -> us
     (rows / options.split_rows).max(for_lanes).clamp(1, MOST_PIECES) as usize
 }
 
-/// Looks at the values of a column, and where `pieces` of about as many rows end.
+/// Looks at the values of a column, and where `pieces` of about as many rows end; where it is `weighed`, also how many rows the most
+/// frequent value has.
 pub(super) async fn cut(
     session: &mut Session,
     options: &ClickHouseOptions,
     shape: &Shape,
     key: &Key,
     pieces: usize,
+    weighed: bool,
 ) -> Result<Cut> {
     let name = quote(&key.name)?;
     let conditions: Vec<String> = options.condition.iter().map(|sql| format!("({sql}\n)")).collect();
@@ -71,7 +73,7 @@ pub(super) async fn cut(
     };
     let bounds = text(3).map(bounds).unwrap_or_default();
     let mut alike = known / distinct.max(1);
-    if known > MOST_ALIKE && alike <= MOST_ALIKE {
+    if weighed && known > MOST_ALIKE && alike <= MOST_ALIKE {
         alike = alike.max(most_frequent(session, shape, key, &conditions).await?);
     }
     Ok(Cut { bounds, nulls: known < rows, rows, alike })

@@ -54,9 +54,6 @@ pub struct ClickHouseSource {
 struct Piece {
     /// The table with its database; none for a query.
     asked: Option<TableId>,
-    /// What its rows are called; the table without its database where nothing is said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    table: Option<TableId>,
     /// The column by which it is cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<String>,
@@ -134,17 +131,14 @@ impl ClickHouseSource {
     async fn cut(
         &self,
         session: &mut Session,
-        asked: Option<(&catalog::Table, &TableId)>,
+        asked: Option<&catalog::Table>,
         shape: &Shape,
         key: Option<Key>,
         lanes: usize,
     ) -> Result<Vec<Split>> {
         let options = &self.options;
-        let called = asked.map(|(_, called)| called);
-        let asked = asked.map(|(table, _)| table);
-        let ids = asked.map(catalog::Table::id).zip(called.cloned());
-        let id = ids.as_ref().map(|(id, _)| id);
-        let name = id.cloned().unwrap_or_else(|| query_id(&options.query_table()));
+        let id = asked.map(catalog::Table::id);
+        let name = id.clone().unwrap_or_else(|| query_id(&options.query_table()));
         let mut rows = asked.map_or(0, |table| table.rows);
         let mut pieces = plan::pieces(options, rows, lanes);
         let mut cut = plan::Cut::default();
@@ -153,14 +147,15 @@ impl ClickHouseSource {
             // Of a few rows nothing is to be known, and of some tables the server does not tell how many there are.
             let few = asked.is_some_and(|table| table.counted && table.engine.ends_with("MergeTree"))
                 && rows < 65_536;
+            let weighed = ordered && options.split_by.is_none();
             if !few || pieces > 1 || key.is_nullable() {
                 if asked.is_none_or(|table| table.rows == 0) && options.splits.is_none() {
-                    rows = plan::cut(session, options, shape, key, 1).await?.rows;
+                    rows = plan::cut(session, options, shape, key, 1, false).await?.rows;
                     pieces = plan::pieces(options, rows, lanes);
                 }
-                cut = plan::cut(session, options, shape, key, pieces).await?;
+                cut = plan::cut(session, options, shape, key, pieces, weighed).await?;
             }
-            if cut.is_coarse() && options.split_by.is_none() {
+            if cut.is_coarse() && weighed {
                 ordered = false;
                 self.note(format!(
                     "{name} is read in no order: too many of its rows have one value of {:?} to be held together; split_by= can name \
@@ -194,14 +189,14 @@ impl ClickHouseSource {
                 }
                 .into_split(String::new(), false)?,
                 (Some(key), false) => {
-                    self.unordered(ids.as_ref(), Some(key), Rows::Between(text(from), text(to)))?
+                    self.unordered(id.as_ref(), Some(key), Rows::Between(text(from), text(to)))?
                 }
-                (None, _) => self.unordered(ids.as_ref(), None, Rows::All)?,
+                (None, _) => self.unordered(id.as_ref(), None, Rows::All)?,
             };
             made.push(spec);
         }
         if cut.nulls {
-            made.push(self.unordered(ids.as_ref(), key.as_ref(), Rows::Nulls)?);
+            made.push(self.unordered(id.as_ref(), key.as_ref(), Rows::Nulls)?);
         }
         let count = made.len();
         let bytes = asked.map(|table| table.bytes / count.max(1) as u64).filter(|bytes| *bytes > 0);
@@ -212,10 +207,9 @@ impl ClickHouseSource {
         Ok(made)
     }
 
-    fn unordered(&self, ids: Option<&(TableId, TableId)>, by: Option<&Key>, rows: Rows) -> Result<Split> {
+    fn unordered(&self, asked: Option<&TableId>, by: Option<&Key>, rows: Rows) -> Result<Split> {
         let by = by.map(|key| key.name.clone());
-        let (asked, table) = ids.cloned().unzip();
-        let piece = Piece { asked, table, by, rows, what: self.options.what() };
+        let piece = Piece { asked: asked.cloned(), by, rows, what: self.options.what() };
         let spec = serde_json::to_value(piece).map_err(|error| {
             Error::new(ErrorKind::Internal, "cannot write a split down").with_source(error)
         })?;
@@ -241,16 +235,14 @@ impl ClickHouseSource {
             }
             return Ok(splits);
         }
-        let found = catalog::asked(&mut session, options, true).await?;
-        let several = catalog::of_several(&found);
-        for table in found {
-            let (id, called) = (table.id(), table.called(several));
+        for table in catalog::asked(&mut session, options, true).await? {
+            let id = table.id();
             let columns = catalog::columns(&mut session, &id).await?;
             let key = cursor.key(&table, &columns)?;
             let shape = Shape::of_table(&mut session, options, &id, &columns).await?;
-            self.tell(&called, &shape);
+            self.tell(&options.called(&id), &shape);
             if !done.contains(&Some(id)) {
-                splits.extend(self.cut(&mut session, Some((&table, &called)), &shape, key, lanes).await?);
+                splits.extend(self.cut(&mut session, Some(&table), &shape, key, lanes).await?);
             }
         }
         Ok(splits)
@@ -265,8 +257,7 @@ impl ClickHouseSource {
                 let columns = catalog::columns(&mut session, id).await?;
                 let key = piece.by.as_ref().and_then(|by| columns.iter().find(|column| column.name == *by));
                 let key = key.and_then(|column| Key::of(&column.name, &column.text));
-                let called = piece.table.clone().unwrap_or_else(|| TableId::new(id.name()));
-                (called, Shape::of_table(&mut session, &options, id, &columns).await?, key)
+                (options.called(id), Shape::of_table(&mut session, &options, id, &columns).await?, key)
             }
             (None, query) => {
                 let query = query.as_deref().unwrap_or_default();

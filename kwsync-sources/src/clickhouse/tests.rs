@@ -354,6 +354,17 @@ fn addresses_and_what_contradicts_itself() {
     assert_eq!((made.database.as_str(), made.http[0].port, made.http[0].tls), ("shop", 8123, true));
     assert!(made.is_binary("x") && !format!("{made:?}").contains("secret"), "{made:?}");
     assert_eq!(options("clickhouse://h:9999?table=a").unwrap().database, "default");
+    for (tables, several) in [
+        ("a,b*", false),
+        ("d.a,b", false),
+        ("x.a,x.*", false),
+        ("a,x.a", true),
+        ("*.a", true),
+        ("d*.a", true),
+    ] {
+        let made = options(&format!("clickhouse://h/d?tables={tables}")).unwrap();
+        assert_eq!(made.of_several(), several, "{tables}");
+    }
     for (address, words) in [
         ("clickhouse:///d?table=t", "names no server"),
         ("clickhouse://h/d", "does not say what to read"),
