@@ -298,6 +298,22 @@ fn what_goes_wrong_is_said() {
         assert!(!err.contains(from.password()) && !err.contains("w%40rd"), "{err}");
         assert_eq!(ran.status(), status, "{address}: {err}");
     }
+    // A profile that cuts results short makes an error of it, not fewer rows.
+    from.sql(&format!("CREATE TABLE {source}.many (id UInt32) ENGINE = MergeTree ORDER BY id"));
+    from.sql(&format!("INSERT INTO {source}.many SELECT number FROM numbers(60000)"));
+    for (bound, words) in [(false, "code 396"), (true, "result_overflow_mode other than throw")] {
+        let address = dsn.replace(from.user(), from.hasty(bound));
+        let to_db = to.create_database();
+        let ran = place.run(&[
+            "run",
+            "--from",
+            &format!("{address}?table=many&batch_rows=1000"),
+            "--to",
+            &to.dsn(&to_db),
+        ]);
+        assert!(ran.err().contains(words), "{words}: {}", ran.err());
+        assert_eq!(ran.status(), 1);
+    }
     let ran = place.run(&[
         "run",
         "--from",

@@ -90,7 +90,8 @@ impl Session {
             if let Some(error) = complaint(text.as_bytes()) {
                 return Err(error);
             }
-            self.settings = Some(to_set(&text));
+            let said = cell(text.trim_end_matches('\n')).unwrap_or_default();
+            self.settings = Some(to_set(&said)?);
         }
         let settings = self.settings.clone().unwrap_or_default();
         self.ask_with(sql, block_rows, &settings).await
@@ -140,19 +141,26 @@ impl Session {
 
 fn settings_sql() -> String {
     let names: Vec<String> = WHOLE.iter().map(|(name, _)| format!("'{name}'")).collect();
+    // As one row, which what is looked for does not cut short.
     format!(
-        "SELECT name, value FROM system.settings WHERE name IN ({})\nFORMAT TabSeparated",
+        "SELECT arrayStringConcat(groupArray(concat(name, '\\t', value)), '\\n') FROM system.settings WHERE name IN \
+         ({})\nFORMAT TabSeparated",
         names.join(", ")
     )
 }
 
 /// What has to be set, where the server says what is.
-fn to_set(said: &str) -> Vec<(&'static str, &'static str)> {
+fn to_set(said: &str) -> Result<Vec<(&'static str, &'static str)>> {
+    // Every version has it.
+    if !said.contains("result_overflow_mode\t") {
+        return Err(Error::new(ErrorKind::Protocol, "the server does not tell its settings")
+            .with_hint("the user needs to see system.settings, and no `offset` in the profile"));
+    }
     let has = |name: &str, value: &str| {
         let set = said.lines().filter_map(|line| line.split_once('\t')).find(|(known, _)| *known == name);
         set.is_none_or(|(_, set)| set == value)
     };
-    WHOLE.into_iter().filter(|(name, value)| !has(name, value)).collect()
+    Ok(WHOLE.into_iter().filter(|(name, value)| !has(name, value)).collect())
 }
 
 /// Refuses settings that can leave rows out and may not be changed.
@@ -324,15 +332,16 @@ mod tests {
     fn settings_that_leave_rows_out_are_set_or_refused() {
         let said =
             "read_overflow_mode\tthrow\nsort_overflow_mode\tbreak\ngroup_by_overflow_mode\tany\nlimit\t0\n";
-        let set = to_set(said);
+        let set = to_set(said).unwrap();
         assert_eq!(set, [("group_by_overflow_mode", "throw"), ("sort_overflow_mode", "throw")]);
         let error = cuts_short(&set).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permission);
         assert!(error.to_string().contains("group_by_overflow_mode other than throw"), "{error}");
-        let harmless = to_set("cancel_http_readonly_queries_on_client_close\t0\noffset\t0\n");
+        let harmless =
+            to_set("cancel_http_readonly_queries_on_client_close\t0\nresult_overflow_mode\tthrow\n").unwrap();
         assert_eq!(harmless, [(CANCEL, "1")]);
         cuts_short(&harmless).unwrap();
-        assert!(to_set("").is_empty());
+        assert!(to_set("").is_err());
     }
 
     #[test]
