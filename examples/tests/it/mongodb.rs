@@ -176,7 +176,7 @@ fn a_job_that_does_not_end_is_not_ended_by_what_is_odd() {
     from.insert(&source, "t", &numbered(600, 601));
     until("one more", || count("t") == 101);
     let bad = std::fs::read_to_string(place.path("bad.jsonl")).unwrap();
-    assert_eq!(bad.matches("unknown_field").count(), 1, "{bad}");
+    assert_eq!(bad.matches("\"code\":\"unknown_field\"").count(), 1, "{bad}");
     drop(job);
 }
 
