@@ -164,6 +164,91 @@ fn a_server_that_comes_back_and_what_is_new() {
     assert_eq!(to.psql(&other, "SELECT count(*), count(DISTINCT id), max(id) FROM t"), "20002|20002|20001\n");
 }
 
+/// A row that is no row is told once, however often its value is looked at: it stays the newest one, rows of its value may be late or
+/// not, and later ones come.
+#[test]
+fn a_bad_newest_row_is_told_once() {
+    let (Some(from), Some(to)) = (ClickHouseServer::shared(), PgServer::shared()) else { return };
+    let (place, source) = (Place::new(), from.create_database());
+    from.sql(&format!(
+        "CREATE TABLE {source}.t (id UInt32, at DateTime, s String) ENGINE = MergeTree ORDER BY id"
+    ));
+    from.sql(&format!(
+        "INSERT INTO {source}.t SELECT number, toDateTime(1700000000 + number), if(number = 99, unhex('C328'), 'x') FROM numbers(100)"
+    ));
+    for (at, cursor) in ["id", "at", "at&lag=1s"].into_iter().enumerate() {
+        let target = to.create_database();
+        let (dsn, to_dsn) = (format!("{}?table=t&cursor={cursor}", from.dsn(&source)), to.dsn(&target));
+        let (job, file) = (format!("once{at}"), format!("bad{at}.jsonl"));
+        let errors = format!("reject:{file}");
+        let run = |status: i32| {
+            place
+                .run(&["run", "--from", &dsn, "--to", &to_dsn, "--job", &job, "--errors", &errors, "--quiet"])
+                .expect(status)
+        };
+        run(3);
+        run(0);
+        run(0);
+        let bad = std::fs::read_to_string(place.path(&file)).unwrap();
+        assert_eq!(bad.matches("bad_utf8").count(), 1, "{bad}");
+        assert_eq!(count(to, &target, "t"), 99);
+    }
+    // By a job that does not end.
+    let target = to.create_database();
+    let (dsn, to_dsn) = (
+        format!("{}?tables=*&cursor=at&mode=all&query_interval=100ms&poll_interval=200ms", from.dsn(&source)),
+        to.dsn(&target),
+    );
+    let job = Job::start(&place, &["run", "--from", &dsn, "--to", &to_dsn, "--errors", "reject:all.jsonl"]);
+    until("the rows", || count(to, &target, "t") == 99);
+    // A table that lacks the column ends nothing.
+    from.sql(&format!("CREATE TABLE {source}.other (n UInt32) ENGINE = MergeTree ORDER BY n"));
+    from.sql(&format!("CREATE TABLE {source}.later (at DateTime) ENGINE = MergeTree ORDER BY at"));
+    from.sql(&format!("INSERT INTO {source}.later VALUES (1700000007)"));
+    until("a table that came later", || count(to, &target, "later") == 1);
+    from.sql(&format!("INSERT INTO {source}.t VALUES (200, 1700000200, 'x')"));
+    until("one more", || count(to, &target, "t") == 100);
+    let bad = std::fs::read_to_string(place.path("all.jsonl")).unwrap();
+    assert_eq!(bad.matches("bad_utf8").count(), 1, "{bad}");
+    drop(job);
+}
+
+/// Tables of one name in two databases, and a value that very many rows have.
+#[test]
+fn tables_of_several_databases_and_a_heavy_value() {
+    let (Some(from), Some(to)) = (ClickHouseServer::shared(), PgServer::shared()) else { return };
+    let (place, target) = (Place::new(), to.create_database());
+    let (one, two) = (from.create_database(), from.create_database());
+    for (database, rows) in [(&one, 10), (&two, 20)] {
+        from.sql(&format!("CREATE TABLE {database}.t (id UInt32) ENGINE = MergeTree ORDER BY id"));
+        from.sql(&format!("INSERT INTO {database}.t SELECT number FROM numbers({rows})"));
+        to.psql(&target, &format!("CREATE SCHEMA \"{database}\""));
+    }
+    let found = || {
+        to.psql(
+            &target,
+            &format!("SELECT (SELECT count(*) FROM \"{one}\".t), (SELECT count(*) FROM \"{two}\".t)"),
+        )
+    };
+    for parameters in ["", "&order=none", "&cursor=id"] {
+        let dsn = format!("{}?tables=t,{two}.t{parameters}", from.dsn(&one));
+        place.run(&["run", "--from", &dsn, "--to", &to.dsn(&target)]).expect(0);
+        assert_eq!(found(), "10|20\n", "{parameters}");
+        to.psql(&target, &format!("DROP TABLE \"{one}\".t, \"{two}\".t"));
+    }
+    // On average a value has four rows.
+    from.sql(&format!("CREATE TABLE {one}.heavy (k UInt32, n UInt32) ENGINE = MergeTree ORDER BY k"));
+    from.sql(&format!(
+        "INSERT INTO {one}.heavy SELECT if(number % 4 = 0, number, 5), number FROM numbers(100000)"
+    ));
+    let dsn = format!("{}?table=heavy", from.dsn(&one));
+    let dry = place.run(&["run", "--from", &dsn, "--to", &to.dsn(&target), "--dry-run"]).expect(0).out();
+    assert!(dry.contains("heavy is read in no order: too many of its rows have one value of \"k\""), "{dry}");
+    let dsn = format!("{dsn}&split_by=n");
+    let dry = place.run(&["run", "--from", &dsn, "--to", &to.dsn(&target), "--dry-run"]).expect(0).out();
+    assert!(!dry.contains("in no order"), "{dry}");
+}
+
 /// A fault of the server's in the middle of its rows is told, and what was read of it is no more than what was right.
 #[test]
 fn what_goes_wrong_is_said() {
@@ -212,6 +297,22 @@ fn what_goes_wrong_is_said() {
         assert!(err.contains(words), "{address}: {words}: {err}");
         assert!(!err.contains(from.password()) && !err.contains("w%40rd"), "{err}");
         assert_eq!(ran.status(), status, "{address}: {err}");
+    }
+    // A profile that cuts results short makes an error of it, not fewer rows.
+    from.sql(&format!("CREATE TABLE {source}.many (id UInt32) ENGINE = MergeTree ORDER BY id"));
+    from.sql(&format!("INSERT INTO {source}.many SELECT number FROM numbers(60000)"));
+    for (bound, words) in [(false, "code 396"), (true, "result_overflow_mode other than throw")] {
+        let address = dsn.replace(from.user(), from.hasty(bound));
+        let to_db = to.create_database();
+        let ran = place.run(&[
+            "run",
+            "--from",
+            &format!("{address}?table=many&batch_rows=1000"),
+            "--to",
+            &to.dsn(&to_db),
+        ]);
+        assert!(ran.err().contains(words), "{words}: {}", ran.err());
+        assert_eq!(ran.status(), 1);
     }
     let ran = place.run(&[
         "run",

@@ -3,7 +3,7 @@
 use kwsync_core::testkit::{MongoDocument, MongoServer, PgServer};
 
 use super::kill::{kills, start_and_kill};
-use super::support::Place;
+use super::support::{Job, Place, until};
 
 fn doc() -> MongoDocument {
     MongoDocument::new()
@@ -142,6 +142,42 @@ fn what_is_new_and_what_is_odd() {
     assert_eq!(to.psql(&target, "SELECT count(*), count(DISTINCT _id), max(n) FROM t"), "700|700|699\n");
     let bad = std::fs::read_to_string(place.path("bad.jsonl")).unwrap();
     assert!(bad.contains("unknown_field") && bad.contains("type_conflict") && bad.contains("many"), "{bad}");
+}
+
+/// A job that does not end: a bad newest document is told once, one whose cursor is a fraction is left out, and so is a collection
+/// until it has the field.
+#[test]
+fn a_job_that_does_not_end_is_not_ended_by_what_is_odd() {
+    let (Some(from), Some(to)) = (MongoServer::shared(), PgServer::shared()) else { return };
+    let (place, source, target) = (Place::new(), from.create_database(), to.create_database());
+    from.insert(&source, "t", &numbered(0, 100));
+    from.insert(
+        &source,
+        "t",
+        &[
+            doc().object_id("_id", [0x76; 12]).double("n", 50.5).text("name", "half"),
+            doc().object_id("_id", [0x78; 12]).int32("n", 500).text("name", "many").text("more", "x"),
+        ],
+    );
+    let dsn = format!(
+        "{}?tables=*&cursor=n&types=n:long&mode=all&sample=100&query_interval=100ms&poll_interval=200ms",
+        from.dsn(&source)
+    );
+    let to_dsn = to.dsn(&target);
+    let count = |table: &str| {
+        let count = to.try_psql(&target, &format!("SELECT count(*) FROM {table}"), b"").unwrap_or_default();
+        String::from_utf8_lossy(&count).trim().parse::<u64>().unwrap_or(0)
+    };
+    let job = Job::start(&place, &["run", "--from", &dsn, "--to", &to_dsn, "--errors", "reject:bad.jsonl"]);
+    until("the documents", || count("t") == 100);
+    from.insert(&source, "other", &[doc().int32("_id", 1).text("x", "y")]);
+    from.insert(&source, "later", &numbered(0, 3));
+    until("a collection that came later", || count("later") == 3);
+    from.insert(&source, "t", &numbered(600, 601));
+    until("one more", || count("t") == 101);
+    let bad = std::fs::read_to_string(place.path("bad.jsonl")).unwrap();
+    assert_eq!(bad.matches("\"code\":\"unknown_field\"").count(), 1, "{bad}");
+    drop(job);
 }
 
 #[test]

@@ -92,9 +92,13 @@ impl ClickHouseServer {
             self.path("users.xml"),
             format!(
                 "<yandex><profiles><default><max_memory_usage>2000000000</max_memory_usage></default><strict><readonly>1</readonly>\
-                 </strict></profiles><quotas><default></default></quotas><users>{}{}</users></yandex>",
+                 </strict><hasty><max_result_rows>5000</max_result_rows><result_overflow_mode>break</result_overflow_mode></hasty>\
+                 <bound><profile>hasty</profile><readonly>1</readonly></bound></profiles><quotas><default></default></quotas>\
+                 <users>{}{}{}{}</users></yandex>",
                 user(self.user(), self.password(), "default"),
-                user(self.reader(), self.password(), "strict")
+                user(self.reader(), self.password(), "strict"),
+                user(self.hasty(false), self.password(), "hasty"),
+                user(self.hasty(true), self.password(), "bound")
             ),
         )
     }
@@ -155,7 +159,12 @@ impl ClickHouseServer {
         "reader"
     }
 
-    /// The password of both.
+    /// A user whose results are cut short behind 5000 rows, and who may not change that where it is `bound`.
+    pub fn hasty(&self, bound: bool) -> &'static str {
+        if bound { "bound" } else { "hasty" }
+    }
+
+    /// The password of all of them.
     pub fn password(&self) -> &'static str {
         "p:ass/w@rd"
     }

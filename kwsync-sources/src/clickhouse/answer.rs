@@ -9,8 +9,28 @@ use kwsync_core::{Error, ErrorKind, Result};
 use super::config::ClickHouseOptions;
 use crate::series::{Answer, Ask, Http, encode, kind_of};
 
-/// Settings may not be changed.
-const READONLY: &str = "164";
+/// Settings may not be changed: none of them, or not one of them.
+const READONLY: [&str; 2] = ["164", "452"];
+/// With which settings answers have all of the rows, or none and an error.
+const WHOLE: [(&str, &str); 15] = [
+    ("distinct_overflow_mode", "throw"),
+    ("group_by_overflow_mode", "throw"),
+    ("join_overflow_mode", "throw"),
+    ("limit", "0"),
+    ("offset", "0"),
+    ("read_overflow_mode", "throw"),
+    ("read_overflow_mode_leaf", "throw"),
+    ("result_overflow_mode", "throw"),
+    ("set_overflow_mode", "throw"),
+    ("skip_unavailable_shards", "0"),
+    ("sort_overflow_mode", "throw"),
+    ("timeout_overflow_mode", "throw"),
+    ("timeout_overflow_mode_leaf", "throw"),
+    ("transfer_overflow_mode", "throw"),
+    // Nothing is left out without it; the server goes on for whoever has gone.
+    (CANCEL, "1"),
+];
+const CANCEL: &str = "cancel_http_readonly_queries_on_client_close";
 
 /// A session; connects as it is asked.
 #[derive(Debug)]
@@ -22,6 +42,8 @@ pub(super) struct Session {
     options: Arc<ClickHouseOptions>,
     /// Whether the user may change no setting, so that blocks are as large as the server makes them.
     fixed: AtomicBool,
+    /// Those of `WHOLE` that the server knows and the user's profile has otherwise; none before it was asked.
+    settings: Option<Vec<(&'static str, &'static str)>>,
 }
 
 impl Session {
@@ -29,7 +51,7 @@ impl Session {
     pub(super) fn new(options: &Arc<ClickHouseOptions>) -> Result<Self> {
         let http = Self::http(options, 0)?;
         let options = Arc::clone(options);
-        Ok(Self { http, at: 0, answered: false, options, fixed: AtomicBool::new(false) })
+        Ok(Self { http, at: 0, answered: false, options, fixed: AtomicBool::new(false), settings: None })
     }
 
     fn http(options: &ClickHouseOptions, at: usize) -> Result<Http> {
@@ -62,10 +84,29 @@ impl Session {
 
     /// The answer to a statement, of blocks of so many rows.
     pub(super) async fn ask(&mut self, sql: &str, block_rows: usize) -> Result<Answer> {
+        if self.settings.is_none() {
+            let mut answer = self.ask_with(&settings_sql(), 65_536, &[]).await?;
+            let text = answer.text().await?;
+            if let Some(error) = complaint(text.as_bytes()) {
+                return Err(error);
+            }
+            let said = cell(text.trim_end_matches('\n')).unwrap_or_default();
+            self.settings = Some(to_set(&said)?);
+        }
+        let settings = self.settings.clone().unwrap_or_default();
+        self.ask_with(sql, block_rows, &settings).await
+    }
+
+    async fn ask_with(&mut self, sql: &str, block_rows: usize, settings: &[(&str, &str)]) -> Result<Answer> {
         loop {
             let fixed = self.fixed.load(Ordering::Relaxed);
             let mut path = format!("/?database={}", encode(&self.options.database));
-            if !fixed {
+            if fixed {
+                cuts_short(settings)?;
+            } else {
+                for (name, value) in settings {
+                    path.push_str(&format!("&{name}={value}"));
+                }
                 path.push_str(&format!("&max_block_size={block_rows}"));
                 if self.options.gzip {
                     path.push_str("&enable_http_compression=1");
@@ -78,7 +119,7 @@ impl Session {
             }
             let said = answer.text().await?;
             let error = refused(answer.status, &said);
-            if error.code() == Some(READONLY) && !fixed {
+            if error.code().is_some_and(|code| READONLY.contains(&code)) && !fixed {
                 tracing::debug!("the user may change no settings: blocks are of the server's size");
                 self.fixed.store(true, Ordering::Relaxed);
                 continue;
@@ -95,6 +136,45 @@ impl Session {
             return Err(error);
         }
         Ok(text.lines().map(|line| line.split('\t').map(cell).collect()).collect())
+    }
+}
+
+fn settings_sql() -> String {
+    let names: Vec<String> = WHOLE.iter().map(|(name, _)| format!("'{name}'")).collect();
+    // As one row, which what is looked for does not cut short.
+    format!(
+        "SELECT arrayStringConcat(groupArray(concat(name, '\\t', value)), '\\n') FROM system.settings WHERE name IN \
+         ({})\nFORMAT TabSeparated",
+        names.join(", ")
+    )
+}
+
+/// What has to be set, where the server says what is.
+fn to_set(said: &str) -> Result<Vec<(&'static str, &'static str)>> {
+    // Every version has it.
+    if !said.contains("result_overflow_mode\t") {
+        return Err(Error::new(ErrorKind::Protocol, "the server does not tell its settings")
+            .with_hint("the user needs to see system.settings, and no `offset` in the profile"));
+    }
+    let has = |name: &str, value: &str| {
+        let set = said.lines().filter_map(|line| line.split_once('\t')).find(|(known, _)| *known == name);
+        set.is_none_or(|(_, set)| set == value)
+    };
+    Ok(WHOLE.into_iter().filter(|(name, value)| !has(name, value)).collect())
+}
+
+/// Refuses settings that can leave rows out and may not be changed.
+fn cuts_short(settings: &[(&str, &str)]) -> Result<()> {
+    match settings.iter().find(|(name, _)| *name != CANCEL) {
+        None => Ok(()),
+        Some((name, value)) => {
+            let text = format!(
+                "the user's profile has {name} other than {value}, and the user may not change it: rows could be left out without a word"
+            );
+            Err(Error::new(ErrorKind::Permission, text).with_hint(format!(
+                "set {name} to {value} in the profile, or give the user one with readonly=2"
+            )))
+        }
     }
 }
 
@@ -246,6 +326,22 @@ mod tests {
             assert_eq!(error.kind(), kind, "{said}");
             assert!(error.message().contains(words) && !error.message().contains("e.what"), "{error}");
         }
+    }
+
+    #[test]
+    fn settings_that_leave_rows_out_are_set_or_refused() {
+        let said =
+            "read_overflow_mode\tthrow\nsort_overflow_mode\tbreak\ngroup_by_overflow_mode\tany\nlimit\t0\n";
+        let set = to_set(said).unwrap();
+        assert_eq!(set, [("group_by_overflow_mode", "throw"), ("sort_overflow_mode", "throw")]);
+        let error = cuts_short(&set).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert!(error.to_string().contains("group_by_overflow_mode other than throw"), "{error}");
+        let harmless =
+            to_set("cancel_http_readonly_queries_on_client_close\t0\nresult_overflow_mode\tthrow\n").unwrap();
+        assert_eq!(harmless, [(CANCEL, "1")]);
+        cuts_short(&harmless).unwrap();
+        assert!(to_set("").is_err());
     }
 
     #[test]

@@ -356,6 +356,9 @@ fn texts(strings: &Strings, binary: bool, nulls: Option<NullBuffer>, bad: &mut V
     Ok(Arc::new(values.collect::<StringArray>()))
 }
 
+const NOT_UTF8_WITHIN: &str = "a text within it is not UTF-8; columns= can write its bytes as digits: hex(tupleElement(COLUMN, 1)), \
+                               arrayMap(x -> hex(x), COLUMN.values)";
+
 /// What lies within each other, as JSON.
 enum Tree<'a> {
     Plain(ArrayRef),
@@ -389,7 +392,9 @@ impl<'a> Tree<'a> {
         };
         for one in within {
             let row = ends.map_or(one.row, |ends| ends.partition_point(|end| *end <= one.row as u64));
-            bad.push(Bad { row, ..one });
+            // Bytes have no place in JSON, whatever binary= says.
+            let reason = if one.code == "bad_utf8" { NOT_UTF8_WITHIN.to_owned() } else { one.reason };
+            bad.push(Bad { row, reason, ..one });
         }
         Ok(made)
     }

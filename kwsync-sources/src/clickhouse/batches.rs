@@ -20,6 +20,8 @@ pub(super) struct Made {
     pub(super) arrays: Vec<ArrayRef>,
     pub(super) origin: Origin,
     pub(super) rejects: Vec<Reject>,
+    /// What the last column has in the rows that were refused, in their order.
+    pub(super) refused: Option<ArrayRef>,
     /// Those that were refused among them.
     pub(super) rows: usize,
     /// Bytes that came for them.
@@ -126,12 +128,16 @@ impl Batching {
                 }
             })
             .collect();
+        let mut refused = None;
         if !faults.is_empty() {
+            let failed = |error| Error::new(ErrorKind::Internal, "cannot filter a batch").with_source(error);
+            if let Some(last) = made.last() {
+                let out: BooleanArray = (0..rows).map(|row| Some(faults.contains_key(&row))).collect();
+                refused = Some(arrow_select::filter::filter(last.as_ref(), &out).map_err(failed)?);
+            }
             let keep: BooleanArray = (0..rows).map(|row| Some(!faults.contains_key(&row))).collect();
             for array in &mut made {
-                *array = arrow_select::filter::filter(array.as_ref(), &keep).map_err(|error| {
-                    Error::new(ErrorKind::Internal, "cannot filter a batch").with_source(error)
-                })?;
+                *array = arrow_select::filter::filter(array.as_ref(), &keep).map_err(failed)?;
             }
         }
         let refs = (0..rows)
@@ -140,6 +146,6 @@ impl Batching {
             .collect();
         let base = Position { record: first, ..Position::default() };
         let segment = Segment { input: Arc::clone(&self.input), bytes: None, base };
-        Ok(Made { arrays: made, origin: Origin::new([segment], refs), rejects, rows, bytes })
+        Ok(Made { arrays: made, origin: Origin::new([segment], refs), rejects, refused, rows, bytes })
     }
 }

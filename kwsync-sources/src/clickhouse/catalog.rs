@@ -1,5 +1,7 @@
 //! What the server says of its tables.
 
+use std::collections::HashMap;
+
 use kwsync_core::system::clickhouse::sql::literal;
 use kwsync_core::{Error, ErrorKind, Result, TableId};
 
@@ -35,7 +37,10 @@ pub(super) struct Table {
     pub(super) name: String,
     pub(super) engine: String,
     sorting_key: String,
-    /// Its rows and their bytes, as far as the server tells.
+    /// Whether the job names it, and no pattern only.
+    pub(super) named: bool,
+    /// Whether the server told its rows and their bytes; both are 0 otherwise.
+    pub(super) counted: bool,
     pub(super) rows: u64,
     pub(super) bytes: u64,
 }
@@ -80,23 +85,27 @@ pub(super) async fn asked(
 ) -> Result<Vec<Table>> {
     let rows = session
         .rows(
-            "SELECT database, name, engine, sorting_key, rows, bytes FROM (SELECT database, name, engine, sorting_key FROM system.tables \
-             WHERE NOT is_temporary AND database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema')) ANY LEFT JOIN (SELECT \
-             database, table AS name, sum(rows) AS rows, sum(data_uncompressed_bytes) AS bytes FROM system.parts WHERE active GROUP BY \
-             database, table) USING database, name ORDER BY database, name",
+            "SELECT database, name, engine, sorting_key FROM system.tables WHERE NOT is_temporary AND database NOT IN ('system', \
+             'INFORMATION_SCHEMA', 'information_schema') ORDER BY database, name",
         )
         .await
         .map_err(|error| error.context("cannot list the tables"))?;
+    let sizes = sizes(session).await.map_err(|error| error.context("cannot list the tables"))?;
     let all = rows.into_iter().filter_map(|row| {
         let mut row = row.into_iter().map(Option::unwrap_or_default);
         let mut next = || row.next();
+        let (database, name, engine, sorting_key) = (next()?, next()?, next()?, next()?);
+        let size = sizes.as_ref().map(|sizes| sizes.get(&(database.clone(), name.clone())).copied());
+        let (rows, bytes) = size.flatten().unwrap_or_default();
         Some(Table {
-            database: next()?,
-            name: next()?,
-            engine: next()?,
-            sorting_key: next()?,
-            rows: next()?.parse().unwrap_or(0),
-            bytes: next()?.parse().unwrap_or(0),
+            database,
+            name,
+            engine,
+            sorting_key,
+            named: false,
+            counted: size.is_some(),
+            rows,
+            bytes,
         })
     });
     let all: Vec<Table> = all.collect();
@@ -115,9 +124,13 @@ pub(super) async fn asked(
             };
             let out =
                 options.exclude.iter().any(|other| other.matches(default, &table.database, &table.name));
-            let twice = found.iter().any(|known| known.id() == table.id());
-            if is && !out && !twice {
-                found.push(table.clone());
+            if !is || out {
+                continue;
+            }
+            let named = pattern.exact().is_some();
+            match found.iter_mut().find(|known| known.id() == table.id()) {
+                Some(known) => known.named |= named,
+                None => found.push(Table { named, ..table.clone() }),
             }
         }
         if strict && found.len() == before && (pattern.exact().is_some() || options.exclude.is_empty()) {
@@ -125,6 +138,31 @@ pub(super) async fn asked(
         }
     }
     Ok(found)
+}
+
+/// Rows and bytes of tables by database and name; none where the user may not see them.
+async fn sizes(session: &mut Session) -> Result<Option<HashMap<(String, String), (u64, u64)>>> {
+    let found = session
+        .rows(
+            "SELECT database, table, sum(rows), sum(data_uncompressed_bytes) FROM system.parts WHERE active GROUP BY database, table",
+        )
+        .await;
+    let rows = match found {
+        Ok(rows) => rows,
+        // Who has no more than SELECT on what is to be read reads that.
+        Err(error) if error.kind() == ErrorKind::Permission => {
+            tracing::debug!(%error, "the user may not see how large tables are");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let sizes = rows.into_iter().filter_map(|row| {
+        let mut row = row.into_iter().map(Option::unwrap_or_default);
+        let mut next = || row.next();
+        let place = (next()?, next()?);
+        Some((place, (next()?.parse().unwrap_or(0), next()?.parse().unwrap_or(0))))
+    });
+    Ok(Some(sizes.collect()))
 }
 
 /// The columns of a table.

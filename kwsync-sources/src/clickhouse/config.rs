@@ -149,6 +149,21 @@ impl ClickHouseOptions {
         }
     }
 
+    /// Whether tables of several databases are asked for, so that their names alone do not tell them apart. By what is asked and not
+    /// by what is there: a table that appears must not change what others are called.
+    pub(super) fn of_several(&self) -> bool {
+        let mut databases = self.tables.iter().map(|pattern| pattern.one_schema(&self.database));
+        match databases.next() {
+            Some(first) => first.is_none() || databases.any(|other| other != first),
+            None => false,
+        }
+    }
+
+    /// What the rows of a table are called.
+    pub(super) fn called(&self, table: &TableId) -> TableId {
+        if self.of_several() { table.clone() } else { TableId::new(table.name()) }
+    }
+
     /// Whether the texts of a column are bytes.
     pub(super) fn is_binary(&self, column: &str) -> bool {
         self.binary.iter().any(|name| name == "*" || name == column)
@@ -166,7 +181,8 @@ impl ClickHouseOptions {
             self.binary,
             cursor.column,
             cursor.begin,
-            cursor.end
+            cursor.end,
+            self.of_several(),
         ])
     }
 

@@ -9,7 +9,7 @@ use super::answer::complaint;
 use super::node::{Broken, Input, Node, VarInt};
 
 /// Most bytes of a block, and of what is held of earlier ones.
-const MOST_BYTES: usize = 512 << 20;
+pub(super) const MOST_BYTES: usize = 512 << 20;
 /// The longest name, and the longest type.
 const MOST_NAME: u64 = 1 << 20;
 /// So much of the end is kept, in case that it says why it is one.

@@ -3,6 +3,8 @@
 
 use kwsync_core::system::clickhouse::types::Type;
 
+use super::native::MOST_BYTES;
+
 /// Most values within the rows of a block: more would not fit into an array.
 const MOST_VALUES: u64 = 1 << 30;
 
@@ -454,6 +456,10 @@ impl Low {
                     self.left -= 1;
                     if self.left == 0 {
                         self.stage = Stage::Flags;
+                    }
+                    // A few bytes of numbers can mean a long value each: what is too much is refused by whoever asks next.
+                    if self.values.bytes() > MOST_BYTES {
+                        return Ok(false);
                     }
                 }
             }

@@ -145,15 +145,17 @@ impl ClickHouseSource {
         let mut ordered = options.ordered && key.is_some();
         if let Some(key) = &key {
             // Of a few rows nothing is to be known, and of some tables the server does not tell how many there are.
-            let few = asked.is_some_and(|table| table.engine.ends_with("MergeTree")) && rows < 65_536;
+            let few = asked.is_some_and(|table| table.counted && table.engine.ends_with("MergeTree"))
+                && rows < 65_536;
+            let weighed = ordered && options.split_by.is_none();
             if !few || pieces > 1 || key.is_nullable() {
                 if asked.is_none_or(|table| table.rows == 0) && options.splits.is_none() {
-                    rows = plan::cut(session, options, shape, key, 1).await?.rows;
+                    rows = plan::cut(session, options, shape, key, 1, false).await?.rows;
                     pieces = plan::pieces(options, rows, lanes);
                 }
-                cut = plan::cut(session, options, shape, key, pieces).await?;
+                cut = plan::cut(session, options, shape, key, pieces, weighed).await?;
             }
-            if cut.is_coarse() && options.split_by.is_none() {
+            if cut.is_coarse() && weighed {
                 ordered = false;
                 self.note(format!(
                     "{name} is read in no order: too many of its rows have one value of {:?} to be held together; split_by= can name \
@@ -238,7 +240,7 @@ impl ClickHouseSource {
             let columns = catalog::columns(&mut session, &id).await?;
             let key = cursor.key(&table, &columns)?;
             let shape = Shape::of_table(&mut session, options, &id, &columns).await?;
-            self.tell(&TableId::new(id.name()), &shape);
+            self.tell(&options.called(&id), &shape);
             if !done.contains(&Some(id)) {
                 splits.extend(self.cut(&mut session, Some(&table), &shape, key, lanes).await?);
             }
@@ -255,7 +257,7 @@ impl ClickHouseSource {
                 let columns = catalog::columns(&mut session, id).await?;
                 let key = piece.by.as_ref().and_then(|by| columns.iter().find(|column| column.name == *by));
                 let key = key.and_then(|column| Key::of(&column.name, &column.text));
-                (TableId::new(id.name()), Shape::of_table(&mut session, &options, id, &columns).await?, key)
+                (options.called(id), Shape::of_table(&mut session, &options, id, &columns).await?, key)
             }
             (None, query) => {
                 let query = query.as_deref().unwrap_or_default();
@@ -314,7 +316,7 @@ impl ClickHouseSource {
                     return Ok(());
                 }
                 let Some(made) = batching.next().await.map_err(cannot)? else { return Ok(()) };
-                let Made { arrays, origin, rejects, rows, bytes } = made;
+                let Made { arrays, origin, rejects, rows, bytes, .. } = made;
                 let counts = DecodeCounts { records: rows as u64, ..DecodeCounts::default() };
                 let batches = match rows > rejects.len() {
                     true => {

@@ -241,10 +241,45 @@ fn a_value_that_its_column_cannot_have_costs_its_row() {
     assert_eq!((bad[0].row, bad[0].code), (0, "bad_value"));
     let (_, bad) = of("DateTime64(7)", 1, &i64::MAX.to_le_bytes(), false);
     assert_eq!(bad[0].code, "timestamp_out_of_range");
+    // Within JSON bytes have no place: binary= does not help.
+    let data = [&1_u64.to_le_bytes()[..], &[1, b'k', 1, 0xff]].concat();
+    let (_, bad) = of("Map(String, String)", 1, &data, true);
+    assert!(bad[0].code == "bad_utf8" && bad[0].reason.contains("columns="), "{}", bad[0].reason);
+    assert!(!bad[0].reason.contains("binary="), "{}", bad[0].reason);
     // The second row's list has the bad one.
     let data = [&1_u64.to_le_bytes()[..], &3_u64.to_le_bytes(), &[1, b'a', 1, b'b', 1, 0xff]].concat();
     let (rows, bad) = of("Array(String)", 2, &data, false);
     assert_eq!((bad[0].row, rows[0][0].as_str()), (1, "{a}"));
+}
+
+/// A dictionary is spread out for as long as that fits a block only.
+#[test]
+fn a_long_value_that_many_rows_share_is_bounded() {
+    const ROWS: u64 = 2_000;
+    let long = vec![b'x'; 1 << 20];
+    let mut answer = vec![1];
+    let mut rows = ROWS;
+    while rows >= 0x80 {
+        answer.push(rows as u8 | 0x80);
+        rows >>= 7;
+    }
+    answer.push(rows as u8);
+    answer.extend([1, b'c', 22]);
+    answer.extend(b"LowCardinality(String)");
+    for word in [1_u64, 0x600, 1] {
+        answer.extend(word.to_le_bytes());
+    }
+    // 1 MiB as a number of seven bits a byte.
+    answer.extend([0x80, 0x80, 0x40]);
+    answer.extend(&long);
+    answer.extend(ROWS.to_le_bytes());
+    answer.extend(vec![0; ROWS as usize]);
+    let fields = fields(&[("c", "LowCardinality(String)")]);
+    let mut blocks = Blocks::new(&fields);
+    let error = blocks.push(&answer).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    assert!(blocks.bytes() < 700 << 20, "{}", blocks.bytes());
+    assert!(error.hint().is_some_and(|hint| hint.contains("batch_rows=")), "{error}");
 }
 
 /// What the server complains of in the middle of an answer is never taken for rows, however it is cut.
@@ -319,6 +354,17 @@ fn addresses_and_what_contradicts_itself() {
     assert_eq!((made.database.as_str(), made.http[0].port, made.http[0].tls), ("shop", 8123, true));
     assert!(made.is_binary("x") && !format!("{made:?}").contains("secret"), "{made:?}");
     assert_eq!(options("clickhouse://h:9999?table=a").unwrap().database, "default");
+    for (tables, several) in [
+        ("a,b*", false),
+        ("d.a,b", false),
+        ("x.a,x.*", false),
+        ("a,x.a", true),
+        ("*.a", true),
+        ("d*.a", true),
+    ] {
+        let made = options(&format!("clickhouse://h/d?tables={tables}")).unwrap();
+        assert_eq!(made.of_several(), several, "{tables}");
+    }
     for (address, words) in [
         ("clickhouse:///d?table=t", "names no server"),
         ("clickhouse://h/d", "does not say what to read"),

@@ -7,6 +7,9 @@ use kwsync_core::{Error, ErrorKind, Result, TimeUnit, Value};
 /// How deep documents may lie within each other; servers take a hundred.
 pub(super) const MOST_DEPTH: usize = 120;
 
+/// What a field is called whose name is not UTF-8.
+pub(super) const NO_NAME: &str = "\u{fffd}";
+
 /// The bytes are no document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broken;
@@ -27,6 +30,8 @@ pub(super) struct Doc<'a>(pub(super) &'a [u8]);
 pub(super) enum Elem<'a> {
     Double(f64),
     Text(&'a str),
+    /// What should be text and is not UTF-8.
+    Ill(&'a [u8]),
     Doc(Doc<'a>),
     Array(Doc<'a>),
     /// Bytes of a kind.
@@ -76,19 +81,19 @@ impl<'a> Bytes<'a> {
         Ok(text)
     }
 
-    fn name(&mut self) -> Result<&'a str, Broken> {
-        simdutf8::basic::from_utf8(self.until_nul()?).map_err(|_| Broken)
-    }
-
     /// A text with its length in front and a NUL behind.
-    fn text(&mut self) -> Result<&'a str, Broken> {
+    fn text(&mut self) -> Result<Elem<'a>, Broken> {
         let length =
             usize::try_from(self.i32()?).ok().and_then(|length| length.checked_sub(1)).ok_or(Broken)?;
         let text = self.take(length)?;
         if self.take(1)? != [0] {
             return Err(Broken);
         }
-        simdutf8::basic::from_utf8(text).map_err(|_| Broken)
+        Ok(simdutf8::basic::from_utf8(text).map_or(Elem::Ill(text), Elem::Text))
+    }
+
+    fn code(&mut self) -> Result<Elem<'a>, Broken> {
+        self.text().map(|text| if let Elem::Text(text) = text { Elem::Code(text) } else { text })
     }
 
     fn doc(&mut self) -> Result<Doc<'a>, Broken> {
@@ -100,7 +105,7 @@ impl<'a> Bytes<'a> {
     pub(super) fn elem(&mut self, kind: u8) -> Result<Elem<'a>, Broken> {
         Ok(match kind {
             0x01 => Elem::Double(f64::from_bits(self.i64()?.cast_unsigned())),
-            0x02 | 0x0e => Elem::Text(self.text()?),
+            0x02 | 0x0e => self.text()?,
             0x03 => Elem::Doc(self.doc()?),
             0x04 => Elem::Array(self.doc()?),
             0x05 => {
@@ -117,19 +122,25 @@ impl<'a> Bytes<'a> {
             0x07 => Elem::ObjectId(self.array()?),
             0x08 => Elem::Bool(self.array::<1>()?[0] != 0),
             0x09 => Elem::Date(self.i64()?),
-            0x0b => Elem::Regex(self.name()?, self.name()?),
+            0x0b => {
+                let (pattern, options) = (self.until_nul()?, self.until_nul()?);
+                match (std::str::from_utf8(pattern), std::str::from_utf8(options)) {
+                    (Ok(pattern), Ok(options)) => Elem::Regex(pattern, options),
+                    _ => Elem::Ill(pattern),
+                }
+            }
             0x0c => {
                 // A reference of old: what it refers to is enough.
                 self.text()?;
                 Elem::ObjectId(self.array()?)
             }
-            0x0d => Elem::Code(self.text()?),
+            0x0d => self.code()?,
             0x0f => {
                 let length = usize::try_from(self.i32()?)
                     .ok()
                     .and_then(|length| length.checked_sub(4))
                     .ok_or(Broken)?;
-                Elem::Code(Bytes(self.take(length)?).text()?)
+                Bytes(self.take(length)?).code()?
             }
             0x10 => Elem::Int32(self.i32()?),
             0x11 => {
@@ -164,7 +175,11 @@ impl<'a> Doc<'a> {
         std::iter::from_fn(move || {
             let (kind, rest) = bytes.0.split_first()?;
             bytes.0 = rest;
-            let found = bytes.name().and_then(|name| bytes.elem(*kind).map(|elem| (name, elem)));
+            let found = bytes.until_nul().and_then(|name| {
+                let elem = bytes.elem(*kind)?;
+                // Nobody can ask for such a name, and who takes all of them sees that something is wrong.
+                Ok(simdutf8::basic::from_utf8(name).map_or((NO_NAME, Elem::Ill(name)), |name| (name, elem)))
+            });
             if found.is_err() {
                 bytes.0 = &[];
             }
@@ -215,6 +230,7 @@ impl Elem<'_> {
         match self {
             Self::Double(_) => "a double",
             Self::Text(_) => "a string",
+            Self::Ill(_) => "text that is not UTF-8",
             Self::Doc(_) => "a document",
             Self::Array(_) => "an array",
             Self::Binary(..) => "bytes",
@@ -237,7 +253,7 @@ impl Elem<'_> {
             Self::MinKey => 0,
             Self::Null => 1,
             Self::Double(_) | Self::Int32(_) | Self::Int64(_) | Self::Decimal(_) => 2,
-            Self::Text(_) => 3,
+            Self::Text(_) | Self::Ill(_) => 3,
             Self::Doc(_) => 4,
             Self::Array(_) => 5,
             Self::Binary(..) => 6,
@@ -268,16 +284,18 @@ impl Elem<'_> {
             Self::Timestamp(seconds, counter) => format!("{seconds}:{counter}"),
             Self::MinKey => "MinKey".to_owned(),
             Self::MaxKey => "MaxKey".to_owned(),
-            Self::Null | Self::Doc(_) | Self::Array(_) => return None,
+            Self::Null | Self::Doc(_) | Self::Array(_) | Self::Ill(_) => return None,
         })
     }
 
-    /// Appends the value as JSON; what JSON has no word for is its text.
-    pub(super) fn json(&self, out: &mut String) -> Result<(), Broken> {
+    /// Appends the value as JSON; what JSON has no word for is its text. False where a text in it is not UTF-8: its bytes stand there
+    /// as digits then.
+    pub(super) fn json(&self, out: &mut String) -> Result<bool, Broken> {
         self.json_at(out, 0)
     }
 
-    fn json_at(&self, out: &mut String, depth: usize) -> Result<(), Broken> {
+    fn json_at(&self, out: &mut String, depth: usize) -> Result<bool, Broken> {
+        let mut whole = true;
         if depth > MOST_DEPTH {
             return Err(Broken);
         }
@@ -297,7 +315,7 @@ impl Elem<'_> {
                     out.push_str(if nth > 0 { "," } else { "" });
                     quoted(name, out);
                     out.push(':');
-                    elem.json_at(out, depth + 1)?;
+                    whole &= elem.json_at(out, depth + 1)?;
                 }
                 out.push('}');
             }
@@ -306,13 +324,17 @@ impl Elem<'_> {
                 for (nth, found) in items.elems().enumerate() {
                     let (_, elem) = found?;
                     out.push_str(if nth > 0 { "," } else { "" });
-                    elem.json_at(out, depth + 1)?;
+                    whole &= elem.json_at(out, depth + 1)?;
                 }
                 out.push(']');
             }
+            Self::Ill(bytes) => {
+                whole = false;
+                quoted(&format!("\\x{}", hex(bytes)), out);
+            }
             other => quoted(&other.text().unwrap_or_default(), out),
         }
-        Ok(())
+        Ok(whole)
     }
 }
 

@@ -16,7 +16,7 @@ use kwsync_core::arrow::schema::DataType as Arrow;
 use kwsync_core::{Column as SchemaColumn, DataType, Error, ErrorKind, Result, Schema, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use super::bson::{Broken, Doc, Elem, decimal, unhex};
+use super::bson::{Broken, Doc, Elem, NO_NAME, decimal, hex, unhex};
 
 /// Bytes of a block of text. Left to itself a builder grows them to 2 MiB, of which each column of each batch keeps one alive.
 const BLOCK_BYTES: u32 = 64 << 10;
@@ -305,6 +305,10 @@ impl Columns {
         for found in doc.elems() {
             let (name, elem) = found?;
             let Some((at, place)) = places.find(name, next) else {
+                if let (NO_NAME, Elem::Ill(bytes), true) = (name, elem, self.strict) {
+                    let reason = format!("a field's name within {above:?} is not UTF-8: \\x{}", hex(bytes));
+                    return Ok(Err(Fault { code: "bad_utf8", reason }));
+                }
                 if self.strict {
                     let reason = format!(
                         "the field {above}{name} is none of the columns that were inferred; sample=0 looks at all documents, \
@@ -324,12 +328,16 @@ impl Columns {
                     None => {
                         let name = self.names.get(column).map(String::as_str).unwrap_or_default();
                         let mut value = String::new();
-                        elem.json(&mut value)?;
+                        let whole = elem.json(&mut value)?;
                         let value: String = value.chars().take(200).collect();
                         let reason = format!(
                             "column {name:?}: {value} is {}, and the column is {target}",
                             elem.kind()
                         );
+                        if !whole {
+                            let reason = format!("column {name:?}: text that is not UTF-8: {value}");
+                            return Ok(Err(Fault { code: "bad_utf8", reason }));
+                        }
                         return Ok(Err(Fault { code: "type_conflict", reason }));
                     }
                 }
@@ -368,7 +376,7 @@ fn convert<'a>(elem: Elem<'a>, target: &Target) -> Result<Option<Cell<'a>>, Brok
     }
     let of = match target {
         Target::Of(of) => of,
-        Target::Joined(between) => return joined(elem, between).map(Some),
+        Target::Joined(between) => return joined(elem, between),
     };
     Ok(match of {
         DataType::Bool => match elem {
@@ -382,12 +390,12 @@ fn convert<'a>(elem: Elem<'a>, target: &Target) -> Result<Option<Cell<'a>>, Brok
             Elem::Double(value) => Some(Cell::Float(value)),
             Elem::Int32(value) => Some(Cell::Float(value.into())),
             Elem::Int64(value) if (-EXACT..=EXACT).contains(&value) => Some(Cell::Float(value as f64)),
-            Elem::Text(text) => text.trim().parse().ok().map(Cell::Float),
+            Elem::Text(text) => float(text.trim()).map(Cell::Float),
             _ => None,
         },
         DataType::TimestampTz(_) => match elem {
             Elem::Date(millis) => Some(Cell::Int(millis)),
-            Elem::Timestamp(seconds, _) => Some(Cell::Int(i64::from(seconds) * 1000)),
+            Elem::Timestamp(seconds, 0) => Some(Cell::Int(i64::from(seconds) * 1000)),
             Elem::ObjectId(_) => None,
             Elem::Text(text) => kwsync_formats::nanoseconds(text.trim())
                 .filter(|nanos| nanos % 1_000_000 == 0)
@@ -406,37 +414,40 @@ fn convert<'a>(elem: Elem<'a>, target: &Target) -> Result<Option<Cell<'a>>, Brok
             _ => None,
         },
         DataType::Uuid => match elem {
-            Elem::Binary(3 | 4, bytes) if bytes.len() == 16 => Some(Cell::Bytes(bytes.into())),
+            Elem::Binary(4, bytes) if bytes.len() == 16 => Some(Cell::Bytes(bytes.into())),
             Elem::Text(text) => {
                 let digits: String = text.chars().filter(|c| *c != '-').collect();
                 unhex(&digits).filter(|bytes| bytes.len() == 16).map(|bytes| Cell::Bytes(bytes.into()))
             }
             _ => None,
         },
-        DataType::Json | DataType::Jsonb => Some(Cell::Text(json(elem)?.into())),
+        DataType::Json | DataType::Jsonb => json(elem)?.map(|text| Cell::Text(text.into())),
         _ => match elem {
             Elem::Text(text) => Some(Cell::Text(text.into())),
-            elem => Some(Cell::Text(plain(elem)?.into())),
+            elem => plain(elem)?.map(|text| Cell::Text(text.into())),
         },
     })
 }
 
-fn json(elem: Elem<'_>) -> Result<String, Broken> {
+/// The value as JSON; none where a text in it is not UTF-8.
+fn json(elem: Elem<'_>) -> Result<Option<String>, Broken> {
     let mut out = String::new();
-    elem.json(&mut out)?;
-    Ok(out)
+    let whole = elem.json(&mut out)?;
+    Ok(whole.then_some(out))
 }
 
 /// The text of a value; JSON where it is several.
-fn plain(elem: Elem<'_>) -> Result<String, Broken> {
+fn plain(elem: Elem<'_>) -> Result<Option<String>, Broken> {
     match elem.text() {
-        Some(text) => Ok(text),
+        Some(text) => Ok(Some(text)),
         None => json(elem),
     }
 }
 
-fn joined<'a>(elem: Elem<'a>, between: &str) -> Result<Cell<'a>, Broken> {
-    let Elem::Array(items) = elem else { return plain(elem).map(|text| Cell::Text(text.into())) };
+fn joined<'a>(elem: Elem<'a>, between: &str) -> Result<Option<Cell<'a>>, Broken> {
+    let Elem::Array(items) = elem else {
+        return Ok(plain(elem)?.map(|text| Cell::Text(text.into())));
+    };
     let mut out = String::new();
     for (nth, found) in items.elems().enumerate() {
         let (_, item) = found?;
@@ -444,10 +455,36 @@ fn joined<'a>(elem: Elem<'a>, between: &str) -> Result<Cell<'a>, Broken> {
             out.push_str(between);
         }
         if item != Elem::Null {
-            out.push_str(&plain(item)?);
+            let Some(text) = plain(item)? else { return Ok(None) };
+            out.push_str(&text);
         }
     }
-    Ok(Cell::Text(out.into()))
+    Ok(Some(Cell::Text(out.into())))
+}
+
+/// A number whose digits come back from the float that it is.
+fn float(text: &str) -> Option<f64> {
+    let value: f64 = text.parse().ok()?;
+    if !text.bytes().any(|byte| byte.is_ascii_digit()) {
+        // NaN and the infinities by their names.
+        return Some(value);
+    }
+    (value.is_finite() && significant(text)? == significant(&value.to_string())?).then_some(value)
+}
+
+/// The digits of a number without zeros at either end, and the place of the first one.
+fn significant(text: &str) -> Option<(String, i64)> {
+    let (number, power) = match text.split_once(['e', 'E']) {
+        Some((number, power)) => (number, power.parse::<i64>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole = whole.trim_start_matches(['-', '+']);
+    let digits = format!("{whole}{part}");
+    let zeros = digits.len() - digits.trim_start_matches('0').len();
+    let kept = digits.trim_matches('0').to_owned();
+    let place = if kept.is_empty() { 0 } else { power + whole.len() as i64 - zeros as i64 };
+    Some((kept, place))
 }
 
 fn integer(elem: Elem<'_>) -> Option<i64> {

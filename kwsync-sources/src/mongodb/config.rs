@@ -38,7 +38,7 @@ pub static PARAMS: &[Param] = with_cursor![
     .with_default("reject"),
     Param::int("splits", 1, 10_000, "into how many pieces each collection is cut; default: by its documents"),
     Param::int("split_rows", 1, i64::MAX, "about how many documents a piece has").with_default("1000000"),
-    Param::text("auth_db", "the database that knows the user; default: admin").with_aliases(&["authSource", "authDb"]),
+    Param::text("auth_db", "the database that knows the user, often admin; default: the one of the address").with_aliases(&["authSource", "authDb"]),
     Param::choice("auth_mechanism", &["SCRAM-SHA-256", "SCRAM-SHA-1"], "how to sign in; default: the best that the user has")
         .with_aliases(&["authMechanism"]),
     Param::choice("read_preference", &["primary", "secondaryPreferred"], "whether a secondary will do where no primary is among the servers")
@@ -158,7 +158,7 @@ impl MongoDbOptions {
             connect: Connect {
                 hosts: dsn.hosts().to_vec(),
                 user,
-                auth_db: text("auth_db").unwrap_or("admin").to_owned(),
+                auth_db: text("auth_db").unwrap_or(&database).to_owned(),
                 mechanism: params.choice("auth_mechanism").map(|name| match name {
                     "SCRAM-SHA-1" => Mechanism::Sha1,
                     _ => Mechanism::Sha256,
@@ -221,7 +221,7 @@ impl MongoDbOptions {
 
 impl Target {
     /// A type by the name that DataX or another source has for it.
-    fn parse(text: &str, splitter: Option<&String>) -> Result<Self> {
+    pub(super) fn parse(text: &str, splitter: Option<&String>) -> Result<Self> {
         let lower = text.trim().to_ascii_lowercase();
         let plain = lower.strip_prefix("document.").unwrap_or(&lower);
         Ok(match plain {

@@ -1,13 +1,14 @@
 //! Collections read by a cursor.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kwsync_core::{
     Column as SchemaColumn, DecodeCounts, Error, ErrorKind, Input, Result, TableBatch, TableId,
 };
 use tokio::sync::mpsc;
 
-use super::bson::{Doc, Elem};
+use super::bson::{Doc, Elem, decimal};
 use super::columns::{self, Column};
 use super::config::MongoDbOptions;
 use super::plan;
@@ -20,6 +21,8 @@ use crate::relational::{Bound, Clock, CursorTable, Database, Kind, Page, Window}
 #[derive(Debug)]
 pub(super) struct Cursor {
     options: Arc<MongoDbOptions>,
+    /// The collections that were looked at, as they were read; none for one that lacks the field.
+    seen: Mutex<BTreeMap<String, Option<Arc<Table>>>>,
 }
 
 /// A collection as it is read.
@@ -38,22 +41,24 @@ impl AsRef<CursorTable> for Table {
 
 impl Cursor {
     pub(super) fn new(options: &Arc<MongoDbOptions>) -> Self {
-        Self { options: Arc::clone(options) }
+        Self { options: Arc::clone(options), seen: Mutex::default() }
     }
 
-    async fn table(&self, session: &mut Session, collection: &str) -> Result<Table> {
+    /// A collection as it is read; an error within says why its cursor is none.
+    async fn table(&self, session: &mut Session, collection: &str) -> Result<Result<Table>> {
         let (columns, mut notes) = plan::columns(session, &self.options, collection).await?;
         let schema = columns::schema(&columns)?;
         let name = self.options.cursor.column.clone().unwrap_or_default();
-        let column = schema.column(&name).ok_or_else(|| {
+        let Some(column) = schema.column(&name) else {
             let there: Vec<_> = schema.columns().iter().map(SchemaColumn::name).collect();
-            Error::config(format!("cursor={name}: {collection} has no such column"))
-                .with_hint(format!("it has {}", there.join(", ")))
-        })?;
-        let kind = Kind::of(column.data_type()).ok_or_else(|| {
-            Error::config(format!("cursor={name}: the column of {collection} is {}", column.data_type()))
-                .with_hint("a cursor is a column of integers or dates; types= can say that it is one")
-        })?;
+            return Ok(Err(Error::config(format!("cursor={name}: {collection} has no such column"))
+                .with_hint(format!("it has {}", there.join(", ")))));
+        };
+        let Some(kind) = Kind::of(column.data_type()) else {
+            let of = column.data_type();
+            return Ok(Err(Error::config(format!("cursor={name}: the column of {collection} is {of}"))
+                .with_hint("a cursor is a column of integers or dates; types= can say that it is one")));
+        };
         notes.push(format!(
             "documents of {collection} without a value in {name:?}, or with one of another type, are not read"
         ));
@@ -65,7 +70,7 @@ impl Cursor {
             column: name,
             kind,
         };
-        Ok(Table { info, columns, notes })
+        Ok(Ok(Table { info, columns, notes }))
     }
 
     /// A value of the cursor as the server compares it.
@@ -136,6 +141,16 @@ fn value(elem: Option<Elem<'_>>) -> Option<i128> {
     }
 }
 
+/// The whole number beside a value of the cursor that is none, towards the end of the order that is looked at.
+fn beside(elem: Option<Elem<'_>>, last: bool) -> Option<i128> {
+    let number = match elem? {
+        Elem::Double(value) if !value.is_nan() => value,
+        Elem::Decimal(bytes) => decimal(bytes).parse::<f64>().ok().filter(|value| !value.is_nan())?,
+        _ => return None,
+    };
+    Some(if last { number.floor() } else { number.ceil() } as i128)
+}
+
 impl Database for Cursor {
     type Session = Session;
     type Table = Table;
@@ -154,11 +169,34 @@ impl Database for Cursor {
         strict: bool,
         own: &(dyn Fn(&TableId) -> bool + Send + Sync),
     ) -> Result<Vec<Arc<Table>>> {
-        let mut tables = Vec::new();
+        let (mut tables, mut left_out) = (Vec::new(), None);
         for collection in plan::collections(session, &self.options, strict).await? {
-            if own(&TableId::new(format!("{}.{collection}", self.options.database))) {
-                tables.push(Arc::new(self.table(session, &collection).await?));
+            if !own(&TableId::new(format!("{}.{collection}", self.options.database))) {
+                continue;
             }
+            let looked = self.table(session, &collection).await?;
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            match (looked, seen.get(&collection).cloned()) {
+                (Ok(table), _) => {
+                    let table = Arc::new(table);
+                    seen.insert(collection, Some(Arc::clone(&table)));
+                    tables.push(table);
+                }
+                // Emptied since, as it seems. It is the same collection, and what comes into it is read on.
+                (Err(_), Some(Some(table))) => tables.push(table),
+                (Err(error), _) if strict && plan::is_named(&self.options, &collection) => return Err(error),
+                // One of many ends nothing: it is read when it has the field.
+                (Err(error), before) => {
+                    if before.is_none() {
+                        tracing::warn!(%collection, %error, "the collection is left out");
+                    }
+                    seen.insert(collection, None);
+                    left_out = Some(error);
+                }
+            }
+        }
+        if let Some(error) = left_out.filter(|_| strict && tables.is_empty()) {
+            return Err(error);
         }
         Ok(tables)
     }
@@ -183,7 +221,8 @@ impl Database for Cursor {
             let mut find = Find::new(&self.options, name, filters, Some((column, direction))).with_limit(1);
             if let Some(reply) = find.page(session).await? {
                 for doc in documents(&reply)? {
-                    ends.extend(value(at(doc?, column)?));
+                    let found = at(doc?, column)?;
+                    ends.extend(value(found).or_else(|| beside(found, direction < 0)));
                 }
             }
         }
@@ -208,7 +247,8 @@ impl Database for Cursor {
         let input = Arc::new(Input::new(info.asked.to_string()));
         let mut making = Making::new(&table.columns, strict, &info.table, input)?;
         let rows = options.cursor.fetch_rows.unwrap_or(options.batch_rows);
-        let mut values = Vec::new();
+        let (mut values, mut refused) = (Vec::new(), Vec::new());
+        let mut skipped = 0_u64;
         let mut done = false;
         while !done {
             match find.page(session).await.map_err(cannot)? {
@@ -216,16 +256,11 @@ impl Database for Cursor {
                     making.came(reply.bytes());
                     for doc in documents(&reply)? {
                         let doc = doc?;
-                        let value = value(at(doc, &info.column)?).ok_or_else(|| {
-                            Error::config(format!(
-                                "{}: a value of {:?} is no whole number",
-                                info.asked, info.column
-                            ))
-                            .with_hint("a cursor is a field of integers or dates")
-                        })?;
-                        if making.add(doc).map_err(cannot)? {
-                            values.push(value);
-                        }
+                        let Some(value) = value(at(doc, &info.column)?) else {
+                            skipped += 1;
+                            continue;
+                        };
+                        if making.add(doc).map_err(cannot)? { &mut values } else { &mut refused }.push(value);
                     }
                 }
                 None => done = true,
@@ -241,10 +276,20 @@ impl Database for Cursor {
                 let made = TableBatch::from_columns(info.table.clone(), schema, arrays, origin)?;
                 batches.push((made, values));
             }
-            let page = Page { batches, rejects, counts: DecodeCounts::default(), bytes };
+            let mut page = Page { batches, rejects: Vec::new(), counts: DecodeCounts::default(), bytes };
+            let none = TableBatch::empty(info.table.clone(), Arc::clone(&info.schema))?;
+            page.refuse(&none, refused.drain(..).zip(rejects).collect());
             if pages.send(page).await.is_err() {
                 return Err(Error::new(ErrorKind::Cancelled, "nobody takes the rows any more"));
             }
+        }
+        if skipped > 0 {
+            tracing::warn!(
+                collection = %info.asked,
+                skipped,
+                "documents were not read: their {:?} is no whole number and no date, as a cursor is",
+                info.column
+            );
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use kwsync_core::DataType;
 
-use super::bson::{Broken, Doc, Elem};
+use super::bson::{Broken, Doc, Elem, NO_NAME};
 use super::columns::{Column, Target};
 
 /// How deep documents are taken apart.
@@ -40,7 +40,7 @@ impl Seen {
             Elem::Double(_) => Self::DOUBLE,
             Elem::Decimal(_) => Self::DECIMAL,
             Elem::Date(_) => Self::DATE,
-            Elem::Text(_) => Self::TEXT,
+            Elem::Text(_) | Elem::Ill(_) => Self::TEXT,
             Elem::ObjectId(_) => Self::ID,
             Elem::Binary(4, bytes) if bytes.len() == 16 => Self::UUID,
             Elem::Binary(..) => Self::BYTES,
@@ -98,6 +98,10 @@ impl Inferring {
         let mut next = 0;
         for found in doc.elems() {
             let (name, elem) = found?;
+            if name == NO_NAME && matches!(elem, Elem::Ill(_)) {
+                // Its document is refused when it is read.
+                continue;
+            }
             let known = match self.fields.get(next) {
                 Some((known, ..)) if known == name => Some(next),
                 _ => self.fields.iter().position(|(known, ..)| known == name),

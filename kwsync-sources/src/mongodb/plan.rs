@@ -60,6 +60,11 @@ pub(super) async fn collections(
     Ok(found)
 }
 
+/// Whether the job names a collection, and no pattern only.
+pub(super) fn is_named(options: &MongoDbOptions, collection: &str) -> bool {
+    options.tables.iter().any(|pattern| pattern.exact().is_some() && options.asks_for(pattern, collection))
+}
+
 /// The columns of a collection, and what to say of them.
 pub(super) async fn columns(
     session: &mut Session,

@@ -171,13 +171,19 @@ impl Making {
         let at = self.record + 1 - self.first;
         self.record += 1;
         self.last = doc.get("_id")?.as_ref().and_then(Key::of);
-        let Err(fault) = self.columns.push(doc)? else {
+        let Err(mut fault) = self.columns.push(doc)? else {
             self.refs
                 .push(RecordRef { record: u32::try_from(at).unwrap_or(u32::MAX), ..RecordRef::default() });
             return Ok(true);
         };
         let mut raw = String::new();
         Elem::Doc(doc).json(&mut raw)?;
+        if fault.code == "bad_utf8"
+            && let Some(id) = doc.get("_id")?
+        {
+            fault.reason.push_str("; _id ");
+            id.json(&mut fault.reason)?;
+        }
         self.refused += raw.len() + fault.reason.len();
         self.rejects.push(Reject {
             position: Position { record: self.record, ..Position::default() },

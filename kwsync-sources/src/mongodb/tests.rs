@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use kwsync_core::config::{Dsn, Params};
 use kwsync_core::testkit::MongoDocument;
 use kwsync_core::{ErrorKind, Value};
@@ -161,6 +163,71 @@ fn what_does_not_fit_is_a_reject_of_its_own() {
     );
     assert_eq!(found, ["null"]);
     assert!(faults[0].contains("a.y") && faults[1].contains("a is an integer"), "{faults:?}");
+}
+
+/// A text that is not UTF-8 costs its document only, wherever it stands, and is told with its field and `_id`.
+#[test]
+fn a_text_that_is_not_utf8_is_a_reject() {
+    let ill = |name: &str| MongoDocument::new().int32("_id", 7).raw(0x02, name, &[3, 0, 0, 0, 0xc3, 0x28, 0]);
+    let fine = MongoDocument::new().int32("_id", 8).text("s", "é").document("d", &MongoDocument::new());
+    let within = MongoDocument::new().int32("_id", 9).document("d", &ill("x"));
+    let docs = [fine.clone(), ill("s"), within, fine];
+    let columns = columns_of(&docs, false);
+    assert_eq!(shown(&columns), "_id i32, s text, d json");
+    let input = Arc::new(kwsync_core::Input::new("t"));
+    let mut making =
+        super::reading::Making::new(&columns, true, &kwsync_core::TableId::new("t"), input).unwrap();
+    let took: Vec<bool> =
+        docs.iter().map(|doc| making.add(Doc::new(&doc.finished()).unwrap()).unwrap()).collect();
+    assert_eq!(took, [true, false, false, true]);
+    let rejects = making.finish().rejects;
+    assert!(rejects.iter().all(|reject| reject.code == "bad_utf8"), "{rejects:?}");
+    assert!(
+        rejects[0].reason.contains("column \"s\"") && rejects[0].reason.ends_with("_id 7"),
+        "{rejects:?}"
+    );
+    assert!(
+        rejects[1].reason.contains("column \"d\"") && rejects[1].reason.ends_with("_id 9"),
+        "{rejects:?}"
+    );
+    // A name that is none, and framing that is broken.
+    let name = [&[0x10][..], &[0xff, 0], &1_i32.to_le_bytes()].concat();
+    let odd = [&(name.len() as i32 + 5).to_le_bytes()[..], &name, &[0]].concat();
+    assert!(!making.add(Doc::new(&odd).unwrap()).unwrap());
+    assert_eq!(making.finish().rejects[0].code, "bad_utf8");
+    let broken = MongoDocument::new().raw(0x02, "s", &[9, 0, 0, 0, b'x', 0]).finished();
+    assert!(making.add(Doc::new(&broken).unwrap()).is_err());
+}
+
+#[test]
+fn values_that_would_change_are_rejects() {
+    let doc = MongoDocument::new;
+    let tried = |of: &str, value: MongoDocument| {
+        let target = Target::parse(of, None).unwrap();
+        let (rows, faults) = rows(&[value], &[Column::new("x", &target)], true);
+        assert_eq!(rows.len() + faults.len(), 1);
+        rows.len() == 1
+    };
+    for (text, is) in [
+        ("0.1", true),
+        ("-1.50e3", true),
+        ("1e22", true),
+        ("NaN", true),
+        ("0.000", true),
+        ("-0", true),
+        ("1e999", false),
+        ("1e-999", false),
+        ("0.12345678901234567890123", false),
+        ("9007199254740993", false),
+        ("9007199254740992", true),
+    ] {
+        assert_eq!(tried("double", doc().text("x", text)), is, "{text}");
+    }
+    assert!(tried("uuid", doc().binary("x", 4, &[1; 16])));
+    assert!(!tried("uuid", doc().binary("x", 3, &[1; 16])));
+    assert!(tried("bytes", doc().binary("x", 3, &[1; 16])));
+    assert!(tried("date", doc().raw(0x11, "x", &(5_u64 << 32).to_le_bytes())));
+    assert!(!tried("date", doc().raw(0x11, "x", &(5_u64 << 32 | 1).to_le_bytes())));
 }
 
 #[test]

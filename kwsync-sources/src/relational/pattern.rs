@@ -52,6 +52,15 @@ impl Pattern {
         (!wild).then(|| (self.schema.as_ref().map(|part| part.text.as_str()), self.name.text.as_str()))
     }
 
+    /// The schema whose tables it means, `default` where none is written; none where there may be several.
+    #[cfg(feature = "clickhouse")]
+    pub(crate) fn one_schema<'p>(&'p self, default: &'p str) -> Option<&'p str> {
+        match &self.schema {
+            None => Some(default),
+            Some(part) => part.wild.is_none().then_some(part.text.as_str()),
+        }
+    }
+
     /// Whether a table is meant; `default` is the schema where none is written, any if that is none.
     pub(crate) fn matches(&self, default: Option<&str>, schema: &str, name: &str) -> bool {
         let in_schema = match &self.schema {

@@ -65,6 +65,10 @@ pub(super) fn mongo(parameter: &Fields<'_>) -> Option<Read> {
             dsn = dsn.with_param("splitters", Some(serde_json::Value::Object(splitters).to_string()));
         }
     }
+    if parameter.filled("userName").is_some() && parameter.filled("authDb").is_none() {
+        // As the reader of DataX has it.
+        dsn = dsn.with_param("auth_db", database.map(str::to_owned));
+    }
     for (key, name) in [("query", "where"), ("authDb", "auth_db")] {
         if let Some(text) = parameter.filled(key) {
             dsn = dsn.with_param(name, Some(text.to_owned()));

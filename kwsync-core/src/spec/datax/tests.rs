@@ -327,7 +327,7 @@ fn stores_without_sql() {
         from(
             r#""reader": {"name": "mongodbreader", "parameter": {"address": ["a:27017", "b:27018"], "userName": "me", "userPassword": "hunter2", "dbName": "db", "collectionName": "c", "column": [{"name": "_id", "type": "string"}, "x"], "query": "{}"}}"#
         ),
-        "mongodb://me:***@a:27017,b:27018/db?tables=c&columns=_id,x&types=_id:string&where={}"
+        "mongodb://me:***@a:27017,b:27018/db?tables=c&columns=_id,x&types=_id:string&auth_db=db&where={}"
     );
     assert_eq!(
         from(

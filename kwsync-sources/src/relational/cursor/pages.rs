@@ -32,6 +32,8 @@ pub(super) struct Pages<'a> {
     given: HashMap<u128, usize>,
     known: Option<i128>,
     refused_before: std::collections::BTreeSet<u128>,
+    /// What was refused and is known by its value, as far as the next look will see it again.
+    marks: Vec<(i128, u128)>,
     /// Rows of one value that may go on, what was refused at it, and the value.
     held: Vec<(TableBatch, Vec<i128>)>,
     refused: Vec<(i128, Reject)>,
@@ -59,6 +61,7 @@ impl<'a> Pages<'a> {
             digest: RowDigest::new([]),
             given,
             refused_before,
+            marks: Vec::new(),
             held: Vec::new(),
             refused: Vec::new(),
             held_at: None,
@@ -76,7 +79,18 @@ impl<'a> Pages<'a> {
     pub(super) fn push(&mut self, mut page: Page) -> Result<Option<Ready>> {
         self.ready.bytes += page.bytes;
         self.ready.counts += DecodeCounts { records: 0, ..page.counts };
-        let refused = page.refused();
+        let mut refused = page.refused();
+        if self.overlap.is_some() && !self.refused_before.is_empty() {
+            let (before, at, marks) = (&self.refused_before, &mut *self.at, &mut self.marks);
+            refused.retain(|(value, reject)| {
+                let digest = RowDigest::of_bytes(&reject.raw);
+                let again = before.contains(&digest);
+                if again && at.refused.insert(digest) {
+                    marks.push((*value, digest));
+                }
+                !again
+            });
+        }
         for reject in page.rejects {
             let digest = RowDigest::of_bytes(&reject.raw);
             let again = self.overlap.is_some() && self.refused_before.contains(&digest);
@@ -172,6 +186,16 @@ impl<'a> Pages<'a> {
         self.at.value = self.at.value.max(upto).max(refused.last().map(|(value, _)| *value));
         if let (Some(overlap), Some(value)) = (self.overlap, self.at.value) {
             let floor = value - overlap;
+            // Remembered once it is given, not before: what a job that is killed has not committed is refused again.
+            for (_, digest) in self.marks.extract_if(.., |(value, _)| *value < floor) {
+                self.at.refused.remove(&digest);
+            }
+            for (value, reject) in refused.iter().filter(|(value, _)| *value >= floor) {
+                let digest = RowDigest::of_bytes(&reject.raw);
+                if self.at.refused.len() < MOST_REFUSED && self.at.refused.insert(digest) {
+                    self.marks.push((*value, digest));
+                }
+            }
             let mut seen = self.at.seen.take().unwrap_or_default().split_off(&floor);
             for (batch, values) in &rows {
                 let from = values.partition_point(|value| *value < floor);
@@ -275,5 +299,43 @@ mod tests {
         let told: Vec<_> =
             told.iter().map(|(rows, rejects, value)| (*rows, rejects.as_str(), *value)).collect();
         assert_eq!(told, [(1, "1", 1), (2, "2,2", 2), (0, "3,3", 3), (1, "4", 4), (1, "", 5), (0, "6", 6)]);
+    }
+
+    /// What is refused at the newest value comes again with each look where rows may be late, and is told once.
+    #[test]
+    fn what_was_refused_is_told_once() {
+        let schema = Arc::new(Schema::new(vec![Column::new("n", DataType::Int64)]).unwrap());
+        let info = CursorTable {
+            asked: TableId::new("t"),
+            table: TableId::new("t"),
+            schema: Arc::clone(&schema),
+            column: "n".to_owned(),
+            kind: Kind::Integer,
+            unique: false,
+        };
+        let of = TableBatch::from_rows("t", schema, &[vec![Value::Int(0)]]).unwrap();
+        let mut at = At::default();
+        let mut look = |refused: &[(i128, &str)]| {
+            let mut pages = Pages::new(&info, &mut at, Some(0));
+            let mut told = Vec::new();
+            for (value, raw) in refused {
+                let (batches, rejects) = (Vec::new(), Vec::new());
+                let mut page = Page { batches, rejects, counts: DecodeCounts::default(), bytes: 0 };
+                let reject = of.reject(0, Stage::Decode, "bad", "");
+                page.refuse(&of, vec![(*value, Reject { raw: raw.as_bytes().to_vec().into(), ..reject })]);
+                told.extend(pages.push(page).unwrap());
+            }
+            told.extend(pages.finish().unwrap());
+            let told: usize = told.iter().map(|ready| ready.rejects.len()).sum();
+            drop(pages);
+            (told, at.value, at.refused.len())
+        };
+        assert_eq!(look(&[(1, "a"), (2, "b"), (2, "c")]), (3, Some(2), 2));
+        for _ in 0..3 {
+            assert_eq!(look(&[(2, "b"), (2, "c")]), (0, Some(2), 2));
+        }
+        assert_eq!(look(&[(2, "b"), (2, "c"), (2, "d")]), (1, Some(2), 3));
+        assert_eq!(look(&[(2, "b"), (2, "c"), (2, "d"), (3, "e")]), (1, Some(3), 1));
+        assert_eq!(look(&[(3, "e")]), (0, Some(3), 1));
     }
 }
