@@ -245,7 +245,7 @@ fn changes_arrive_in_order_and_none_is_lost() {
     println!("{} rows twice; {}", twice.trim(), ran.err());
 }
 
-/// The server is stopped and started: the job comes back by itself, and asks until all nodes are there again.
+/// The server is stopped and started: the job comes back by itself, also to a node that is made late.
 #[test]
 fn a_server_that_is_restarted() {
     let Some(server) = Server::start(true) else { return };
@@ -288,8 +288,8 @@ fn a_server_that_is_restarted() {
     let ran = job.terminate();
     assert_eq!(ran.status(), 143, "{}", ran.err());
     assert!(ran.err().contains("connecting again"), "{}", ran.err());
-    assert!(ran.err().contains("they are asked for again"), "{}", ran.err());
-    let found = rows(&place, "p_bigint");
+    let mut found = rows(&place, "p_bigint");
+    found.sort_by_key(|row| row["ts"].to_string());
     let of_a = found.iter().filter(|row| row["tbname"] == "a");
     let values: Vec<i64> = of_a.map(|row| row["value"].as_i64().unwrap()).collect();
     assert_eq!(values, [1, 10, 1, 11], "{}", ran.err());
