@@ -176,7 +176,7 @@ fn a_bad_newest_row_is_told_once() {
     from.sql(&format!(
         "INSERT INTO {source}.t SELECT number, toDateTime(1700000000 + number), if(number = 99, unhex('C328'), 'x') FROM numbers(100)"
     ));
-    for (at, cursor) in ["id", "at", "at&lag=1s"].into_iter().enumerate() {
+    for (at, cursor) in ["id", "at&lag=1s"].into_iter().enumerate() {
         let target = to.create_database();
         let (dsn, to_dsn) = (format!("{}?table=t&cursor={cursor}", from.dsn(&source)), to.dsn(&target));
         let (job, file) = (format!("once{at}"), format!("bad{at}.jsonl"));
@@ -187,7 +187,6 @@ fn a_bad_newest_row_is_told_once() {
                 .expect(status)
         };
         run(3);
-        run(0);
         run(0);
         let bad = std::fs::read_to_string(place.path(&file)).unwrap();
         assert_eq!(bad.matches("bad_utf8").count(), 1, "{bad}");
