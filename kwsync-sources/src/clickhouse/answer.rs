@@ -330,8 +330,8 @@ mod tests {
 
     #[test]
     fn settings_that_leave_rows_out_are_set_or_refused() {
-        let said =
-            "read_overflow_mode\tthrow\nsort_overflow_mode\tbreak\ngroup_by_overflow_mode\tany\nlimit\t0\n";
+        let said = "read_overflow_mode\tthrow\nresult_overflow_mode\tthrow\nsort_overflow_mode\tbreak\n\
+                    group_by_overflow_mode\tany\nlimit\t0\n";
         let set = to_set(said).unwrap();
         assert_eq!(set, [("group_by_overflow_mode", "throw"), ("sort_overflow_mode", "throw")]);
         let error = cuts_short(&set).unwrap_err();
